@@ -1,0 +1,308 @@
+"""Every setting of a run, as a value: frozen dataclasses, presets, and a run's identity.
+
+The same dataclasses are read by the command line and by ``config.json``. A run is named by the hash of what differs from
+the defaults, so that adding a field with a default renames no old run. Nothing here imports torch.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.errors import UserError
+
+Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
+Initialisation = Literal["normal", "glorot", "he", "lsuv"]
+Optimiser = Literal["sgd", "adam", "adamw"]
+ReaderName = Literal["probes", "convnet", "statistics"]
+Arm = Literal[
+    "conventional", "l1", "l2", "he", "instructed", "instructed-he", "instructed-image", "growth", "random-push"
+]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data the targets are trained on."""
+
+    dataset: str = "digits"
+    """digits, mnist, fashion, cifar10, or the path of an .npz with x_train, y_train, x_test, y_test (short: --dataset)"""
+
+
+@dataclass(frozen=True)
+class TargetConfig:
+    """The network that is trained: a multilayer perceptron."""
+
+    hidden: tuple[int, ...] = (32,)
+    """widths of the hidden layers"""
+    activation: Activation = "relu"
+    """nonlinearity of the hidden layers"""
+    initialisation: Initialisation = "normal"
+    """initial weights of the conventional arm (the He arms always start from He)"""
+    sigma: float = 0.01
+    """standard deviation of the initial weights when initialisation is normal"""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a target is trained, in every arm alike."""
+
+    optimiser: Optimiser = "sgd"
+    """the rule that turns gradients into steps"""
+    learning_rate: float = 0.1
+    """step size"""
+    momentum: float = 0.0
+    """momentum of sgd"""
+    weight_decay: float = 0.0
+    """weight decay, in torch's sense of the chosen optimiser"""
+    batch_size: int = 32
+    """examples per step"""
+    steps: int = 600
+    """optimiser steps per target"""
+    shared_order: bool = False
+    """give all members of a population the same batches (faster) instead of each its own order"""
+
+
+@dataclass(frozen=True)
+class ENNConfig:
+    """The Evaluation Neural Network."""
+
+    readers: tuple[ReaderName, ...] = ("probes", "convnet")
+    """the readers to train on the same experience; the first one instructs, the others only learn and are explained"""
+    hidden: int = 64
+    """width of the hidden layer between a reader and the value head"""
+    probes: int = 24
+    """probes: how many learned inputs are pushed through the target"""
+    resolution: float = 0.15
+    """convnet: resolution ρ of the weight image; 0.15 keeps 0.15² of the pixels"""
+    interpolation: Literal["area", "bilinear"] = "area"
+    """convnet: how the weight image is made smaller"""
+    channels: Literal["signed", "magnitude", "both"] = "both"
+    """convnet: what a pixel holds: the mean weight, the mean |weight|, or both"""
+    depth: int = 3
+    """convnet: number of convolutions"""
+    width: int = 16
+    """convnet: channels of each convolution"""
+    kernel: int = 3
+    """convnet: size of each convolution's kernel (odd)"""
+
+
+@dataclass(frozen=True)
+class InstructionConfig:
+    """How an ENN's gradient is added to backpropagation's."""
+
+    ladder: tuple[float, ...] = (0.0, 30.0, 100.0, 300.0)
+    """the levels of the strength λ that the policy chooses from; the first must be 0 (conventional training)"""
+    refresh: int = 10
+    """optimiser steps for which one instruction is reused"""
+    trust_region: float = 0.02
+    """largest instructed step, as a fraction of each weight tensor's norm"""
+
+
+@dataclass(frozen=True)
+class RLConfig:
+    """How the ENN is trained: off-policy deep RL (DQN) on the targets' own training runs."""
+
+    gamma: float = 0.9
+    """discount per period: 0 predicts the score after one period (the paper's ENN), towards 1 the final score"""
+    score: Literal["loss", "accuracy"] = "loss"
+    """what is maximised on validation data: exp(-loss) or accuracy"""
+    score_examples: int = 1000
+    """at most this many validation examples are scored at each decision"""
+    period: int = 25
+    """optimiser steps between two decisions on λ"""
+    members: int = 32
+    """targets trained at once in one environment"""
+    rounds: int = 6
+    """rounds of: collect runs under the current ENN, then learn"""
+    updates: int = 250
+    """gradient steps on the ENN per round"""
+    batch_size: int = 128
+    """transitions per gradient step"""
+    learning_rate: float = 1e-3
+    """step size of the ENN's optimiser (Adam)"""
+    n_step: int = 5
+    """rewards summed before the target network is asked; at least the number of decisions per run means whole returns"""
+    tau: float = 0.02
+    """how far the target network moves towards the ENN at each gradient step"""
+    epsilon: float = 0.5
+    """fraction of decisions taken at random while collecting (the first round is all random)"""
+    replay: int = 20_000
+    """transitions kept for replay"""
+    env_runners: int = 0
+    """Ray processes that collect runs, each with its own environment; 0 collects in the driver"""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """The comparison of training with and without instruction."""
+
+    arms: tuple[Arm, ...] = ("conventional", "l1", "l2", "he", "instructed", "instructed-he")
+    """ways of training to compare, paired by seed"""
+    seeds: int = 30
+    """fresh targets per arm"""
+    group: int = 15
+    """targets trained as one population on one worker"""
+    tuning_seeds: int = 8
+    """targets per candidate when a strength is chosen on validation data"""
+    l1: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+    """candidate strengths of the L1 penalty"""
+    l2: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
+    """candidate strengths of the L2 penalty"""
+    instruction: tuple[float, ...] = (-1.0, 30.0, 100.0, 300.0)
+    """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
+    evaluations: int = 24
+    """points at which accuracy is measured on validation data during a run"""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides a run's numbers."""
+
+    seed: int = 0
+    """the one seed from which every random stream is derived"""
+    data: DataConfig = field(default_factory=DataConfig)
+    target: TargetConfig = field(default_factory=TargetConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    enn: ENNConfig = field(default_factory=ENNConfig)
+    instruction: InstructionConfig = field(default_factory=InstructionConfig)
+    rl: RLConfig = field(default_factory=RLConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
+
+
+def to_dotted(config: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"rl.gamma": 0.9, …}``: every setting under its dotted name, tuples as lists (JSON's types only)."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            flat |= to_dotted(value, f"{prefix}{item.name}.")
+        else:
+            flat[f"{prefix}{item.name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def from_dotted(values: dict[str, Any]) -> Config:
+    """The inverse of :func:`to_dotted`; keys left out keep their defaults.
+
+    Raises:
+        UserError: an unknown key (naming the nearest right one) or a value of the wrong type.
+    """
+    known = to_dotted(Config())
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            raise UserError(f"unknown setting {key!r}; did you mean {near[0]!r}?")
+    return _build(Config, values, "")
+
+
+def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for item in dataclasses.fields(kind):
+        key = prefix + item.name
+        if dataclasses.is_dataclass(hints[item.name]):
+            arguments[item.name] = _build(hints[item.name], values, key + ".")
+        elif key in values:
+            arguments[item.name] = _coerce(hints[item.name], values[key], key)
+    return kind(**arguments)
+
+
+def _coerce(hint: Any, value: Any, key: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_coerce(options[0], item, key) for item in value)
+    if origin is Literal and value in options:
+        return value
+    if origin in (typing.Union, types.UnionType) and value is None and type(None) in options:
+        return None
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    expected = ", ".join(map(repr, options)) if origin is Literal else getattr(hint, "__name__", hint)
+    raise UserError(f"setting {key!r} is {value!r}; give {'one of ' if origin is Literal else 'a value of type '}{expected}.")
+
+
+def identity(config: Config) -> str:
+    """Eight hexadecimal digits of the hash of every setting that differs from its default."""
+    default = to_dotted(Config())
+    changed = {key: value for key, value in to_dotted(config).items() if value != default[key]}
+    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def validate(config: Config) -> Config:
+    """The configuration itself, if its values make sense together.
+
+    Raises:
+        UserError: names the first setting that does not.
+    """
+    rl, enn, compare, training, instruction = config.rl, config.enn, config.compare, config.training, config.instruction
+    checks: list[tuple[bool, str]] = [
+        (0.0 < enn.resolution <= 1.0, f"enn.resolution is {enn.resolution}; give a ρ above 0 and at most 1."),
+        (0.0 <= rl.gamma < 1.0, f"rl.gamma is {rl.gamma}; give a discount of at least 0 and below 1."),
+        (bool(config.target.hidden), "target.hidden is empty; give at least one hidden width."),
+        (min(config.target.hidden, default=1) >= 1, f"target.hidden is {config.target.hidden}; give widths of at least 1."),
+        (bool(enn.readers), "enn.readers is empty; name at least one reader."),
+        (len(set(enn.readers)) == len(enn.readers), f"enn.readers is {enn.readers}; name each reader once."),
+        (enn.kernel % 2 == 1, f"enn.kernel is {enn.kernel}; give an odd kernel size."),
+        (
+            len(instruction.ladder) >= 2 and instruction.ladder[0] == 0.0 and min(instruction.ladder[1:]) > 0,
+            f"instruction.ladder is {instruction.ladder}; start it with 0 and follow with strengths above 0.",
+        ),
+        (0.0 < instruction.trust_region <= 1.0, f"instruction.trust_region is {instruction.trust_region}; give one in (0, 1]."),
+        (
+            training.steps % rl.period == 0,
+            f"training.steps ({training.steps}) is no multiple of rl.period ({rl.period}); change one of them.",
+        ),
+        (training.learning_rate > 0, f"training.learning_rate is {training.learning_rate}; give one above 0."),
+        (0.0 <= rl.epsilon <= 1.0, f"rl.epsilon is {rl.epsilon}; give a fraction between 0 and 1."),
+        (rl.rounds >= 2, f"rl.rounds is {rl.rounds}; give at least 2 (the last one judges what was learned before it)."),
+        (compare.seeds >= 2, f"compare.seeds is {compare.seeds}; give at least 2, or there is no interval."),
+        ("conventional" in compare.arms, "compare.arms lacks 'conventional', which every arm is compared with; add it."),
+        (
+            "instructed-image" not in compare.arms or "convnet" in enn.readers,
+            "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",
+        ),
+    ]
+    for name in ("batch_size", "steps"):
+        checks.append((getattr(training, name) >= 1, f"training.{name} is {getattr(training, name)}; give at least 1."))
+    for name in ("period", "members", "updates", "batch_size", "n_step", "score_examples", "replay"):
+        checks.append((getattr(rl, name) >= 1, f"rl.{name} is {getattr(rl, name)}; give at least 1."))
+    for name in ("probes", "hidden", "depth", "width"):
+        checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
+    for name in ("group", "tuning_seeds", "evaluations"):
+        checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
+    checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
+    for holds, message in checks:
+        if not holds:
+            raise UserError(message)
+    return config
+
+
+def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl: RLConfig, **others: Any) -> Config:
+    return Config(data=DataConfig(dataset), target=TargetConfig(hidden=hidden), training=training, rl=rl, **others)
+
+
+_SMALL = TrainingConfig(learning_rate=0.05, batch_size=100, steps=1500)
+_SMALL_RL = RLConfig(period=50, members=24, rounds=7, updates=300)
+PRESETS: dict[str, Config] = {
+    "digits": Config(),
+    "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL),
+    "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL),
+    "paper-shallow": _preset(
+        "mnist",
+        (100,),
+        TrainingConfig(learning_rate=0.01, batch_size=100, steps=3850),
+        RLConfig(period=110, members=24, rounds=7, updates=300),
+    ),
+    "paper-deep": _preset(
+        "mnist",
+        (100, 50),
+        TrainingConfig(learning_rate=0.05, batch_size=100, steps=2750),
+        RLConfig(period=110, members=24, rounds=7, updates=300),
+    ),
+}
