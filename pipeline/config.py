@@ -94,7 +94,7 @@ class ENNConfig:
 class InstructionConfig:
     """How an ENN's gradient is added to backpropagation's."""
 
-    ladder: tuple[float, ...] = (0.0, 30.0, 100.0, 300.0)
+    ladder: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
     """the levels of the strength λ that the policy chooses from; the first must be 0 (conventional training)"""
     refresh: int = 10
     """optimiser steps for which one instruction is reused"""
@@ -114,11 +114,11 @@ class RLConfig:
     """at most this many validation examples are scored at each decision"""
     period: int = 25
     """optimiser steps between two decisions on λ"""
-    members: int = 32
+    members: int = 128
     """targets trained at once in one environment"""
     rounds: int = 6
     """rounds of: collect runs under the current ENN, then learn"""
-    updates: int = 250
+    updates: int = 300
     """gradient steps on the ENN per round"""
     batch_size: int = 128
     """transitions per gradient step"""
@@ -129,7 +129,7 @@ class RLConfig:
     tau: float = 0.02
     """how far the target network moves towards the ENN at each gradient step"""
     epsilon: float = 0.5
-    """fraction of decisions taken at random while collecting (the first round is all random)"""
+    """fraction of the policy's decisions that are taken at random while collecting"""
     replay: int = 20_000
     """transitions kept for replay"""
     env_runners: int = 0
@@ -140,7 +140,7 @@ class RLConfig:
 class CompareConfig:
     """The comparison of training with and without instruction."""
 
-    arms: tuple[Arm, ...] = ("conventional", "l1", "l2", "he", "instructed", "instructed-he")
+    arms: tuple[Arm, ...] = ("conventional", "l1", "l2", "growth", "he", "instructed", "instructed-he")
     """ways of training to compare, paired by seed"""
     seeds: int = 30
     """fresh targets per arm"""
@@ -152,10 +152,10 @@ class CompareConfig:
     """candidate strengths of the L1 penalty"""
     l2: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     """candidate strengths of the L2 penalty"""
-    instruction: tuple[float, ...] = (-1.0, 30.0, 100.0, 300.0)
+    instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0)
     """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
-    evaluations: int = 24
-    """points at which accuracy is measured on validation data during a run"""
+    curve_examples: int = 2000
+    """at most this many validation examples are scored at each period, for curves and tuning"""
 
 
 @dataclass(frozen=True)
@@ -274,7 +274,7 @@ def validate(config: Config) -> Config:
         checks.append((getattr(rl, name) >= 1, f"rl.{name} is {getattr(rl, name)}; give at least 1."))
     for name in ("probes", "hidden", "depth", "width"):
         checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
-    for name in ("group", "tuning_seeds", "evaluations"):
+    for name in ("group", "tuning_seeds", "curve_examples"):
         checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
     checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
     for holds, message in checks:

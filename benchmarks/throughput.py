@@ -1,0 +1,341 @@
+"""Target-steps per second: how fast P small networks are trained, against the usual ways of doing it.
+
+    python benchmarks/throughput.py            # a few minutes; writes benchmarks/results/throughput.json
+    python benchmarks/throughput.py --quick    # under a minute; writes nothing unless --output is given
+
+The contestants of one cell (setting, P, device) take turns, so that a drift of the machine hits all alike; a number is the
+median over the turns, beside its quartiles. All train on the same batches with plain SGD; gathering the batches counts. The
+data are random numbers of the right shape: speed does not depend on them.
+
+To add a contestant, write a factory ``(setting, members, device) -> run(steps)`` and name it in ``CONTESTANTS``; to have it
+compared, name the pair in ``RATIOS``.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.targets import MLP, Batches, Population, initialise
+
+LEARNING_RATE = 0.01
+MEMBERS = (1, 4, 16, 64, 256)
+REPEATS, SECONDS_PER_TURN = 7, 0.2
+OUTPUT = Path(__file__).resolve().parent / "results" / "throughput.json"
+
+Run = Callable[[int], None]
+"""Takes that many training steps of all members"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained."""
+
+    name: str
+    widths: tuple[int, ...]
+    batch_size: int
+    examples: int = 2000
+
+    @property
+    def target(self) -> MLP:
+        return MLP(self.widths)
+
+
+SETTINGS = (Setting("digits", (64, 32, 10), 32), Setting("mnist", (784, 100, 10), 100))
+
+
+def batches(setting: Setting, members: int, device: str, shared_order: bool) -> Batches:
+    """Random data of the setting's shape, in the order that each contestant is given."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(setting.examples, setting.widths[0], generator=generator)
+    y = torch.randint(setting.widths[-1], (setting.examples,), generator=generator)
+    return Batches(x.to(device), y.to(device), setting.batch_size, range(members), shared_order)
+
+
+def start(setting: Setting, members: int, device: str) -> list[Tensor]:
+    return initialise(setting.target, "he", range(members), device=device)
+
+
+def loop_over_modules(setting: Setting, members: int, device: str) -> Run:
+    """(a) One nn.Module and one torch.optim.SGD per member, one after the other."""
+    draw, parameters = batches(setting, members, device, shared_order=False), start(setting, members, device)
+    modules = [setting.target.module([tensor[member] for tensor in parameters]) for member in range(members)]
+    optimisers = [torch.optim.SGD(module.parameters(), lr=LEARNING_RATE) for module in modules]
+
+    def run(steps: int) -> None:
+        for step in range(steps):
+            x, y = draw(step)
+            for member, (module, optimiser) in enumerate(zip(modules, optimisers, strict=True)):
+                optimiser.zero_grad()
+                F.cross_entropy(module(x[member]), y[member]).backward()
+                optimiser.step()
+
+    return run
+
+
+def vmap(setting: Setting, members: int, device: str) -> Run:
+    """(b) torch.func.vmap of torch.func.grad over stacked modules, and a functional step."""
+    draw, module = batches(setting, members, device, shared_order=False), setting.target.module().to(device)
+    names = [name for name, _ in module.named_parameters()]
+    parameters = dict(zip(names, start(setting, members, device), strict=True))
+
+    def loss(member: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(torch.func.functional_call(module, member, (x,)), y)
+
+    gradients = torch.func.vmap(torch.func.grad(loss))
+
+    def run(steps: int) -> None:
+        nonlocal parameters
+        for step in range(steps):
+            update = gradients(parameters, *draw(step))
+            parameters = {name: tensor - LEARNING_RATE * update[name] for name, tensor in parameters.items()}
+
+    return run
+
+
+def population(shared_order: bool) -> Callable[[Setting, int, str], Run]:
+    """(c) The population, with an order per member or one for all."""
+
+    def factory(setting: Setting, members: int, device: str) -> Run:
+        draw = batches(setting, members, device, shared_order)
+        trained = Population(setting.target, start(setting, members, device), learning_rate=LEARNING_RATE)
+
+        def run(steps: int) -> None:
+            for step in range(steps):
+                trained.apply(trained.grads(*draw(step)))
+
+        return run
+
+    return factory
+
+
+def matrix_products(shared_order: bool) -> Callable[[Setting, int, str], Run]:
+    """The floor: the matrix products that (c) cannot do without, and nothing else."""
+
+    def factory(setting: Setting, members: int, device: str) -> Run:
+        x, _ = batches(setting, members, device, shared_order)(0)
+        weights = start(setting, members, device)[::2]
+        outputs = [torch.randn(members, width, setting.batch_size, device=device) for width in setting.widths[1:]]
+        gradients = [torch.empty_like(weight) for weight in weights]
+        deltas = [torch.empty_like(output) for output in outputs]
+
+        def first() -> None:
+            if shared_order:
+                torch.mm(weights[0].view(-1, x.shape[1]), x.t(), out=outputs[0].view(-1, len(x)))
+                torch.mm(outputs[0].view(-1, len(x)), x, out=gradients[0].view(-1, x.shape[1]))
+            else:
+                torch.bmm(weights[0], x.transpose(1, 2), out=outputs[0])
+                torch.bmm(outputs[0], x, out=gradients[0])
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                first()
+                for layer in range(1, len(weights)):
+                    torch.bmm(weights[layer], outputs[layer - 1], out=outputs[layer])
+                    torch.bmm(outputs[layer], outputs[layer - 1].transpose(1, 2), out=gradients[layer])
+                    torch.bmm(weights[layer].transpose(1, 2), outputs[layer], out=deltas[layer - 1])
+
+        return run
+
+    return factory
+
+
+CONTESTANTS: dict[str, Callable[[Setting, int, str], Run]] = {
+    "loop over modules": loop_over_modules,
+    "vmap": vmap,
+    "population": population(shared_order=False),
+    "population, shared order": population(shared_order=True),
+    "matrix products": matrix_products(shared_order=False),
+    "matrix products, shared order": matrix_products(shared_order=True),
+}
+
+RATIOS: dict[str, tuple[str, str]] = {
+    "population is n times faster than the loop": ("loop over modules", "population"),
+    "population is n times faster than vmap": ("vmap", "population"),
+    "shared order is n times faster than own": ("population", "population, shared order"),
+    "population takes n times its matrix products": ("population", "matrix products"),
+    "shared order takes n times its matrix products": ("population, shared order", "matrix products, shared order"),
+}
+"""What is n: seconds of the first over seconds of the second, the median over turns taken side by side"""
+
+
+def measure(
+    setting: Setting, members: int, device: str, names: Sequence[str], repeats: int, seconds: float
+) -> list[dict[str, Any]]:
+    """Seconds per step of each contestant, turn by turn: round-robin after a warm-up that also sizes the turns."""
+    runs = {name: CONTESTANTS[name](setting, members, device) for name in names}
+    steps = {}
+    for name, run in runs.items():
+        timed(run, 2, device)
+        steps[name] = max(1, round(seconds / timed(run, 2, device)))
+    turns: dict[str, list[float]] = {name: [] for name in names}
+    for _, name in itertools.product(range(repeats), names):
+        turns[name].append(timed(runs[name], steps[name], device))
+    return [
+        {"setting": setting.name, "members": members, "device": device, "contestant": name}
+        | {"steps_per_turn": steps[name], "seconds_per_step": times}
+        | {"target_steps_per_second": quartiles([members / value for value in times])}
+        for name, times in turns.items()
+    ]
+
+
+def timed(run: Run, steps: int, device: str) -> float:
+    """Seconds per step."""
+    synchronise(device)
+    begin = time.perf_counter()
+    run(steps)
+    synchronise(device)
+    return (time.perf_counter() - begin) / steps
+
+
+def synchronise(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return {"low": low, "median": median, "high": high}
+
+
+def ratios(cell: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """The RATIOS of one cell whose two contestants both ran."""
+    seconds = {row["contestant"]: row["seconds_per_step"] for row in cell}
+    return {
+        name: statistics.median(a / b for a, b in zip(seconds[above], seconds[below], strict=True))
+        for name, (above, below) in RATIOS.items()
+        if above in seconds and below in seconds
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """Processor, cores, threads, memory and GPU."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def commit() -> str | None:
+    """The checkout's commit, with ``+`` where files differ from it; None outside a checkout or without git."""
+    folder = Path(__file__).resolve().parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Atomically: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
+        try:
+            json.dump(report, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def show(console: Console, rows: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
+    """One table per setting and device: target-steps per second by P, then the ratios."""
+    for setting, device in dict.fromkeys((row["setting"], row["device"]) for row in rows):
+        table = Table("", *(f"P = {count}" for count in members), title=f"{setting}, {device}: target-steps per second")
+        here = [row for row in rows if (row["setting"], row["device"]) == (setting, device)]
+        for name in dict.fromkeys(row["contestant"] for row in here):
+            values = {row["members"]: row["target_steps_per_second"]["median"] for row in here if row["contestant"] == name}
+            table.add_row(name, *(f"{values[count]:,.0f}" if count in values else "" for count in members))
+        table.add_section()
+        cells = {row["members"]: row["ratios"] for row in compared if (row["setting"], row["device"]) == (setting, device)}
+        for name in RATIOS:
+            if any(name in cell for cell in cells.values()):
+                table.add_row(name, *(f"{cells[count][name]:.2f}" if name in cells.get(count, {}) else "" for count in members))
+        console.print(table)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="P of 4 and 64, three short turns; writes only to a given --output"
+    )
+    parser.add_argument("--members", type=int, nargs="+", help=f"numbers of targets trained at once (default: {MEMBERS})")
+    parser.add_argument("--settings", nargs="+", choices=[setting.name for setting in SETTINGS], help="default: all")
+    parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), help="default: all")
+    parser.add_argument("--devices", nargs="+", choices=["cpu", "cuda"], help="default: cpu, and cuda where there is one")
+    parser.add_argument("--repeats", type=int, help=f"turns per contestant, at least 2 (default: {REPEATS}; 3 if --quick)")
+    parser.add_argument("--threads", type=int, default=1, help="torch's threads on the CPU (default: 1)")
+    parser.add_argument("--output", type=Path, help=f"where the JSON goes (default: {OUTPUT.name} in benchmarks/results)")
+    options = parser.parse_args()
+    options.members = options.members or ([4, 64] if options.quick else list(MEMBERS))
+    options.repeats = options.repeats or (3 if options.quick else REPEATS)
+    options.devices = options.devices or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+    if options.repeats < 2 or min(options.members) < 1 or options.threads < 1:
+        parser.error("give at least 2 repeats, 1 member and 1 thread")
+    if "cuda" in options.devices and not torch.cuda.is_available():
+        parser.error("no CUDA device is available here; leave cuda out of --devices")
+    return options
+
+
+def main() -> None:
+    options, console = arguments(), Console()
+    torch.set_num_threads(options.threads)
+    settings = [setting for setting in SETTINGS if not options.settings or setting.name in options.settings]
+    names = options.contestants or list(CONTESTANTS)
+    rows: list[dict[str, Any]] = []
+    compared: list[dict[str, Any]] = []
+    for device, setting, members in itertools.product(options.devices, settings, options.members):
+        console.print(f"{setting.name}, {device}, P = {members}", style="dim")
+        cell = measure(setting, members, device, names, options.repeats, SECONDS_PER_TURN / (4 if options.quick else 1))
+        rows += cell
+        compared.append({"setting": setting.name, "members": members, "device": device, "ratios": ratios(cell)})
+    show(console, rows, compared, options.members)
+    output = options.output or (None if options.quick else OUTPUT)
+    if output:
+        report = {
+            "command": " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]]),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "versions": {"python": platform.python_version(), "torch": torch.__version__},
+            "hardware": hardware(),
+            "data": "random numbers of the settings' shapes",
+            "optimiser": f"plain SGD, learning rate {LEARNING_RATE}, float32",
+            "settings": [asdict(setting) for setting in settings],
+            "repeats": options.repeats,
+            "measurements": rows,
+            "ratios": compared,
+        }
+        write(output, report)
+        console.print(f"written to {output}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""The command line: ``grad-instructor COMMAND [options]``. Nothing heavy is imported before a command is known to be sound."""
+
+import contextlib
+import io
+import os
+import re
+import signal
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from pipeline.cluster import Placement, prepare_environment
+from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
+from pipeline.errors import UserError
+
+COMMANDS = {
+    "run": "the whole story: train an ENN, compare training with and without it, explain it, report",
+    "train-enn": "train an ENN by off-policy RL on the training runs of real targets",
+    "instruct": "train fresh targets with and without the ENN's instruction (needs train-enn)",
+    "explain": "Grad-CAM: what the ENN looks at, over the weight image (needs instruct)",
+    "report": "look at the test set, once: the table and the plots (needs instruct)",
+    "sync": "send records to MLflow that could not be sent before",
+    "ui": "open the MLflow UI on a run's folder",
+    "doctor": "print versions, devices, data sets found, and the tracking server's health",
+}
+ALIASES = {"--dataset": "--data.dataset"}
+INTERRUPTED = 130
+GRACE = 8.0
+"""seconds from Ctrl-C to the end, whatever hangs"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where things are. None of this changes a number."""
+
+    preset: str = "digits"
+    """settings to start from: digits, mnist, fashion, paper-shallow or paper-deep"""
+    output: Path | None = None
+    """folder of the results (default: runs/NAME-HASH, named by the settings); given again, the work is continued there"""
+    data_folder: str | None = None
+    """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
+    download: bool = False
+    """fetch a data set that is not there"""
+    tracking_uri: str | None = None
+    """MLflow server or database (default: mlflow.db in the output folder)"""
+    experiment: str = "grad-instructor"
+    """MLflow experiment"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What every working command takes."""
+
+    options: Annotated[Options, tyro.conf.arg(name="")] = field(default_factory=Options)
+    placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        name = self.options.preset if self.config.data == PRESETS[self.options.preset].data else Path(self.config.data.dataset).stem
+        return (self.options.output or Path("runs") / f"{name}-{identity(self.config)}").absolute()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the commands take that only look: ui, sync, doctor."""
+
+    output: Path | None = None
+    """folder of a run (default: the newest in runs/)"""
+    data_folder: str | None = None
+    """folder of the data sets"""
+    tracking_uri: str | None = None
+    """MLflow server or database (default: mlflow.db in the folder)"""
+    experiment: str = "grad-instructor"
+    """MLflow experiment"""
+    host: str = "127.0.0.1"
+    """ui: address to listen on"""
+    port: int = 5000
+    """ui: port to listen on"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
+    prepare_environment()
+    argv = sys.argv[1:] if arguments is None else arguments
+    _interrupt_on_terminate()
+    try:
+        return dispatch(argv)
+    except UserError as error:
+        print(f"grad-instructor: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ngrad-instructor: interrupted; give the same command again to continue.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        return 1
+
+
+def dispatch(argv: list[str]) -> int:
+    """Find the command, read its options, and do it."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from pipeline import __version__
+
+        print(f"grad-instructor {__version__}")
+        return 0
+    name, rest = argv[0], _expand_aliases(argv[1:])
+    if name not in COMMANDS:
+        raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
+    if name in ("ui", "sync", "doctor"):
+        look = parse(Look, Look(), name, rest)
+        if look is None:
+            return 0
+        from pipeline import commands
+
+        return getattr(commands, name)(look)
+    command = parse(Command, _defaults(rest), name, rest)
+    if command is None:
+        return 0
+    validate(command.config)
+    from pipeline import commands
+
+    return commands.work(name, command, "grad-instructor " + " ".join(argv))
+
+
+def overview() -> str:
+    """What ``grad-instructor --help`` prints."""
+    lines = [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: grad-instructor COMMAND [options]",
+            "",
+            "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones with it.",
+            "",
+            *lines,
+            "",
+            "Start with:  grad-instructor run          (real handwritten digits, about two minutes)",
+            "then:        grad-instructor run --preset mnist",
+            "Options of a command:  grad-instructor COMMAND --help",
+        ]
+    )
+
+
+def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
+    """The options of a command, or None when its help was asked for.
+
+    Raises:
+        UserError: one sentence about the first thing that is wrong.
+    """
+    errors = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(kind, default=default, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments)
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        raise UserError(_one_sentence(errors.getvalue(), name)) from None
+
+
+def _defaults(arguments: list[str]) -> Command:
+    """Where the settings start from: the preset, or the folder that is continued."""
+    preset, output = _option(arguments, "--preset"), _option(arguments, "--output")
+    if preset is None and output is not None and (Path(output) / "config.json").exists():
+        from pipeline.results.files import read_json
+
+        saved = read_json(Path(output) / "config.json")
+        config = from_dotted(saved["settings"])
+        return Command(Options(preset=saved["preset"]), Placement(), config)
+    if preset is not None and preset not in PRESETS:
+        import difflib
+
+        near = difflib.get_close_matches(preset, PRESETS, n=1, cutoff=0.0)[0]
+        raise UserError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)} (did you mean {near}?).")
+    return Command(Options(), Placement(), PRESETS[preset or "digits"])
+
+
+def check_folder(command: Command) -> None:
+    """Make the output folder this command's, or find that it is.
+
+    Raises:
+        UserError: it cannot be written, or holds a run of other settings.
+    """
+    from pipeline.results.files import read_json, write_json
+
+    folder, here = command.folder, to_dotted(command.config)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the output folder {folder} ({error.strerror}); choose another --output.") from error
+    path = folder / "config.json"
+    if path.exists():
+        there = to_dotted(from_dotted(read_json(path)["settings"]))
+        changed = [key for key in here if here[key] != there[key]]
+        if changed:
+            key = changed[0]
+            raise UserError(
+                f"{folder} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here"
+                f"{f', and {len(changed) - 1} more' if len(changed) > 1 else ''}); choose another --output or drop the options."
+            )
+    write_json(path, {"preset": command.options.preset, "settings": here})
+
+
+def _option(arguments: list[str], name: str) -> str | None:
+    for index, argument in enumerate(arguments):
+        if argument == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(name + "="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _expand_aliases(arguments: list[str]) -> list[str]:
+    def expand(argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        return ALIASES.get(name, name) + equals + value
+
+    return [expand(argument) for argument in arguments]
+
+
+def _one_sentence(text: str, name: str) -> str:
+    """tyro's box of text as one sentence."""
+    lines = [line.strip(" │╭╮╰╯─") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
+    lines = [line for line in lines[1:] if line and not line.startswith("For full helptext")]
+    message = " ".join(lines)
+    unknown = re.match(r"Unrecognized options: (\S+?)(,|\s|$)", message)
+    if unknown:
+        near = re.search(r"Perhaps you meant:\s*(--[\w.-]+)", message)
+        message = f"unknown option {unknown[1]}" + (f"; did you mean {near[1]}?" if near else "")
+    return f"{message.rstrip('.')} (see `grad-instructor {name} --help`)."
+
+
+def _interrupt_on_terminate() -> None:
+    """SIGTERM ends as cleanly as Ctrl-C; and if anything hangs, the process ends all the same."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+
+    def stop(_number: int, _frame: Any) -> None:
+        timer = threading.Timer(GRACE, os._exit, (INTERRUPTED,))
+        timer.daemon = True
+        timer.start()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def newest_folder(runs: Path = Path("runs")) -> Path:
+    """The folder in ``runs`` that was worked in last.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = [path.parent for path in runs.glob("*/config.json")]
+    if not folders:
+        raise UserError("no run was found in ./runs; give its folder with --output.")
+    return max(folders, key=lambda folder: (folder / "config.json").stat().st_mtime).absolute()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

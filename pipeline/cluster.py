@@ -1,0 +1,195 @@
+"""A pool of Ray actors that train populations; the only place that places work on GPUs.
+
+``--local`` runs the same function in this process. Both give the same numbers: a task's numbers depend on the task alone, and
+every worker computes with one thread.
+"""
+
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+ATTEMPTS = 4
+"""how often a task is given to an actor before the actors' deaths are taken to be the task's fault"""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where work runs. None of this changes a number."""
+
+    workers: int = 0
+    """Ray actors that train populations; 0 means one per core"""
+    gpus_per_worker: float = 0.0
+    """GPUs of each worker; fractions let several share one; 0 trains on the CPU"""
+    address: str | None = None
+    """address of a running Ray cluster (host:port, ray://host:port or auto)"""
+    local: bool = False
+    """train in this process, without Ray actors"""
+    device: str = "cpu"
+    """device of this process, where the ENN learns: cpu or cuda"""
+
+
+def check(placement: Placement) -> None:
+    """Raises UserError where what is asked for is not there: a GPU, or a cluster that answers."""
+    if placement.workers < 0 or placement.gpus_per_worker < 0:
+        raise UserError("--workers and --gpus-per-worker cannot be below 0.")
+    if placement.local and placement.address:
+        raise UserError("--local trains without Ray and --address names a Ray cluster; give one of them.")
+    import torch
+
+    wants = placement.device != "cpu" or (placement.gpus_per_worker > 0 and not placement.address)
+    if wants and not torch.cuda.is_available():
+        raise UserError("a GPU was asked for and this machine has none that torch can use; use --device cpu --gpus-per-worker 0.")
+    if placement.address and placement.address != "auto":
+        _check_reachable(placement.address)
+
+
+def start(placement: Placement, data_bytes: int) -> None:
+    """Start Ray here, or connect to the cluster at ``placement.address``.
+
+    Raises:
+        UserError: nothing answers at the address, or the cluster has too few GPUs.
+    """
+    import ray
+
+    if ray.is_initialized():
+        return
+    if placement.address:
+        try:
+            ray.init(placement.address, log_to_driver=False, logging_level="ERROR")
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise UserError(f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`.") from error
+    else:
+        workers = worker_count(placement)
+        ray.init(
+            num_cpus=workers + 1,
+            include_dashboard=False,
+            object_store_memory=max(120_000_000, 2 * data_bytes),
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if placement.gpus_per_worker > gpus:
+        raise UserError(f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker.")
+
+
+def prepare_environment() -> None:
+    """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    if "RAY_AUTH_TOKEN_PATH" not in os.environ and "RAY_AUTH_TOKEN" not in os.environ:
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(_private_token())
+
+
+def worker_count(placement: Placement) -> int:
+    """Actors to start."""
+    if placement.workers:
+        return placement.workers
+    if placement.gpus_per_worker and not placement.address:
+        import torch
+
+        return max(1, int(torch.cuda.device_count() / placement.gpus_per_worker))
+    return os.cpu_count() or 1
+
+
+def run_tasks(
+    function: Callable[..., Any], tasks: Sequence[Any], shared: Mapping[str, Any], placement: Placement
+) -> Iterator[tuple[int, Any]]:
+    """``(index, function(task, device=…, **shared))`` for every task, as they are done.
+
+    ``shared`` is put into Ray's object store once. An actor that dies is replaced and its task done again.
+
+    Raises:
+        Whatever ``function`` raises; RuntimeError when a task's actors died ``ATTEMPTS`` times.
+    """
+    if placement.local or not tasks:
+        _one_thread()
+        for index, task in enumerate(tasks):
+            yield index, function(task, device="cuda" if placement.gpus_per_worker else "cpu", **shared)
+        return
+    yield from _run_on_actors(function, tasks, shared, placement)
+
+
+def _run_on_actors(
+    function: Callable[..., Any], tasks: Sequence[Any], shared: Mapping[str, Any], placement: Placement
+) -> Iterator[tuple[int, Any]]:
+    import ray
+
+    references = {name: ray.put(value) for name, value in shared.items()}
+    actor_class = ray.remote(num_cpus=1, num_gpus=placement.gpus_per_worker, max_restarts=0)(_Worker)
+    waiting, attempts = list(range(len(tasks)))[::-1], [0] * len(tasks)
+    idle = [actor_class.remote(**references) for _ in range(min(worker_count(placement), len(tasks)))]
+    running: dict[Any, tuple[int, Any]] = {}
+    device = "cuda" if placement.gpus_per_worker else "cpu"
+    try:
+        while waiting or running:
+            while waiting and idle:
+                index, actor = waiting.pop(), idle.pop()
+                attempts[index] += 1
+                running[actor.run.remote(function, tasks[index], device)] = (index, actor)
+            (done, *_), _ = ray.wait(list(running), num_returns=1)
+            index, actor = running.pop(done)
+            try:
+                result = ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from error
+            except ray.exceptions.RayActorError as error:
+                if attempts[index] >= ATTEMPTS:
+                    raise RuntimeError(f"{attempts[index]} workers died on the same task ({tasks[index]})") from error
+                waiting.append(index)
+                idle.append(actor_class.remote(**references))
+                continue
+            idle.append(actor)
+            yield index, result
+    finally:
+        for actor in [*idle, *(actor for _, actor in running.values())]:
+            ray.kill(actor)
+
+
+class _Worker:
+    """An actor: the shared data, and one thread."""
+
+    def __init__(self, **shared: Any) -> None:
+        _one_thread()
+        self.shared = shared
+
+    def run(self, function: Callable[..., Any], task: Any, device: str) -> Any:
+        return function(task, device=device, **self.shared)
+
+
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _check_reachable(address: str) -> None:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError(f"--address {address!r} is no address; give host:port, ray://host:port or auto.")
+    try:
+        socket.create_connection((host, int(port)), timeout=3).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address} ({error}); start one with `ray start --head` or drop --address.") from error
+
+
+def _private_token() -> Path:
+    """A file that only this user can read, with the token by which Ray's processes know each other."""
+    import secrets
+
+    path = Path.home() / ".cache" / "grad-instructor" / "ray-token"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_hex(32))
+    return path

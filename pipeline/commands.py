@@ -1,0 +1,426 @@
+"""What each command does. Every stage finds what is done already, writes its results to disk, then records and sends them."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline import cluster
+from pipeline.cli import Command, Look, check_folder, newest_folder
+from pipeline.config import Config, to_dotted
+from pipeline.data import Dataset, found, load
+from pipeline.errors import UserError
+from pipeline.progress import console, stage
+from pipeline.results.files import read_json, write_json, write_tensors
+from pipeline.results.mirror import Mirror, health, ui_command
+from pipeline.results.provenance import provenance
+from pipeline.results.records import Records
+
+
+@dataclass
+class Work:
+    """One command at work in one folder."""
+
+    name: str
+    command: Command
+    line: str
+
+    @property
+    def config(self) -> Config:
+        return self.command.config
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.command.folder
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        options = self.command.options
+        return load(self.config.data.dataset, options.data_folder, options.download)
+
+    @cached_property
+    def records(self) -> Records:
+        return Records(self.folder)
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        options = self.command.options
+        return Mirror(self.folder, options.tracking_uri, options.experiment, lambda text: console.print(f"warning: {text}"))
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        return provenance(self.line, self.config.seed)
+
+    def child(self, name: str, title: str, params: dict[str, Any]) -> str:
+        """Start a run under this command's."""
+        run = f"{self.name}/{name}"
+        self.records.start(run, title, self.name, params, {})
+        return run
+
+
+def work(name: str, command: Command, line: str) -> int:
+    """Do a command: check everything first, then its stages, with a true status at the end."""
+    job = Work(name, command, line)
+    cluster.check(command.placement)
+    dataset = job.dataset
+    _check_fits(job.config, dataset)
+    check_folder(command)
+    stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
+    stages |= {"explain": [explain], "report": [report]}
+    with _locked(job.folder), _recorded(job):
+        console.print(f"results go to {job.folder}")
+        for step in stages[name]:
+            step(job)
+            job.mirror.send(job.records)
+    _closing_lines(job)
+    return 0
+
+
+# -- stages ------------------------------------------------------------------------------------------------------------
+
+
+def train_enn(job: Work) -> None:
+    """Stage 1: an ENN by off-policy RL."""
+    config, run = job.config, job.child("train-enn", "train-enn", to_dotted(job.config))
+    from pipeline.compare import ARMS  # noqa: F401  (torch is imported while the mirror's thread makes its database)
+    from rl.train import enn_file, train_enn
+
+    job.records.dataset(run, job.dataset.name, job.dataset.digest, _sizes(job.dataset))
+    if not (job.folder / enn_file(config, config.enn.readers[0])).exists():
+        cluster.start(job.command.placement, _bytes(job.dataset))
+    with stage("train ENN", config.rl.rounds) as bar:
+
+        def on_round(row: dict[str, Any]) -> None:
+            values = {key.replace("/he/", "/from_he/"): value for key, value in row.items() if key not in ("round", "seconds")}
+            job.records.metrics(run, row["round"], values)
+            job.mirror.send(job.records)
+            bar.say(_round_line(config, row))
+            bar.advance()
+
+        placement = job.command.placement
+        trained = train_enn(config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker)
+    _figure(job, "learning", _learning_rounds(config, trained["history"]))
+    for file in trained["files"].values():
+        job.records.artifact(run, file, "enn")
+        job.records.artifact(run, str(Path(file).with_suffix(".json")), "enn")
+    job.records.end(run, "FINISHED")
+
+
+def instruct(job: Work) -> None:
+    """Stage 2: fresh targets with and without instruction."""
+    from pipeline.compare import compare
+
+    config, placement = job.config, job.command.placement
+    critics = load_critics(job)
+    if not placement.local:
+        cluster.start(placement, _bytes(job.dataset))
+    with stage("train targets", 1) as bar:
+
+        def on_task(name: str, done: int, total: int) -> None:
+            bar.total = total
+            if bar.progress is not None and bar.task is not None:
+                bar.progress.update(bar.task, total=total)
+            _record_task(job, name)
+            bar.advance(name)
+
+        compare(config, job.dataset, critics, job.folder, placement, on_task)
+    job.mirror.send(job.records)
+
+
+def explain(job: Work) -> None:
+    """Stage 3: what the ENN looks at."""
+    from pipeline.explain import explain
+    from pipeline.results import figures
+
+    config = job.config
+    if "convnet" not in config.enn.readers:
+        console.print("explain: no reader in enn.readers sees a weight image, so there is no Grad-CAM to draw.")
+        return
+    critic = load_critics(job)["convnet"]
+    folder = job.folder / "explain"
+    run = job.child("explain", "explain", {"reader": "convnet"})
+    for arm in [arm for arm in ("conventional", "instructed") if arm in config.compare.arms]:
+        maps = explain(critic, _checkpoints(job, arm))
+        tensors = {f"{index}/{name}": getattr(item, name) for index, item in enumerate(maps) for name in ("image", "map")}
+        tensors |= {f"{index}/layer{number}": layer for index, item in enumerate(maps) for number, layer in enumerate(item.layers, 1)}
+        write_tensors(folder / f"gradcam-{arm}.safetensors", _to_torch(tensors))
+        drawn = [{"title": f"{arm}, {item.title} (V = {item.value:.2f})", "map": item.map, "image": item.image} for item in maps]
+        figures.gradcam(drawn, job.folder / "figures" / f"gradcam-{arm}.png")
+        job.records.artifact(job.name, f"figures/gradcam-{arm}.png", "figures")
+        for index, step in enumerate((0, config.training.steps // 2, config.training.steps)):
+            path = folder / f"gradcam-{arm}-{step:06d}.png"
+            figures.gradcam(drawn[index : index + 1], path)
+            job.records.image(run, str(path.relative_to(job.folder)), f"gradcam/{arm}", step)
+    job.records.end(run, "FINISHED")
+    console.print(f"explain: Grad-CAM maps are in {job.folder / 'figures'}")
+
+
+def report(job: Work) -> None:
+    """Stage 4: the test set, once; the table, the plots."""
+    from pipeline.compare import collect
+    from pipeline.report import curves, evaluate_on_test, prediction_points
+    from pipeline.results import figures
+    from pipeline.results.tables import markdown, report_rows, rich_table
+
+    path = job.folder / "report.json"
+    arms = collect(job.config, job.folder)
+    if not path.exists():
+        tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
+        rows = [row | {"provenance": job.provenance} for row in report_rows(tested)]
+        write_json(path, {"rows": rows, "seeds": tested, "candidates": read_json(job.folder / "arms" / "strengths.json")})
+    rows = read_json(path)["rows"]
+    _write_text(job.folder / "report.md", markdown(rows))
+    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
+    points = prediction_points(job.config, arms)
+    write_json(job.folder / "prediction.json", {name: {k: v for k, v in p.items() if not isinstance(v, list)} for name, p in points.items()})
+    for name, draw, values in (
+        ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()}),
+        ("instruction", figures.instruction, instructed),
+        ("prediction", figures.prediction, points),
+    ):
+        draw(values, job.folder / "figures" / f"{name}.png")
+        job.records.artifact(job.name, f"figures/{name}.png", "figures")
+    job.records.artifact(job.name, "report.md", "")
+    for row in rows:
+        run = job.child(f"result-{row['arm']}", f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
+        job.records.result(run, row)
+        job.records.end(run, "FINISHED")
+    console.print(f"\ntest accuracy on {job.dataset.name}, {rows[0]['n']} targets per arm, differences paired by seed with conventional:")
+    console.print(rich_table(rows))
+    for name, point in points.items():
+        console.print(f"prediction by {name}: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}")
+
+
+# -- commands that only look -------------------------------------------------------------------------------------------
+
+
+def ui(look: Look) -> int:
+    """Open the MLflow UI on a run's folder."""
+    folder = (look.output or newest_folder()).absolute()
+    _check_is_run(folder)
+    console.print(f"MLflow UI of {folder}: http://{look.host}:{look.port}  (Ctrl-C ends it)")
+    process = subprocess.Popen(ui_command(folder, look.port, look.tracking_uri, look.host))
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait(5)
+        return 0
+
+
+def sync(look: Look) -> int:
+    """Send what could not be sent, each record once."""
+    folder = (look.output or newest_folder()).absolute()
+    _check_is_run(folder)
+    problems: list[str] = []
+    mirror = Mirror(folder, look.tracking_uri, look.experiment, problems.append)
+    mirror.send(Records(folder))
+    if problems:
+        raise UserError(problems[0])
+    console.print(f"all records of {folder} are in MLflow at {mirror.uri}")
+    return 0
+
+
+def doctor(look: Look) -> int:
+    """What is here."""
+    facts = provenance("grad-instructor doctor", 0)
+    for name, value in facts.items():
+        if name not in ("command", "seed"):
+            console.print(f"{name:<16} {_fact(value)}")
+    import torch
+
+    devices = [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+    console.print(f"{'devices':<16} cpu{''.join(', ' + device for device in devices)}")
+    for name, state in found(look.data_folder).items():
+        console.print(f"{'data ' + name:<16} {state}")
+    console.print(f"{'tracking':<16} {health(look.tracking_uri, look.output)}")
+    return 0
+
+
+# -- helpers, in the order of their use --------------------------------------------------------------------------------
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One command at a time in a folder."""
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(f"another command is at work in {folder}; wait for it or choose another --output.") from error
+        yield
+
+
+@contextmanager
+def _recorded(job: Work) -> Iterator[None]:
+    """The command's own run: started in the records, prepared in MLflow meanwhile, and ended truthfully."""
+    facts = {f"provenance.{key}": value for key, value in _flat(job.provenance).items()}
+    records = job.records
+    for run in records.running():  # left by a command that was killed outright
+        if not run.startswith(job.name):
+            records.end(run, "KILLED")
+    records.start(job.name, f"{job.name} {job.folder.name}", None, to_dotted(job.config), facts)
+    preparing = threading.Thread(target=job.mirror.prepare, daemon=True)
+    preparing.start()
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt)
+        for run in records.running():
+            records.end(run, "KILLED" if interrupted else "FAILED")
+        if interrupted:
+            job.mirror.interrupted(records)
+        else:
+            job.mirror.send(records)
+        _stop_ray()
+        raise
+    records.end(job.name, "FINISHED")
+    preparing.join()
+    job.mirror.send(records)
+    _stop_ray()
+
+
+def _stop_ray() -> None:
+    if "ray" in sys.modules:
+        sys.modules["ray"].shutdown()
+
+
+def _check_fits(config: Config, dataset: Dataset) -> None:
+    """What can only be known once the data are there, before any work."""
+    if config.training.batch_size > len(dataset.x_train):
+        raise UserError(
+            f"training.batch_size is {config.training.batch_size} and {dataset.name} has {len(dataset.x_train)} training examples; "
+            "give a smaller batch."
+        )
+
+
+def load_critics(job: Work) -> dict[str, Any]:
+    """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
+    from pipeline.enn import load_critic
+    from pipeline.targets import MLP
+
+    config, dataset = job.config, job.dataset
+    target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+    critics = {}
+    for index, reader in enumerate(config.enn.readers):
+        critic = load_critic(job.folder / ("enn.safetensors" if index == 0 else f"enn-{reader}.safetensors"))
+        critic.reader.check(target)
+        critics[reader] = critic
+    return critics
+
+
+def _record_task(job: Work, name: str) -> None:
+    """A finished population: one child run with its curves."""
+    result = read_json(job.folder / "arms" / f"{name}.json")
+    params = {"arm": result["arm"], "seeds": len(result["seeds"]), "strengths": sorted(set(result["strengths"]))}
+    run = job.child(name, name, params)
+    for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm"):
+        means = np.array(result[key]).mean(axis=1).tolist()
+        job.records.series(run, key, result["steps"][-len(means) :], means)
+    for reader, rows in result["predicted"].items():
+        job.records.series(run, f"predicted/{reader}", result["steps"], np.array(rows).mean(axis=1).tolist())
+    job.records.series(run, "seconds", result["steps"], result["seconds"])
+    job.records.end(run, "FINISHED")
+    job.mirror.send(job.records)
+
+
+def _round_line(config: Config, row: dict[str, Any]) -> str:
+    scores = [f"{key.rsplit('/', 1)[1]}: {value:.3f}" for key, value in row.items() if key.startswith("score/small/")]
+    he = [f"{key.rsplit('/', 1)[1]}: {value:.3f}" for key, value in row.items() if key.startswith("score/he/")]
+    reader = config.enn.readers[0]
+    return (
+        f"round {row['round'] + 1}/{config.rl.rounds}  env steps {row['env_steps']}  unseen runs: error {row[f'error/{reader}']:.3f} "
+        f"τ {row[f'kendall/{reader}']:.2f}\n    final score by λ  from small weights  {'  '.join(scores)}\n"
+        f"                      from He             {'  '.join(he)}"
+    )
+
+
+def _learning_rounds(config: Config, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    reader, levels = config.enn.readers[0], [f"{level:g}" for level in config.instruction.ladder]
+    return [
+        {
+            "round": row["round"] + 1,
+            "scores": {level: row[f"score/small/{level}"] for level in levels if f"score/small/{level}" in row},
+            "critic_error": row[f"error/{reader}"],
+            "kendall": row[f"kendall/{reader}"],
+        }
+        for row in history
+    ]
+
+
+def _figure(job: Work, name: str, values: Any) -> None:
+    from pipeline.results import figures
+
+    draw: Callable[[Any, Path], None] = getattr(figures, name)
+    draw(values, job.folder / "figures" / f"{name}.png")
+    job.records.artifact(job.name, f"figures/{name}.png", "figures")
+
+
+def _checkpoints(job: Work, arm: str) -> dict[str, tuple[list[Any], float]]:
+    """The first member's weights at the start, middle and end of an arm."""
+    from pipeline.results.files import read_tensors
+
+    path = job.folder / "arms" / f"{arm}-0.safetensors"
+    if not path.exists():
+        raise UserError(f"{job.folder} holds no trained targets; train them first with `grad-instructor instruct`.")
+    tensors = read_tensors(path)
+    count = 2 * (len(job.config.target.hidden) + 1)
+    places = {"start": 0.0, "middle": 0.5, "end": 1.0}
+    return {name: ([tensors[f"{name}/{i}"] for i in range(count)], progress) for name, progress in places.items()}
+
+
+def _to_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    import torch
+
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+def _write_text(path: Path, text: str) -> None:
+    from pipeline.results.files import write_atomic
+
+    write_atomic(path, text)
+
+
+def _closing_lines(job: Work) -> None:
+    console.print(f"\nresults   {job.folder}")
+    for name, what in (("report.md", "table"), ("figures", "plots"), ("records.jsonl", "records"), ("enn.safetensors", "ENN")):
+        if (job.folder / name).exists():
+            console.print(f"{what:<9} {job.folder / name}")
+    uri = job.command.options.tracking_uri
+    shown = os.path.relpath(job.folder)
+    console.print(f"MLflow    {uri}" if uri else f"MLflow    grad-instructor ui --output {shown}")
+
+
+def _check_is_run(folder: Path) -> None:
+    if not (folder / "records.jsonl").exists():
+        raise UserError(f"{folder} holds no run; give the folder of one with --output.")
+
+
+def _sizes(dataset: Dataset) -> dict[str, int]:
+    return {split: len(getattr(dataset, f"y_{split}")) for split in ("train", "validation", "test")}
+
+
+def _bytes(dataset: Dataset) -> int:
+    return sum(getattr(dataset, f"x_{split}").nbytes for split in ("train", "validation", "test"))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _fact(value: Any) -> str:
+    return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else str(value)
+
+

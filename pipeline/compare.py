@@ -1,0 +1,247 @@
+"""The comparison: fresh targets, paired by seed, trained with and without instruction.
+
+Every strength (of L1, of L2, of the instruction) is chosen on validation data from the same number of candidates with the same
+number of targets. Nothing here sees the test set: final weights are kept, and the report looks at the test set once.
+
+Letters: P members.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.cluster import Placement, run_tasks
+from pipeline.config import Config
+from pipeline.data.dataset import Dataset
+from pipeline.enn import Critic
+from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush, Rule
+from pipeline.instruction.loop import Trace, train
+from pipeline.results.files import read_json, write_json, write_tensors
+from pipeline.seeding import stream
+from pipeline.targets import MLP, Batches, Population, initialise
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of training."""
+
+    rule: str
+    initialisation: str | None = None
+    """None: as configured"""
+    reader: int | str = 0
+    """which ENN instructs: by name, or by place in ``enn.readers``"""
+
+
+ARMS: dict[str, Arm] = {
+    "conventional": Arm("backprop"),
+    "l1": Arm("l1"),
+    "l2": Arm("l2"),
+    "he": Arm("backprop", "he"),
+    "growth": Arm("growth"),
+    "random-push": Arm("random-push"),
+    "instructed": Arm("instruct"),
+    "instructed-he": Arm("instruct", "he"),
+    "instructed-image": Arm("instruct", reader="convnet"),
+}
+DIVERGED = 1e6
+"""a loss that is not finite is written as this (JSON has no infinity)"""
+TUNED = {"l1": "l1", "l2": "l2", "instruct": "instruction"}
+"""rules with a strength to choose, and where ``config.compare`` lists its candidates"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One population to train: the unit of work of a worker."""
+
+    name: str
+    arm: str
+    seeds: tuple[int, ...]
+    strengths: tuple[float, ...]
+    """of the arm's rule, one per member (P,); for the instruction -1 lets the ENN choose λ"""
+    keep: bool
+    """keep weights: all members' last, and the first member's at the start, middle and end"""
+
+
+def compare(
+    config: Config,
+    dataset: Dataset,
+    critics: Mapping[str, Critic],
+    folder: Path,
+    placement: Placement,
+    on_task: Callable[[str, int, int], None] | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Train every arm; the arms' results, as :func:`collect` gives them. Tasks already done in ``folder`` are not done again.
+
+    Args:
+        on_task: called with a task's name, how many are done, and how many there are.
+    """
+    arms_folder = folder / "arms"
+    untuned = [arm for arm in config.compare.arms if ARMS[arm].rule not in TUNED]
+    tuned = [arm for arm in config.compare.arms if ARMS[arm].rule in TUNED]
+    first = [tuning_task(config, arm) for arm in tuned] + final_tasks(config, untuned, {})
+    total = len(first) + len(final_tasks(config, tuned, dict.fromkeys(tuned, 0.0)))
+    progress = _Progress(on_task, total)
+    _do(first, config, dataset, critics, arms_folder, placement, progress)
+    chosen = {arm: choose(config, arm, read_json(arms_folder / f"tune-{arm}.json")) for arm in tuned}
+    write_json(arms_folder / "strengths.json", chosen)
+    second = final_tasks(config, tuned, {arm: choice["strength"] for arm, choice in chosen.items()})
+    _do(second, config, dataset, critics, arms_folder, placement, progress)
+    return collect(config, folder)
+
+
+def tuning_task(config: Config, arm: str) -> Task:
+    """Every candidate strength of an arm with ``tuning_seeds`` targets each, as one population."""
+    candidates = candidates_of(config, arm)
+    seeds = [stream(config.seed, "tuning", number) for number in range(config.compare.tuning_seeds)]
+    members = [(seed, strength) for strength in candidates for seed in seeds]
+    return Task(f"tune-{arm}", arm, tuple(seed for seed, _ in members), tuple(strength for _, strength in members), keep=False)
+
+
+def candidates_of(config: Config, arm: str) -> tuple[float, ...]:
+    """The strengths that are tried for an arm."""
+    return getattr(config.compare, TUNED[ARMS[arm].rule])
+
+
+def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
+    """The candidate with the best mean accuracy on validation data at the end; ties go to the first listed."""
+    final = np.array(result["accuracy"][-1]).reshape(len(candidates_of(config, arm)), -1).mean(axis=1)
+    tried = {f"{strength:g}": float(value) for strength, value in zip(candidates_of(config, arm), final, strict=True)}
+    return {"strength": candidates_of(config, arm)[int(final.argmax())], "validation_accuracy": tried}
+
+
+def final_tasks(config: Config, arms: Sequence[str], strengths: Mapping[str, float]) -> list[Task]:
+    """The populations of the comparison: ``seeds`` targets per arm in groups; all arms have the same seeds."""
+    seeds = [stream(config.seed, "compare", number) for number in range(config.compare.seeds)]
+    tasks = []
+    for arm in arms:
+        for number, start in enumerate(range(0, len(seeds), config.compare.group)):
+            group = tuple(seeds[start : start + config.compare.group])
+            tasks.append(Task(f"{arm}-{number}", arm, group, (strengths.get(arm, 0.0),) * len(group), keep=True))
+    return tasks
+
+
+def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[str, Critic], device: str) -> dict[str, Any]:
+    """Train one population: ``{"result": JSON, "weights": tensors}``. What a worker runs."""
+    x, y = dataset.tensors("train", device)
+    critics = {name: critic.to(device) for name, critic in critics.items()}
+    arm, training = ARMS[task.arm], config.training
+    target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+    scheme = arm.initialisation or config.target.initialisation
+    start = initialise(target, scheme, task.seeds, config.target.sigma, x[:1024], device=device)
+    population = Population(target, start, training.optimiser, training.learning_rate, training.momentum, training.weight_decay)
+    batches = Batches(x, y, training.batch_size, task.seeds, training.shared_order)
+    validation = dataset.tensors("validation", device, limit=config.compare.curve_examples)
+    weights: dict[str, Tensor] = {}
+    middle = config.training.steps // 2 // config.rl.period * config.rl.period
+
+    def checkpoint(step: int) -> None:
+        if task.keep and step in (0, middle, training.steps):
+            name = {0: "start", middle: "middle"}.get(step, "end")
+            weights.update({f"{name}/{i}": p[:1].detach().cpu().clone() for i, p in enumerate(population.parameters)})
+
+    rule = make_rule(arm, task, config, population, critics)
+    started = time.perf_counter()
+    trace = train(population, rule, batches, training.steps, config.rl.period, validation, critics, checkpoint)
+    if task.keep:
+        weights |= {f"final/{i}": p.detach().cpu().clone() for i, p in enumerate(population.parameters)}
+    result = {"name": task.name, "arm": task.arm, "seeds": list(task.seeds), "strengths": list(task.strengths)}
+    result |= trace_json(trace) | {"diverged_at": population.diverged_at.tolist(), "device": device}
+    return {"result": result | {"wall_seconds": time.perf_counter() - started}, "weights": weights}
+
+
+def make_rule(arm: Arm, task: Task, config: Config, population: Population, critics: Mapping[str, Critic]) -> Rule:
+    """The rule of an arm, with each member's strength."""
+    strengths = torch.tensor(task.strengths, device=population.device, dtype=population.dtype)
+    learning_rate = config.training.learning_rate
+    if arm.rule == "backprop":
+        return Backprop()
+    if arm.rule == "l1":
+        return L1(strengths)
+    if arm.rule == "l2":
+        return L2(strengths)
+    if arm.rule == "growth":
+        return Growth(learning_rate, config.instruction.trust_region)
+    if arm.rule == "random-push":
+        return RandomPush(learning_rate, task.seeds, config.instruction.trust_region)
+    critic = critics[config.enn.readers[arm.reader] if isinstance(arm.reader, int) else arm.reader]
+
+    def strength(population: Population, progress: Tensor) -> Tensor:
+        own = critic.strengths(population.parameters, progress, population.target.activation)
+        return torch.where(strengths < 0, own, strengths)
+
+    return Instruct(critic, config.training.steps, learning_rate, strength)
+
+
+def trace_json(trace: Trace) -> dict[str, Any]:
+    """A trace with lists in place of arrays, to seven significant digits (float32 holds no more)."""
+
+    def rounded(rows: Sequence[np.ndarray]) -> list[list[float]]:
+        return [[float(f"{min(value, DIVERGED):.7g}") for value in row] for row in rows]
+
+    plain = {name: rounded(getattr(trace, name)) for name in ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm")}
+    predicted = {name: rounded(rows) for name, rows in trace.predicted.items()}
+    return {"steps": trace.steps, "seconds": trace.seconds, **plain, "predicted": predicted}
+
+
+def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
+    """The arms' results with their groups joined: what :mod:`pipeline.results` draws and tables.
+
+    Per arm: seeds (n), steps (D + 1), seconds (mean over groups), and, one row per seed, loss, accuracy, strength,
+    gradient_norm, instruction_norm, predicted (by reader); diverged_at; strength chosen.
+    """
+    arms = {}
+    for arm in config.compare.arms:
+        groups = [read_json(folder / "arms" / f"{task.name}.json") for task in final_tasks(config, [arm], {})]
+        joined: dict[str, Any] = {"steps": groups[0]["steps"]}
+        for key in ("seeds", "diverged_at"):
+            joined[key] = [value for group in groups for value in group[key]]
+        for key in ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm"):
+            joined[key] = np.concatenate([np.array(group[key]).T for group in groups]).tolist()
+        joined["predicted"] = {
+            name: np.concatenate([np.array(group["predicted"][name]).T for group in groups]).tolist()
+            for name in groups[0]["predicted"]
+        }
+        joined["seconds"] = np.mean([group["seconds"] for group in groups], axis=0).tolist()
+        joined["ms_per_step"] = [1000 * group["seconds"][-1] / group["steps"][-1] for group in groups]
+        joined["chosen_strength"] = groups[0]["strengths"][0]
+        arms[arm] = joined
+    return arms
+
+
+class _Progress:
+    def __init__(self, on_task: Callable[[str, int, int], None] | None, total: int) -> None:
+        self.on_task, self.total, self.done = on_task, total, 0
+
+    def __call__(self, name: str) -> None:
+        self.done += 1
+        if self.on_task:
+            self.on_task(name, self.done, self.total)
+
+
+def _do(
+    tasks: Sequence[Task],
+    config: Config,
+    dataset: Dataset,
+    critics: Mapping[str, Critic],
+    folder: Path,
+    placement: Placement,
+    progress: Callable[[str], None],
+) -> None:
+    """Train what is not there yet, writing each result as it comes: weights first, the .json last."""
+    missing = [task for task in tasks if not (folder / f"{task.name}.json").exists()]
+    for task in tasks:
+        if task not in missing:
+            progress(task.name)
+    shared = {"config": config, "dataset": dataset, "critics": dict(critics)}
+    for index, output in run_tasks(train_task, missing, shared, placement):
+        task = missing[index]
+        if output["weights"]:
+            write_tensors(folder / f"{task.name}.safetensors", output["weights"])
+        write_json(folder / f"{task.name}.json", output["result"])
+        progress(task.name)

@@ -1,0 +1,69 @@
+"""A data set in memory: six arrays that never change, and the tensors made from them."""
+
+import hashlib
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, Int64
+from torch import Tensor
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images (or any rows of numbers) and their classes, split for training, choosing and reporting.
+
+    Shapes: x is float32 (examples, features), features in the order C, H, W, known images scaled to [0, 1]; y is int64
+    (examples,), from 0 to ``classes`` - 1. The arrays are made read-only, as they come out of Ray's object store.
+    """
+
+    name: str
+    """digits, mnist, fashion, cifar10, cifar10-10k, or the stem of the .npz"""
+    x_train: Float32[np.ndarray, "train features"]
+    y_train: Int64[np.ndarray, "train"]
+    x_validation: Float32[np.ndarray, "validation features"]
+    y_validation: Int64[np.ndarray, "validation"]
+    x_test: Float32[np.ndarray, "test features"]
+    y_test: Int64[np.ndarray, "test"]
+    image_shape: tuple[int, ...]
+    """(C, H, W) where it is known, otherwise (features,)"""
+    classes: int
+
+    def __post_init__(self) -> None:
+        if math.prod(self.image_shape) != self.features:
+            raise ValueError(f"image shape {self.image_shape} does not hold {self.features} features")
+        for array in self._arrays():
+            array.setflags(write=False)
+
+    @property
+    def features(self) -> int:
+        """Numbers per example."""
+        return self.x_train.shape[1]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of all six arrays; computed once and pickled with the data set."""
+        total = hashlib.sha256()
+        for array in self._arrays():
+            total.update(repr(array.shape).encode())
+            total.update(np.ascontiguousarray(array).data)
+        return total.hexdigest()[:16]
+
+    def tensors(
+        self, split: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, limit: int | None = None
+    ) -> tuple[Float[Tensor, "n features"], Int64[Tensor, "n"]]:
+        """x and y of ``split`` (train, validation or test) on ``device``; ``limit`` keeps the first n examples.
+
+        Always copies: the arrays may be read-only memory shared between processes, which torch must not write to.
+        """
+        if split not in SPLITS or (limit is not None and limit < 1):
+            raise ValueError(f"no split {split!r} with limit {limit}; splits are {SPLITS}, a limit is at least 1")
+        x, y = getattr(self, f"x_{split}")[:limit], getattr(self, f"y_{split}")[:limit]
+        return torch.tensor(x, dtype=dtype, device=device), torch.tensor(y, device=device)
+
+    def _arrays(self) -> list[np.ndarray]:
+        return [getattr(self, f"{kind}_{split}") for split in SPLITS for kind in "xy"]

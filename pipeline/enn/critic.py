@@ -1,0 +1,87 @@
+"""The critic: a reader with a dueling head, bounded to [0, 1].
+
+``V(θ, t) = σ(v)`` is the ENN, and ``Q(θ, t, a) = σ(v + a − mean a)`` ranks the levels of λ. The dueling sum is taken before
+the sigmoid (Wang et al., 2016, eq. 9 takes it after): so Q stays in [0, 1] as well. An unbounded head returned −10⁵ off its data.
+
+Letters: P members, A levels of λ.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.config import ENNConfig
+from pipeline.enn.readers import READERS
+from pipeline.targets import MLP
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where an ENN learned, which is also how it wants to be used."""
+
+    target: MLP
+    """the targets that it learned on"""
+    steps: int
+    """T, optimiser steps of a whole run"""
+    period: int
+    """optimiser steps between two decisions on λ"""
+    learning_rate: float
+    """of the targets' optimiser; the trust region is a bound on the step, hence on learning_rate × instruction"""
+    ladder: tuple[float, ...]
+    """levels of λ, the first of them 0"""
+    refresh: int
+    """optimiser steps for which one instruction is reused"""
+    trust_region: float
+    """largest instructed step as a fraction of each tensor's norm"""
+    strength: float = -1.0
+    """λ to use; -1 lets the advantages choose a level at every period"""
+
+
+class Critic(nn.Module):
+    """A reader, one hidden layer, a value and advantages."""
+
+    def __init__(self, reader: str, config: ENNConfig, home: Home) -> None:
+        super().__init__()
+        self.reader_name, self.config, self.home = reader, config, home
+        self.reader = READERS[reader](config, home.target)
+        self.hidden = nn.Sequential(nn.Linear(self.reader.features, config.hidden), nn.GELU())
+        self.value_head = nn.Linear(config.hidden, 1)
+        self.advantage_head = nn.Linear(config.hidden, len(home.ladder))
+
+    def value(
+        self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
+    ) -> Float[Tensor, " P"]:
+        """V(θ, t) in [0, 1]: the discounted score from here on. Differentiable in ``parameters`` (each (P, …))."""
+        return self.value_of(self.reader.read(parameters, progress, activation))
+
+    def q_values(
+        self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
+    ) -> Float[Tensor, "P A"]:
+        """Q(θ, t, a) in [0, 1] for every level of λ."""
+        hidden = self.hidden(self.reader.read(parameters, progress, activation))
+        advantages = self.advantage_head(hidden)
+        return torch.sigmoid(self.value_head(hidden) + advantages - advantages.mean(dim=-1, keepdim=True))
+
+    def value_of(self, features: Float[Tensor, "P features"]) -> Float[Tensor, " P"]:
+        """V from features already read (Grad-CAM reads a weight image of its own)."""
+        return torch.sigmoid(self.value_head(self.hidden(features)).squeeze(-1))
+
+    def strengths(
+        self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
+    ) -> Float[Tensor, " P"]:
+        """λ of each member at a decision: the home strength if one is fixed, else the level with the largest advantage."""
+        if self.home.strength >= 0:
+            return torch.full_like(progress, self.home.strength)
+        ladder = torch.tensor(self.home.ladder, dtype=progress.dtype, device=progress.device)
+        with torch.no_grad():
+            return ladder[self.q_values(parameters, progress, activation).argmax(dim=-1)]
+
+    def with_strength(self, strength: float) -> "Critic":
+        """A copy of this ENN with λ fixed, or with -1 left to the advantages."""
+        other = Critic(self.reader_name, self.config, dataclasses.replace(self.home, strength=strength))
+        other.load_state_dict(self.state_dict())
+        return other.to(next(self.parameters()).device)

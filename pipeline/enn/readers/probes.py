@@ -1,0 +1,52 @@
+"""Learned probes: learned inputs are pushed through the target, and the ENN reads what comes out.
+
+What the reader sees is the function that the weights compute, so that permuting the target's hidden units changes nothing, and
+targets of any width and depth can be read as long as they take the same inputs and give the same classes.
+
+Source: probing by learned inputs, as in Parameter-Based Value Functions (Faccio et al., 2021, §4) and Herrmann et al. (2024).
+Our choice is what is read: ``1 − log(1 − log p)`` of the outputs' log-softmax, and the progress beside it. Log-probabilities
+themselves run to −20 and make a critic that is exploited by its own gradient; probabilities saturate and give it none.
+
+Letters: P members, K probes, C classes.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.config import ENNConfig
+from pipeline.enn.readers.reader import Reader, Unreadable
+from pipeline.targets import MLP
+
+
+class Probes(Reader):
+    """Reads any MLP with the home target's inputs and classes."""
+
+    def __init__(self, config: ENNConfig, home: MLP) -> None:
+        super().__init__(config, home)
+        inputs, classes = home.widths[0], home.widths[-1]
+        self.probes = nn.Parameter(torch.rand(config.probes, inputs))
+        self.features = config.probes * classes + 1
+
+    @torch.no_grad()
+    def start_from(self, inputs: Float[Tensor, "K in_"]) -> None:
+        """Put the probes where the data are: ``inputs`` are K (unlabelled) training inputs."""
+        self.probes.copy_(inputs)
+
+    def check(self, target: MLP) -> None:
+        for name, place, home, size in (
+            ("layer1.weight", "inputs", self.home.widths[0], target.widths[0]),
+            (f"layer{len(target.widths) - 1}.weight", "classes", self.home.widths[-1], target.widths[-1]),
+        ):
+            if home != size:
+                raise Unreadable(f"{name} has {size} {place} and this ENN's probes are made for {home}; train an ENN on such targets.")
+
+    def read(
+        self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
+    ) -> Float[Tensor, "P features"]:
+        target = MLP(self.home.widths, activation or self.home.activation)
+        log_probabilities = target.logits(parameters, self.probes).log_softmax(dim=-1)
+        squashed = 1 - torch.log1p(-log_probabilities)
+        return torch.cat([squashed.flatten(1), progress[:, None]], dim=1)

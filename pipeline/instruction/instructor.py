@@ -1,0 +1,235 @@
+"""The instruction: the ENN's gradient with respect to the target's weights, added to backpropagation's.
+
+The step is along ``∇θ [ loss − λ · V(θ, t) ]`` (Grad-Instructor, arXiv 2406.10559, the abstract's sum of the two gradients).
+Our choices: one instruction is reused for ``refresh`` steps, and a trust region keeps ``learning_rate · λ · ‖∂V/∂θₖ‖`` within a
+fraction of each tensor's norm ``‖θₖ‖``, because a critic is right only near what it has seen.
+
+Letters: P members.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pipeline.enn import Critic, load_critic
+from pipeline.enn.readers import Unreadable
+from pipeline.instruction.rules import Batch, per_member
+from pipeline.targets import MLP, Population
+
+FLOOR = 1e-3
+"""a tensor's norm counts as at least FLOOR · √(number of its values), or biases that start at 0 could never be instructed"""
+
+
+def value_gradients(critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None) -> list[Tensor]:
+    """∂V/∂θ of each member, one tensor (P, …) per parameter; a member whose gradient is not finite gets zeros."""
+    leaves = [parameter.detach().requires_grad_() for parameter in parameters]
+    with torch.enable_grad():
+        gradients = torch.autograd.grad(critic.value(leaves, progress, activation).sum(), leaves, allow_unused=True)
+    return [
+        torch.zeros_like(leaf) if gradient is None else gradient.nan_to_num(0.0, 0.0, 0.0)
+        for gradient, leaf in zip(gradients, leaves, strict=True)
+    ]
+
+
+def instruction_scale(
+    gradient: Tensor, parameter: Tensor, strength: Float[Tensor, " P"], learning_rate: float, trust_region: float
+) -> Float[Tensor, " P"]:
+    """The factor on ∂V/∂θₖ (P, …): λ, lowered where the step would leave the trust region around θₖ (P, …)."""
+    floor = FLOOR * parameter[0].numel() ** 0.5
+    radius = trust_region * parameter.flatten(1).norm(dim=1).clamp_min(floor)
+    step = learning_rate * gradient.flatten(1).norm(dim=1)
+    return torch.minimum(strength, radius / step.clamp_min(1e-30))
+
+
+def instructions(
+    critic: Critic,
+    parameters: Sequence[Tensor],
+    progress: Float[Tensor, " P"],
+    strength: Float[Tensor, " P"],
+    learning_rate: float,
+    activation: str | None = None,
+) -> list[Tensor]:
+    """λ ∂V/∂θ within the critic's trust region, one tensor (P, …) per parameter (each (P, …))."""
+    gradients = value_gradients(critic, parameters, progress, activation)
+    for gradient, parameter in zip(gradients, parameters, strict=True):
+        scale = instruction_scale(gradient, parameter, strength, learning_rate, critic.home.trust_region)
+        gradient.mul_(per_member(scale, gradient))
+    return gradients
+
+
+@dataclass
+class InstructState:
+    """What :class:`Instruct` remembers between steps."""
+
+    instruction: list[Tensor] = field(default_factory=list)
+    """λ ∂V/∂θ within the trust region, one tensor (P, …) per parameter; empty while every λ is 0"""
+    strength: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """λ of each member in this period (P,)"""
+
+
+class Instruct:
+    """The ENN's instruction as a rule for populations.
+
+    Args:
+        critic: the ENN. Its ``home`` gives λ, period, refresh and trust region.
+        steps: T of the runs that are instructed.
+        learning_rate: of their optimiser.
+        strengths: λ at the start of a period, given the population and progress (P,); the critic's own choice if not given.
+    """
+
+    def __init__(
+        self, critic: Critic, steps: int, learning_rate: float, strengths: Callable[[Population, Tensor], Tensor] | None = None
+    ) -> None:
+        self.critic, self.steps, self.learning_rate = critic, steps, learning_rate
+        self.strengths = strengths or (lambda population, progress: critic.strengths(population.parameters, progress, self.activation))
+        self.activation: str | None = None
+
+    def init(self, population: Population) -> InstructState:
+        self.critic.reader.check(population.target)
+        self.activation = population.target.activation
+        return InstructState()
+
+    def update(self, population: Population, batch: Batch, state: InstructState) -> Sequence[Tensor]:
+        home = self.critic.home
+        if population.step % home.period == 0:
+            state.strength = self.strengths(population, self.progress(population))
+        if population.step % home.period == 0 or population.step % home.refresh == 0:
+            self.refresh(population, state)
+        gradients = population.grads(batch.x, batch.y)
+        for gradient, instruction in zip(gradients, state.instruction, strict=False):
+            gradient.sub_(instruction)
+        return gradients
+
+    def progress(self, population: Population) -> Float[Tensor, " P"]:
+        """t / T of each member."""
+        return torch.full((population.members,), min(1.0, population.step / self.steps), dtype=population.dtype, device=population.device)
+
+    def refresh(self, population: Population, state: InstructState) -> None:
+        """Read the weights and make a new instruction."""
+        if not bool((state.strength > 0).any()):
+            state.instruction = []
+            return
+        state.instruction = instructions(
+            self.critic, population.parameters, self.progress(population), state.strength, self.learning_rate, self.activation
+        )
+
+
+class Instructor:
+    """Instruction in anyone's own training loop::
+
+        instructor = Instructor.load("enn.safetensors", steps=1000, learning_rate=0.1)
+        loss.backward()
+        instructor.instruct(model)     # adds −λ ∂V/∂θ to each parameter's .grad
+        optimizer.step()
+
+    Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them.
+    """
+
+    def __init__(self, critic: Critic, steps: int | None = None, learning_rate: float | None = None, strength: float | None = None) -> None:
+        if strength is not None:
+            critic = critic.with_strength(strength)
+        self.critic, self.step = critic.eval().requires_grad_(False), 0
+        self.steps = steps or critic.home.steps
+        self.learning_rate = learning_rate or critic.home.learning_rate
+        self._instruction: list[Tensor] = []
+        self._strength = torch.zeros(1)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        strength: float | None = None,
+        device: str = "cpu",
+    ) -> "Instructor":
+        """An instructor with the ENN saved at ``path``.
+
+        Args:
+            steps: T, optimiser steps of your whole run (default: that of the runs the ENN learned on).
+            learning_rate: of your optimiser, for the trust region (default: likewise).
+            strength: λ; 0 is conventional training, -1 lets the ENN choose (default: as saved).
+
+        Raises:
+            UserError: the file is missing, damaged or of another version.
+        """
+        return cls(load_critic(path, device), steps, learning_rate, strength)
+
+    def instruct(self, model: nn.Module) -> None:
+        """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step.
+
+        Raises:
+            Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
+        """
+        target, tensors = as_mlp(model)
+        if self.step == 0:
+            self.critic.reader.check(target)
+        home = self.critic.home
+        if self.step % home.period == 0 or self.step % home.refresh == 0:
+            self._refresh(target, [tensor.detach()[None] for tensor in tensors])
+        for tensor, instruction in zip(tensors, self._instruction, strict=False):
+            tensor.grad = -instruction.clone() if tensor.grad is None else tensor.grad.sub_(instruction)
+        self.step += 1
+
+    def predict(self, model: nn.Module) -> float:
+        """V(θ, t) of the model now."""
+        target, tensors = as_mlp(model)
+        self.critic.reader.check(target)
+        with torch.no_grad():
+            return float(self.critic.value([tensor[None] for tensor in tensors], self._progress(tensors[0]), target.activation))
+
+    def _progress(self, like: Tensor) -> Tensor:
+        return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
+
+    def _refresh(self, target: MLP, parameters: list[Tensor]) -> None:
+        progress, home = self._progress(parameters[0]), self.critic.home
+        if self.step % home.period == 0:
+            self._strength = self.critic.strengths(parameters, progress, target.activation)
+        if not bool((self._strength > 0).any()):
+            self._instruction = []
+            return
+        self._instruction = [
+            instruction[0]
+            for instruction in instructions(
+                self.critic, parameters, progress, self._strength, self.learning_rate, target.activation
+            )
+        ]
+
+
+ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.GELU: "gelu"}
+
+
+def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
+    """The target that ``model`` is, and its parameters in order (weight, bias, weight, …).
+
+    Raises:
+        Unreadable: a layer that is neither linear nor a known activation holds parameters, or layers do not fit.
+    """
+    tensors: list[Tensor] = []
+    widths: list[int] = []
+    activations: set[str] = set()
+    for name, layer in model.named_modules():
+        if isinstance(layer, nn.Linear):
+            if layer.bias is None:
+                raise Unreadable(f"layer {name!r} has no bias, which this reader expects; build it with bias=True.")
+            if widths and layer.in_features != widths[-1]:
+                raise Unreadable(
+                    f"layer {name!r} takes {layer.in_features} inputs but the layer before it gives {widths[-1]}; "
+                    "only a chain of linear layers can be read."
+                )
+            widths = widths or [layer.in_features]
+            widths.append(layer.out_features)
+            tensors += [layer.weight, layer.bias]
+        elif type(layer) in ACTIVATIONS:
+            activations.add(ACTIVATIONS[type(layer)])
+        elif any(True for _ in layer.parameters(recurse=False)):
+            raise Unreadable(f"layer {name!r} is a {type(layer).__name__}, which no reader can read; only linear layers can be.")
+    if not tensors:
+        raise Unreadable("the model has no linear layer; only a chain of linear layers can be read.")
+    if len(activations) > 1:
+        raise Unreadable(f"the model mixes the activations {', '.join(sorted(activations))}; use one kind.")
+    return MLP(tuple(widths), next(iter(activations), "relu")), tensors

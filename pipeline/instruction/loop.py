@@ -1,0 +1,134 @@
+"""The training loop of a population under a rule, and the trace that it leaves.
+
+Letters: P members, D decisions (periods), so D + 1 points at which a run is measured.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.enn import Critic
+from pipeline.instruction.instructor import InstructState
+from pipeline.instruction.rules import Batch, Rule
+from pipeline.targets import Batches, Evaluation, Population
+
+
+@dataclass
+class Trace:
+    """What was measured at every period boundary of a run; lists over points, arrays over members (P,)."""
+
+    steps: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    """training time per member since the start, without the time spent on measuring"""
+    loss: list[np.ndarray] = field(default_factory=list)
+    accuracy: list[np.ndarray] = field(default_factory=list)
+    strength: list[np.ndarray] = field(default_factory=list)
+    """λ in the period that ended here (from the second point on)"""
+    gradient_norm: list[np.ndarray] = field(default_factory=list)
+    instruction_norm: list[np.ndarray] = field(default_factory=list)
+    predicted: dict[str, list[np.ndarray]] = field(default_factory=dict)
+    """V(θ, t) by each ENN"""
+
+
+def advance(population: Population, rule: Rule, state: Any, batches: Batches, steps: int) -> None:
+    """``steps`` optimiser steps of all members."""
+    for _ in range(steps):
+        batch = Batch(*batches(population.step))
+        population.apply(rule.update(population, batch, state))
+
+
+def train(
+    population: Population,
+    rule: Rule,
+    batches: Batches,
+    steps: int,
+    period: int,
+    validation: tuple[Tensor, Tensor],
+    critics: Mapping[str, Critic] | None = None,
+    at_point: Callable[[int], None] | None = None,
+) -> Trace:
+    """Train to ``steps``, measuring on ``validation`` (x, y) at the start and after every ``period``.
+
+    Args:
+        critics: ENNs whose predictions are to be traced.
+        at_point: called with the step after each measurement, for checkpoints and progress.
+    """
+    trace, state, elapsed = Trace(), rule.init(population), 0.0
+    _measure(trace, population, state, batches, elapsed, steps, validation, critics or {})
+    while population.step < steps:
+        if at_point:
+            at_point(population.step)
+        started = time.perf_counter()
+        advance(population, rule, state, batches, min(period, steps - population.step))
+        _synchronise(population)
+        elapsed += (time.perf_counter() - started) / population.members
+        _measure(trace, population, state, batches, elapsed, steps, validation, critics or {})
+    if at_point:
+        at_point(population.step)
+    return trace
+
+
+def _measure(
+    trace: Trace,
+    population: Population,
+    state: Any,
+    batches: Batches,
+    elapsed: float,
+    steps: int,
+    validation: tuple[Tensor, Tensor],
+    critics: Mapping[str, Critic],
+) -> None:
+    evaluation = population.evaluate(*validation)
+    trace.steps.append(population.step)
+    trace.seconds.append(elapsed)
+    trace.loss.append(evaluation.loss.cpu().numpy())
+    trace.accuracy.append(evaluation.accuracy.cpu().numpy())
+    trace.gradient_norm.append(norms(population.grads(*batches(population.step))).cpu().numpy())
+    instructed = isinstance(state, InstructState)
+    zeros = np.zeros(population.members)
+    trace.instruction_norm.append(norms(state.instruction).cpu().numpy() if instructed and state.instruction else zeros)
+    if population.step > 0:
+        trace.strength.append(state.strength.cpu().numpy() if instructed else zeros)
+    progress = torch.full((population.members,), population.step / steps, device=population.device, dtype=population.dtype)
+    with torch.no_grad():
+        for name, critic in critics.items():
+            values = critic.value(population.parameters, progress, population.target.activation)
+            trace.predicted.setdefault(name, []).append(values.cpu().numpy())
+
+
+def norms(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
+    """The Euclidean norm over all tensors (P, …) of each member."""
+    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
+
+
+def score(evaluation: Evaluation, kind: str) -> Float[Tensor, " P"]:
+    """The score in [0, 1]: ``exp(−loss)`` (kind ``loss``) or accuracy; 0 for a member that diverged."""
+    return torch.exp(-evaluation.loss) if kind == "loss" else evaluation.accuracy
+
+
+def returns(scores: np.ndarray, gamma: float) -> np.ndarray:
+    """The discounted score from every point on, the last one persisting; what V(θ, t) predicts.
+
+    ``G_t = (1 − γ) s_{t+1} + γ G_{t+1}`` with ``G_T = s_T``. So γ = 0 gives the next score and a constant score gives itself.
+
+    Args:
+        scores: (D + 1, P), the score at every point.
+
+    Returns:
+        (D + 1, P).
+    """
+    values = scores.copy()
+    for point in range(len(scores) - 2, -1, -1):
+        values[point] = (1 - gamma) * scores[point + 1] + gamma * values[point + 1]
+    return values
+
+
+def _synchronise(population: Population) -> None:
+    if population.device.type == "cuda":
+        torch.cuda.synchronize(population.device)

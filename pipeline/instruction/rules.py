@@ -1,0 +1,127 @@
+"""The rule contract, and the rules that need no ENN.
+
+A rule turns a population and a batch into the gradients that the optimiser applies. Rules × targets are factored: a rule knows
+a population's tensors and their layout, never which network they make.
+
+Letters: P members, B examples.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.seeding import torch_stream
+from pipeline.targets import Population
+
+
+class Batch(NamedTuple):
+    """Inputs (P, B, in) and labels (P, B), or without P where all members share the batch."""
+
+    x: Tensor
+    y: Tensor
+
+
+class Rule(Protocol):
+    """How a target's update is made."""
+
+    def init(self, population: Population) -> Any:
+        """The rule's state for this population."""
+        ...
+
+    def update(self, population: Population, batch: Batch, state: Any) -> Sequence[Tensor]:
+        """Gradients to apply, one tensor (P, …) per parameter; may be the population's own, changed in place."""
+        ...
+
+
+def per_member(values: Float[Tensor, " P"], like: Tensor) -> Tensor:
+    """``values`` shaped (P, 1, …) so that they multiply ``like`` (P, …) member by member."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+class Backprop:
+    """Conventional training: the gradient of the loss and nothing else."""
+
+    def init(self, population: Population) -> None:
+        return None
+
+    def update(self, population: Population, batch: Batch, state: None) -> Sequence[Tensor]:
+        return population.grads(batch.x, batch.y)
+
+
+class L1:
+    """Adds the gradient of ``strength · Σ|w|`` over the weight matrices (biases are left alone)."""
+
+    def __init__(self, strength: Float[Tensor, " P"]) -> None:
+        self.strength = strength
+
+    def init(self, population: Population) -> None:
+        return None
+
+    def update(self, population: Population, batch: Batch, state: None) -> Sequence[Tensor]:
+        gradients = population.grads(batch.x, batch.y)
+        for gradient, parameter in zip(gradients[0::2], population.parameters[0::2], strict=True):
+            gradient.addcmul_(per_member(self.strength, parameter), parameter.sign())
+        return gradients
+
+
+class L2:
+    """Adds the gradient of ``strength / 2 · ‖θ‖²`` over all parameters: with SGD exactly torch's ``weight_decay``."""
+
+    def __init__(self, strength: Float[Tensor, " P"]) -> None:
+        self.strength = strength
+
+    def init(self, population: Population) -> None:
+        return None
+
+    def update(self, population: Population, batch: Batch, state: None) -> Sequence[Tensor]:
+        gradients = population.grads(batch.x, batch.y)
+        for gradient, parameter in zip(gradients, population.parameters, strict=True):
+            gradient.addcmul_(per_member(self.strength, parameter), parameter)
+        return gradients
+
+
+class Growth:
+    """A control without an ENN: weights grow by ``rate`` a step until they have the norm of He initialisation.
+
+    What an ENN gains from small weights beyond this is its own; up to this it may merely have made the weights larger.
+    """
+
+    def __init__(self, learning_rate: float, rate: float = 0.02) -> None:
+        self.learning_rate, self.rate = learning_rate, rate
+
+    def init(self, population: Population) -> list[float]:
+        return [math.sqrt(weight[0].numel() * 2 / weight.shape[-1]) for weight in population.parameters[0::2]]
+
+    def update(self, population: Population, batch: Batch, state: list[float]) -> Sequence[Tensor]:
+        gradients = population.grads(batch.x, batch.y)
+        for gradient, weight, norm in zip(gradients[0::2], population.parameters[0::2], state, strict=True):
+            small = weight.flatten(1).norm(dim=1) < norm
+            gradient.addcmul_(per_member(small.to(weight) * (-self.rate / self.learning_rate), weight), weight)
+        return gradients
+
+
+class RandomPush:
+    """A control without an ENN: a fixed random direction, as large as the trust region allows, for the first ``steps`` steps."""
+
+    def __init__(self, learning_rate: float, seeds: Sequence[int], trust_region: float = 0.02, steps: int = 100) -> None:
+        self.learning_rate, self.seeds, self.trust_region, self.steps = learning_rate, seeds, trust_region, steps
+
+    def init(self, population: Population) -> list[Tensor]:
+        directions = []
+        for index, parameter in enumerate(population.parameters):
+            draws = [torch.randn(parameter.shape[1:], generator=torch_stream(seed, "random push", index)) for seed in self.seeds]
+            stacked = torch.stack(draws).to(parameter)
+            directions.append(stacked / per_member(stacked.flatten(1).norm(dim=1), stacked))
+        return directions
+
+    def update(self, population: Population, batch: Batch, state: list[Tensor]) -> Sequence[Tensor]:
+        gradients = population.grads(batch.x, batch.y)
+        if population.step < self.steps:
+            for gradient, parameter, direction in zip(gradients, population.parameters, state, strict=True):
+                radius = self.trust_region / self.learning_rate * parameter.flatten(1).norm(dim=1)
+                gradient.addcmul_(per_member(radius, parameter), direction)
+        return gradients

@@ -1,0 +1,47 @@
+"""Progress of long work: one live line with the time left on a terminal, plain lines otherwise."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+QUIET = 2.0
+"""without a terminal, seconds that must pass between two lines of progress"""
+
+
+class Bar:
+    """Counts the parts of one stage."""
+
+    def __init__(self, title: str, total: int, progress: Progress | None) -> None:
+        self.title, self.total, self.progress, self.done = title, total, progress, 0
+        self.started = self.printed = time.monotonic()
+        self.task: TaskID | None = progress.add_task(title, total=total) if progress else None
+
+    def advance(self, message: str = "") -> None:
+        """One more part is done."""
+        self.done += 1
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, completed=self.done, description=f"{self.title} {message}")
+        elif time.monotonic() - self.printed > QUIET or self.done == self.total:
+            self.printed = time.monotonic()
+            left = (self.printed - self.started) / self.done * (self.total - self.done)
+            console.print(f"{self.title}: {self.done}/{self.total}, {left:.0f} s left {message}".rstrip())
+
+    def say(self, line: str) -> None:
+        """A line that stays on the screen."""
+        (self.progress.console if self.progress else console).print(line)
+
+
+@contextmanager
+def stage(title: str, total: int) -> Iterator[Bar]:
+    """The bar of one stage."""
+    if not console.is_terminal:
+        yield Bar(title, total, None)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        yield Bar(title, total, progress)

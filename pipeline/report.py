@@ -1,0 +1,81 @@
+"""The report: finished runs meet the test set, once."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.config import Config
+from pipeline.compare import ARMS, TUNED, final_tasks
+from pipeline.data.dataset import Dataset
+from pipeline.instruction.loop import returns
+from pipeline.results.files import read_tensors
+from pipeline.results.statistics import rank_correlation
+from pipeline.targets import MLP, Population
+
+TRAINING_EXAMPLES = 10_000
+"""at most this many training examples are used for the training loss"""
+
+
+def evaluate_on_test(config: Config, dataset: Dataset, folder: Path, arms: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Test accuracy and loss and training loss of every target's last weights, arm by arm, as :mod:`pipeline.results.tables` wants."""
+    torch.set_num_threads(1)
+    target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+    test, train = dataset.tensors("test"), dataset.tensors("train", limit=TRAINING_EXAMPLES)
+    tested = {}
+    for arm, values in arms.items():
+        accuracy, test_loss, train_loss = [], [], []
+        for task in final_tasks(config, [arm], {}):
+            tensors = read_tensors(folder / "arms" / f"{task.name}.safetensors")
+            population = Population(target, [tensors[f"final/{i}"] for i in range(len(target.shapes))])
+            on_test, on_train = population.evaluate(*test), population.evaluate(*train)
+            accuracy += on_test.accuracy.tolist()
+            test_loss += on_test.loss.tolist()
+            train_loss += on_train.loss.tolist()
+        tested[arm] = {
+            "seeds": values["seeds"],
+            "test_accuracy": accuracy,
+            "test_loss": test_loss,
+            "train_loss": train_loss,
+            "ms_per_step": values["ms_per_step"],
+            "strength": _strength(arm, values["chosen_strength"]),
+            "diverged": sum(step >= 0 for step in values["diverged_at"]),
+        }
+    return tested
+
+
+def curves(values: Mapping[str, Any], figure: str) -> dict[str, Any]:
+    """An arm's results as :mod:`pipeline.results.figures` wants them for ``accuracy`` or ``instruction``."""
+    if figure == "accuracy":
+        return {name: values[name] for name in ("steps", "seconds", "accuracy")}
+    steps = values["steps"]
+    # λ belongs to the period that ends at a point; both norms are measured at that point
+    norms = {name: [row[1:] for row in values[name]] for name in ("gradient_norm", "instruction_norm")}
+    return {"progress": [step / steps[-1] for step in steps[1:]], "strength": values["strength"], **norms}
+
+
+def prediction_points(config: Config, arms: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What each ENN predicted on these runs, none of which it has seen, against what came true; intervals over runs."""
+    points = {}
+    for reader in config.enn.readers:
+        predicted, realised, runs = [], [], []
+        for values in arms.values():
+            loss = np.array(values["loss"])
+            scores = np.exp(-loss) if config.rl.score == "loss" else np.array(values["accuracy"])
+            truth = returns(scores.T, config.rl.gamma).T
+            some = np.linspace(0, scores.shape[1] - 2, min(8, scores.shape[1] - 1)).round().astype(int)
+            predicted.append(np.array(values["predicted"][reader])[:, some])
+            realised.append(truth[:, some])
+            runs.append(np.repeat(values["seeds"], len(some)))
+        flat = [np.concatenate([part.ravel() for part in parts]) for parts in (predicted, realised, runs)]
+        correlation = rank_correlation(flat[0], flat[1], flat[2].tolist())
+        points[reader] = {"predicted": flat[0].tolist(), "realised": flat[1].tolist(), **correlation}
+    return points
+
+
+def _strength(arm: str, value: float) -> str:
+    if ARMS[arm].rule not in TUNED:
+        return "–"
+    return "λ by policy" if value < 0 else f"{value:g}"

@@ -1,0 +1,265 @@
+"""The figures of a report, as PNG. One arm has one colour in all of them (Okabe and Ito's palette, safe for colour-blind eyes).
+
+matplotlib is used through its objects, without pyplot's global state, so that threads and notebooks are left alone.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from scipy import stats
+
+from pipeline.results.files import write_atomic
+
+DPI = 150
+COLOURS = {
+    "conventional": "#000000",
+    "l1": "#999999",
+    "l2": "#CC79A7",
+    "he": "#56B4E9",
+    "instructed": "#D55E00",
+    "instructed-he": "#0072B2",
+    "instructed-image": "#009E73",
+    "growth": "#E69F00",
+    "random-push": "#F0E442",
+}
+DASHES = {"l1": (0, (5, 1)), "l2": (0, (1, 1)), "he": (0, (3, 1, 1, 1)), "growth": (0, (5, 1)), "random-push": (0, (1, 1))}
+OTHERS = ("#661100", "#332288", "#44AA99", "#AA4499")
+"""colours of what is no arm above, in the order of appearance"""
+BAND = 0.18
+"""opacity of a 95 % band"""
+
+
+def accuracy(curves: dict[str, dict[str, Any]], path: Path) -> None:
+    """Accuracy against steps and against seconds: mean over seeds and the 95 % band of the mean (Student's t).
+
+    Args:
+        curves: per arm "steps" [E], "seconds" [E] (mean per member, cumulative), "accuracy" [[E] per seed] in [0, 1].
+    """
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
+    for panel, axis, label in zip(panels, ("steps", "seconds"), ("optimiser steps", "seconds per target"), strict=True):
+        for number, (arm, curve) in enumerate(curves.items()):
+            _band(panel, curve[axis], _matrix(curve["accuracy"]), arm, number)
+        panel.set_xlabel(label)
+        _plain(panel)
+    _logit(panels[0], [value for line in panels[0].lines for value in np.asarray(line.get_ydata())])
+    panels[0].set_ylabel("accuracy, % (logit scale)")
+    _legend(figure, panels[0])
+    _save(figure, path)
+
+
+def _logit(panel: Axes, means: list[float]) -> None:
+    """Stretch the axis where curves end (95 to 98 % is as far as 10 to 22 %): on a plain one all of them end in one line."""
+    ticks = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999]
+    low, high = (min(max(end, 0.005), 0.9995) for end in (min(means, default=0.1), max(means, default=0.9)))
+    panel.set_yscale("logit", nonpositive="clip")
+    panel.set_ylim(low / (low + 1.15 * (1 - low)), 1.15 * high / (1.15 * high + 1 - high))
+    panel.yaxis.set_major_locator(FixedLocator(ticks))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+    panel.yaxis.set_minor_locator(NullLocator())
+
+
+def instruction(curves: dict[str, dict[str, Any]], path: Path) -> None:
+    """The strength λ that was chosen, and the sizes of the loss's gradient and of the instruction, against progress.
+
+    Args:
+        curves: per arm "progress" [D] in [0, 1], and per seed [D]: "strength", "gradient_norm", "instruction_norm".
+    """
+    figure = Figure(figsize=(3.7 * max(len(curves), 1) + 1.3, 7), layout="constrained")
+    panels = figure.subplots(2, max(len(curves), 1), squeeze=False, sharex=True, sharey="row")
+    levels = sorted({float(level) for curve in curves.values() for level in np.unique(_matrix(curve["strength"]))})
+    for number, (arm, curve) in enumerate(curves.items()):
+        _levels(panels[0, number], curve, levels)
+        panels[0, number].set_title(arm, color=_colour(arm, number), fontweight="bold")
+        _norms(panels[1, number], curve)
+    panels[0, 0].set_ylabel("share of the targets, %")
+    panels[1, 0].set_ylabel("norm of the gradient of …")
+    for panel in panels[:, -1]:
+        handles, labels = panel.get_legend_handles_labels()
+        panel.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    _save(figure, path)
+
+
+def prediction(points: dict[str, dict[str, Any]], path: Path) -> None:
+    """Predicted against realised score, one panel per reader, with the diagonal of perfect prediction.
+
+    Args:
+        points: per reader "predicted" [N], "realised" [N], "kendall", "r2".
+    """
+    count = max(len(points), 1)
+    figure = Figure(figsize=(4.2 * count + 0.4, 5.2), layout="constrained")
+    panels = figure.subplots(1, count, squeeze=False, sharex=True, sharey=True)[0]
+    ends = _ends([value for point in points.values() for name in ("predicted", "realised") for value in point[name]])
+    for panel, (reader, point) in zip(panels, points.items(), strict=False):
+        panel.plot(ends, ends, color="#999999", linewidth=1, linestyle="--", zorder=1)
+        opacity = min(0.7, max(0.08, 6 / math.sqrt(max(len(point["realised"]), 1))))
+        look = {"s": 9, "alpha": opacity, "color": COLOURS["instructed-he"], "edgecolor": "none", "zorder": 2}
+        panel.scatter(point["realised"], point["predicted"], **look)
+        panel.set_title(f"{reader}: τ = {point['kendall']:.2f}, R² = {point['r2']:.2f}")
+        panel.set(xlabel="realised score", xlim=ends, ylim=ends, box_aspect=1)
+        _plain(panel)
+    panels[0].set_ylabel("predicted score")
+    _save(figure, path)
+
+
+def learning(rounds: list[dict[str, Any]], path: Path) -> None:
+    """The ENN's training, by round: the score reached at each λ, the critic's error, the rank correlation of its predictions.
+
+    Args:
+        rounds: per round "round", "scores" {λ: score}, "critic_error", "kendall", and if known "kendall_low", "kendall_high".
+    """
+    figure = Figure(figsize=(12, 3.8), layout="constrained")
+    panels = figure.subplots(1, 3)
+    numbers = [row["round"] for row in rounds]
+    levels = sorted({float(level) for row in rounds for level in row["scores"]})
+    for level, colour in zip(levels, _shades(len(levels)), strict=True):
+        scores = [{float(name): score for name, score in row["scores"].items()}.get(level) for row in rounds]
+        panels[0].plot(numbers, _finite(scores), marker="o", markersize=4, color=colour, label=f"λ = {level:g}")
+    panels[1].plot(numbers, _finite([row["critic_error"] for row in rounds]), marker="o", markersize=4, color="#000000")
+    _kendall(panels[2], numbers, rounds)
+    for panel, title in zip(panels, ("score reached", "critic's error (RMS)", "rank correlation τ"), strict=True):
+        panel.set(title=title, xlabel="round")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        _plain(panel)
+    if levels:
+        panels[0].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _kendall(panel: Axes, numbers: list[int], rounds: list[dict[str, Any]]) -> None:
+    panel.plot(numbers, _finite([row["kendall"] for row in rounds]), marker="o", markersize=4, color="#000000")
+    low, high = (_finite([row.get(f"kendall_{end}") for row in rounds]) for end in ("low", "high"))
+    panel.fill_between(numbers, low, high, color="#000000", alpha=BAND, linewidth=0)
+    panel.axhline(0, color="#999999", linewidth=0.8)
+
+
+def gradcam(maps: list[dict[str, Any]], path: Path) -> None:
+    """Grad-CAM over weight images, a row each: the weights, and where they raise (red) or lower (blue) the predicted score.
+
+    Args:
+        maps: "title", "image" (weights, H × W) and "map" (signed, h × w). All maps share one scale, and so do all images.
+    """
+    count = max(len(maps), 1)
+    images, signed = ([np.asarray(item[name], dtype=float) for item in maps] for name in ("image", "map"))
+    turned = [image.shape[0] > image.shape[1] for image in images]  # the long side lies across
+    ratio = max((max(image.shape) / min(image.shape) for image in images), default=1.0)
+    height, aspect = min(max(5.2 / ratio, 0.5), 2.2), "auto" if ratio > 3 else "equal"
+    figure = Figure(figsize=(12 if ratio > 3 else 7, count * (height + 0.4) + 0.8), layout="constrained")
+    panels = figure.subplots(count, 2, squeeze=False)
+    columns = (("weights", images, "PuOr"), ("Grad-CAM", signed, "RdBu_r"))
+    for column, (name, arrays, colours) in enumerate(columns):
+        limit = _limit(arrays)
+        shown = None
+        for panel, array, item, turn in zip(panels[:, column], arrays, maps, turned, strict=True):
+            scale = {"cmap": colours, "vmin": -limit, "vmax": limit, "aspect": aspect, "interpolation": "nearest"}
+            shown = panel.imshow(array.T if turn else array, **scale)
+            panel.set_title(f"{item['title']}: {name}", fontsize=9, loc="left")
+            panel.set(xticks=[], yticks=[])
+        if shown is not None:
+            bar = figure.colorbar(shown, ax=panels[:, column].tolist(), location="bottom", aspect=40, shrink=0.7)
+            bar.ax.tick_params(labelsize=8)
+    _save(figure, path)
+
+
+def _limit(arrays: Iterable[Float[np.ndarray, "H W"]]) -> float:
+    """The largest magnitude, so that a colour scale is centred on 0 (and not empty)."""
+    magnitudes = [float(np.nanmax(np.abs(array))) for array in arrays if np.isfinite(array).any()]
+    return max([*magnitudes, 1e-12])
+
+
+def _band(panel: Axes, x: Sequence[float], values_SE: Float[np.ndarray, "S E"], arm: str, number: int) -> None:
+    """Mean over seeds S at evaluations E and the 95 % band of that mean."""
+    mean, half = values_SE.mean(0), np.zeros(values_SE.shape[1])
+    if len(values_SE) > 1:
+        half = stats.t.ppf(0.975, len(values_SE) - 1) * values_SE.std(0, ddof=1) / math.sqrt(len(values_SE))
+    colour = _colour(arm, number)
+    panel.plot(x, mean, color=colour, linestyle=DASHES.get(arm, "-"), linewidth=1.6, label=arm)
+    panel.fill_between(x, mean - half, mean + half, color=colour, alpha=BAND, linewidth=0)
+
+
+def _levels(panel: Axes, curve: dict[str, Any], levels: list[float]) -> None:
+    """Which share of the seeds is at each level of λ, as a stacked area over progress."""
+    strength = _matrix(curve["strength"])
+    shares = [100 * (strength == level).mean(0) for level in levels]
+    labels = ["λ = 0 (none)" if level == 0 else f"λ = {level:g}" for level in levels]
+    progress = [0.0, *curve["progress"]]  # what is recorded at the end of a period was chosen at its start
+    shares = [np.concatenate([share[:1], share]) for share in shares]
+    panel.stackplot(progress, *shares, labels=labels, colors=_shades(len(levels)), step="pre", linewidth=0)
+    panel.set(xlim=(0, 1), ylim=(0, 100))
+    _plain(panel, grid=False)
+
+
+def _norms(panel: Axes, curve: dict[str, Any]) -> None:
+    """Geometric means over seeds with the range from the 10th to the 90th percentile; zeros (no instruction) are left out."""
+    for name, label, colour in (("gradient_norm", "loss", "#000000"), ("instruction_norm", "instruction", "#D55E00")):
+        values = _matrix(curve[name])
+        logs_SD = np.log(np.where(np.isfinite(values) & (values > 0), values, np.nan))
+        seen = np.isfinite(logs_SD).any(0)
+        if not seen.any():
+            continue
+        progress, logs_SD = np.asarray(curve["progress"])[seen], logs_SD[:, seen]
+        low, high = np.exp(np.nanpercentile(logs_SD, [10, 90], axis=0))
+        panel.plot(progress, np.exp(np.nanmean(logs_SD, axis=0)), color=colour, linewidth=1.6, label=label)
+        panel.fill_between(progress, low, high, color=colour, alpha=BAND, linewidth=0)
+    panel.set(yscale="log", xlabel="progress", xlim=(0, 1))
+    _plain(panel)
+
+
+def _matrix(rows: Any) -> Float[np.ndarray, "S E"]:
+    return np.array(_rows(rows), dtype=np.float64)
+
+
+def _rows(rows: Any) -> list[list[float]]:
+    """Nulls of a record read back are numbers that were not finite."""
+    return [[math.nan if value is None else float(value) for value in row] for row in rows]
+
+
+def _finite(values: Iterable[float | None]) -> list[float]:
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def _colour(arm: str, number: int) -> str:
+    return COLOURS.get(arm, OTHERS[number % len(OTHERS)])
+
+
+def _shades(count: int) -> list[Any]:
+    """Light grey for λ = 0, then from yellow to dark as λ grows (viridis is safe for colour-blind eyes)."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 0.95, max(count - 1, 1)))
+    return ["#D9D9D9", *colours][:count]
+
+
+def _ends(values: list[float]) -> tuple[float, float]:
+    finite = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
+    margin = 0.04 * (max(finite) - min(finite)) or 0.05
+    return min(finite) - margin, max(finite) + margin
+
+
+def _plain(panel: Axes, grid: bool = True) -> None:
+    panel.spines[["top", "right"]].set_visible(False)
+    if grid:
+        panel.grid(color="#E5E5E5", linewidth=0.6)
+        panel.set_axisbelow(True)
+
+
+def _legend(figure: Figure, panel: Axes) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 7), frameon=False)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_atomic(path, buffer.getvalue())

@@ -1,0 +1,118 @@
+"""Files that are whole or absent: written under a temporary name beside their place, synced, then renamed."""
+
+import errno
+import json
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_FOLDER = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+
+
+def write_atomic(path: Path, data: bytes | str) -> None:
+    """Write ``data`` (text as UTF-8) to ``path``, making its folder; afterwards the file is either the new one or the old one.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written to.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_error(path: Path, error: OSError) -> Exception:
+    """What to raise for an ``error`` while writing ``path``: a sentence where the user can help, else the error itself."""
+    if error.errno in _FULL:
+        return UserError(
+            f"the disk is full and {path} could not be written; free some space and give the same command again "
+            "(earlier results are whole)."
+        )
+    if error.errno in _FORBIDDEN:
+        return UserError(f"{path} is not writable ({error.strerror}); choose another output folder or change its permissions.")
+    if error.errno in _NO_FOLDER:
+        return UserError(f"{path} cannot be made ({error.strerror}); choose another output folder.")
+    return error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as JSON; arrays, tensors' items and paths are turned into plain values."""
+    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, default=plain) + "\n")
+
+
+def plain(value: Any) -> Any:
+    """What JSON can hold instead of ``value`` (an array, a scalar of numpy or torch, a path).
+
+    Raises:
+        TypeError: there is nothing of the kind.
+    """
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def read_json(path: Path) -> Any:
+    """The value in a JSON file.
+
+    Raises:
+        UserError: the file is missing, truncated or corrupt.
+    """
+    return _read(Path(path), lambda data: json.loads(data.decode()), ValueError)  # as UnicodeDecodeError is
+
+
+def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> None:
+    """Write named tensors as safetensors."""
+    from safetensors.torch import save
+
+    write_atomic(path, save({name: _own(tensor) for name, tensor in tensors.items()}, metadata))
+
+
+def _own(tensor: "torch.Tensor") -> "torch.Tensor":
+    """The tensor on the CPU, in memory that it shares with no other (safetensors insists)."""
+    tensor = tensor.detach().cpu().contiguous()
+    return tensor.clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor
+
+
+def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
+    """The tensors in a safetensors file, on the CPU.
+
+    Raises:
+        UserError: the file is missing, truncated or corrupt.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    return _read(Path(path), load, SafetensorError)
+
+
+def _read(path: Path, parse: Callable[[bytes], Any], damage: type[Exception]) -> Any:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}); give the command that writes it again.") from error
+    try:
+        return parse(data)
+    except damage as error:
+        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.") from error

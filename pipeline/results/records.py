@@ -1,0 +1,211 @@
+"""The records of a run: an append-only log of events, one JSON object per line, synced before anything else hears of them.
+
+They are the source of truth: tables, figures and MLflow (``mirror``) are made from them and can be made again. Every kind
+of event may be given twice (a resumed stage replays what it did): the second time nothing is written.
+
+Numbers that are not finite are written as null, so that the file is JSON to every reader.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import os
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any, SupportsFloat
+
+from pipeline.errors import UserError
+from pipeline.results.files import plain, write_error
+
+Event = dict[str, Any]
+_HEAD = "folder"
+_STATUSES = ("FINISHED", "FAILED", "KILLED")
+
+
+class Records:
+    """The event log ``folder/records.jsonl``. Reading changes no file: a run may be read while it is written.
+
+    Raises:
+        UserError: a line other than a truncated last one is corrupt, or the file cannot be read or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.path = self.folder / "records.jsonl"
+        self._events: list[Event] = []
+        self._read_bytes = 0
+        self._known: dict[tuple, Event] = {}
+        self._status: dict[str, str] = {}
+        if self.path.exists():
+            with self._open("rb") as file:
+                self._read_on(file)
+
+    @property
+    def events(self) -> list[Event]:
+        """All events, in order; each has "n" (its number from 0), "time" (ms since epoch) and "kind"."""
+        return self._events
+
+    @property
+    def folder_id(self) -> str | None:
+        """What tells this folder's runs from any other's; None before the first event."""
+        return self._events[0]["id"] if self._events else None
+
+    def append(self, kind: str, **payload: Any) -> Event:
+        """Write one event, at once and for good. An event with a ``run`` is of one that has started."""
+        if kind != "start" and "run" in payload and payload["run"] not in self._status:
+            raise ValueError(f"the run {payload['run']!r} was never started")
+        with self._open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(self._read_bytes)
+            self._read_on(file)
+            if not self._events:
+                self._write(file, _HEAD, {"id": uuid.uuid4().hex})
+            return self._write(file, kind, payload)
+
+    def start(self, run: str, name: str, parent: str | None, params: dict[str, Any], tags: dict[str, Any]) -> None:
+        """A run begins, or one that had ended goes on. ``run`` is its name for good, for example "run/train-enn"."""
+        if parent is not None and parent not in self._status:
+            raise ValueError(f"the parent {parent!r} of the run {run!r} was never started")
+        payload = {"run": run, "name": name, "parent": parent, "params": params, "tags": tags}
+        if self._status.get(run) != "RUNNING" or not self._same(("start", run), payload):
+            self.append("start", **payload)
+
+    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """Several metrics of one step."""
+        if ("metrics", run, step, *sorted(values)) not in self._known:
+            self.append("metrics", run=run, step=step, values=values)
+
+    def series(self, run: str, name: str, steps: Sequence[int], values: Sequence[SupportsFloat]) -> None:
+        """A whole curve of one metric."""
+        if len(steps) != len(values):
+            raise ValueError(f"the series {name!r} has {len(steps)} steps and {len(values)} values")
+        if ("series", run, name) not in self._known:
+            self.append("series", run=run, name=name, steps=steps, values=values)
+
+    def image(self, run: str, path: str, key: str, step: int) -> None:
+        """An image file (``path`` relative to the folder) of one step; MLflow's image grid shows a key's images by step."""
+        payload = {"run": run, "path": path, "key": key, "step": step, "sha256": self._digest(path)}
+        if not self._same(("image", run, key, step), payload):
+            self.append("image", **payload)
+
+    def artifact(self, run: str, path: str, folder: str) -> None:
+        """A file (``path`` relative to the folder) that belongs to a run, in ``folder`` of its artifacts ("" is the top)."""
+        payload = {"run": run, "path": path, "folder": folder, "sha256": self._digest(path)}
+        if not self._same(("artifact", run, path, folder), payload):
+            self.append("artifact", **payload)
+
+    def dataset(self, run: str, name: str, digest: str, sizes: dict[str, int]) -> None:
+        """The data a run is trained on: its name, a digest of its contents and the sizes of its splits."""
+        payload = {"run": run, "name": name, "digest": digest, "sizes": sizes}
+        if not self._same(("dataset", run, name), payload):
+            self.append("dataset", **payload)
+
+    def result(self, run: str, row: dict[str, Any]) -> None:
+        """A row of results with its provenance."""
+        if not self._same(("result", run), {"run": run, "row": row}):
+            self.append("result", run=run, row=row)
+
+    def end(self, run: str, status: str) -> None:
+        """A run ends: FINISHED, FAILED or KILLED."""
+        if status not in _STATUSES:
+            raise ValueError(f"status {status!r} is none of {_STATUSES}")
+        if self._status.get(run) != status:
+            self.append("end", run=run, status=status)
+
+    def running(self) -> list[str]:
+        """The runs that have started and not ended, children before their parents."""
+        return [run for run, status in reversed(self._status.items()) if status == "RUNNING"]
+
+    def _same(self, key: tuple, payload: dict[str, Any]) -> bool:
+        known = self._known.get(key)
+        return known is not None and all(known.get(name) == value for name, value in _strict(payload).items())
+
+    def _digest(self, path: str) -> str:
+        return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+
+    def _open(self, mode: str) -> IO[bytes]:
+        try:
+            if mode != "rb":
+                self.folder.mkdir(parents=True, exist_ok=True)
+            return open(self.path, mode)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+
+    def _read_on(self, file: IO[bytes]) -> None:
+        """Take in the lines from ``_read_bytes`` on. A last line without its end was cut short: it is left out, and, where
+        the file is open for writing (and locked), cut off."""
+        if os.fstat(file.fileno()).st_size < self._read_bytes:
+            raise UserError(f"{self.path} was cut or replaced while it was in use; give the same command again.")
+        for line in file.read().split(b"\n")[:-1]:
+            self._remember(self._parse(line))
+            self._read_bytes += len(line) + 1
+        if file.writable():
+            file.truncate(self._read_bytes)
+
+    def _parse(self, line: bytes) -> Event:
+        try:
+            event = json.loads(line.decode())
+            if event["n"] == len(self._events):
+                return event
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise UserError(
+            f"line {len(self._events) + 1} of {self.path} is corrupt; restore the file from a copy, or move the folder "
+            "aside and give the same command again."
+        )
+
+    def _write(self, file: IO[bytes], kind: str, payload: dict[str, Any]) -> Event:
+        event = _strict({"n": len(self._events), "time": time.time_ns() // 1_000_000, "kind": kind, **payload})
+        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        try:
+            _put(file, line)
+        except OSError as error:
+            file.truncate(self._read_bytes)
+            raise write_error(self.path, error) from error
+        self._read_bytes += len(line)
+        self._remember(event)
+        return event
+
+    def _remember(self, event: Event) -> None:
+        self._events.append(event)
+        kind, run = event["kind"], event.get("run")
+        if kind in _KEYS:
+            self._known[(kind, run, *(event[name] for name in _KEYS[kind]))] = event
+        elif kind == "metrics":
+            self._known[(kind, run, event["step"], *sorted(event["values"]))] = event
+        if kind == "start":
+            self._status[event["run"]] = "RUNNING"
+        elif kind == "end":
+            self._status[event["run"]] = event["status"]
+
+
+_KEYS = {
+    "start": (),
+    "series": ("name",),
+    "image": ("key", "step"),
+    "artifact": ("path", "folder"),
+    "dataset": ("name",),
+    "result": (),
+}
+
+
+def _put(file: IO[bytes], line: bytes) -> None:
+    while line:
+        line = line[os.write(file.fileno(), line) :]
+    os.fsync(file.fileno())
+
+
+def _strict(value: Any) -> Any:
+    """The value as JSON will give it back: numbers plain, those that are not finite None, tuples lists."""
+    if isinstance(value, dict):
+        return {str(key): _strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_strict(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return _strict(plain(value))

@@ -1,0 +1,121 @@
+"""The table of a comparison: one row per arm, every number with its interval, differences paired by seed."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.results.statistics import mean_interval, paired
+
+if TYPE_CHECKING:
+    import rich.table
+
+BASELINE = "conventional"
+NONE = "–"
+COLUMNS = (
+    "arm",
+    "n",
+    "test\naccuracy %",
+    "paired\ndifference",
+    "p",
+    "test − train\nloss",
+    "ms per\nstep",
+    "strength",
+    "di-\nverged",
+)
+
+
+def report_rows(arms: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of numbers, in the order given.
+
+    Args:
+        arms: per arm "seeds", and per seed "test_accuracy" (0 to 1), "test_loss", "train_loss", "ms_per_step"; also
+            "strength" (words) and "diverged" (members that were frozen).
+
+    Raises:
+        ValueError: "conventional" is absent, or an arm has other seeds than it (order does not matter).
+    """
+    if BASELINE not in arms:
+        raise ValueError(f"there is no arm {BASELINE!r} to compare with")
+    baseline = _by_seed(BASELINE, arms[BASELINE])
+    return [_row(name, arm, _by_seed(name, arm), baseline) for name, arm in arms.items()]
+
+
+def _by_seed(name: str, arm: dict[str, Any]) -> dict[int, float]:
+    accuracies = dict(zip(arm["seeds"], arm["test_accuracy"], strict=True))
+    if len(accuracies) != len(arm["seeds"]):
+        raise ValueError(f"the arm {name!r} has a seed twice")
+    return accuracies
+
+
+def _row(name: str, arm: dict[str, Any], accuracies: dict[int, float], baseline: dict[int, float]) -> dict[str, Any]:
+    if accuracies.keys() != baseline.keys():
+        raise ValueError(f"the arm {name!r} has other seeds than {BASELINE!r}; run both on the same ones")
+    difference = paired([accuracies[seed] for seed in baseline], list(baseline.values()))
+    if name == BASELINE:
+        difference = dict.fromkeys(difference, math.nan)
+    gaps = [test - train for test, train in zip(arm["test_loss"], arm["train_loss"], strict=True)]
+    return {
+        "arm": name,
+        "n": len(accuracies),
+        **_interval("accuracy", list(accuracies.values())),
+        "difference": difference["difference"],
+        "difference_low": difference["low"],
+        "difference_high": difference["high"],
+        "p": difference["p"],
+        **_interval("gap", gaps),
+        "ms_per_step": float(np.median(arm["ms_per_step"])),
+        "strength": arm["strength"],
+        "diverged": arm["diverged"],
+    }
+
+
+def _interval(name: str, values: list[float]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), mean_interval(values), strict=True))
+
+
+def rich_table(rows: list[dict[str, Any]]) -> "rich.table.Table":
+    """The rows for a terminal of 100 columns."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=name != "strength")
+    for row in rows:
+        table.add_row(*_cells(row, "\n"))
+    return table
+
+
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The rows as a Markdown table."""
+    lines = [
+        [name.replace("-\n", "").replace("\n", " ") for name in COLUMNS],
+        ["---", *["---:"] * (len(COLUMNS) - 1)],
+        *(_cells(row, " ") for row in rows),
+    ]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cells(row: dict[str, Any], between: str) -> list[str]:
+    accuracy = _with_interval([100 * row[f"accuracy{end}"] for end in _ENDS], ".2f", between)
+    difference = _with_interval([100 * row[f"difference{end}"] for end in _ENDS], "+.2f", between)
+    gap = _with_interval([row[f"gap{end}"] for end in _ENDS], ".3f", between)
+    others = [_number(row["ms_per_step"], ".2f"), row["strength"] or NONE, str(row["diverged"])]
+    return [row["arm"], str(row["n"]), accuracy, difference, _p(row["p"]), gap, *others]
+
+
+_ENDS = ("", "_low", "_high")
+
+
+def _with_interval(numbers: list[float], form: str, between: str) -> str:
+    mean, low, high = (_number(number, form) for number in numbers)
+    return mean if low == NONE else f"{mean}{between}[{low}, {high}]"
+
+
+def _number(number: float, form: str) -> str:
+    return format(number, form).replace("-", "−") if math.isfinite(number) else NONE
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else _number(p, ".3f")

@@ -1,0 +1,334 @@
+"""Training an ENN: rounds of collecting runs under the current ENN and learning from all of them, with RLlib's DQN.
+
+Everything random in a round depends on (seed, round) alone, and everything else that a round needs (the critics, their target
+copies, the optimiser, the recordings) is written after it, atomically. So a training that was killed continues with the round
+that it was in and ends with the same numbers.
+"""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+from ray import tune
+from ray.rllib.algorithms.dqn import DQN, DQNConfig
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    ENV_RUNNER_SAMPLING_TIMER,
+    LEARNER_UPDATE_TIMER,
+    NUM_AGENT_STEPS_SAMPLED_LIFETIME,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+    TIMERS,
+)
+
+from pipeline.config import Config, to_dotted
+from pipeline.data.dataset import Dataset
+from pipeline.enn import Critic, save_critic
+from pipeline.errors import UserError
+from pipeline.instruction.loop import returns
+from pipeline.results.files import read_json, read_tensors, write_json, write_tensors
+from pipeline.results.statistics import rank_correlation
+from pipeline.seeding import numpy_stream, stream
+from pipeline.targets import unflatten
+from rl.env import TrainingRunEnv, home_of, target_of
+from rl.module import CriticLearner, CriticModule, fixed_level
+from rl.replay import Recording, RecordingEpisodeReplayBuffer
+
+ENVIRONMENT = "grad-instructor/training-run"
+MODULE = "default_policy"
+
+
+def train_enn(
+    config: Config,
+    dataset: Dataset,
+    folder: Path,
+    on_round: Callable[[dict[str, Any]], None] | None = None,
+    device: str = "cpu",
+    gpus: float = 0.0,
+) -> dict[str, Any]:
+    """Train the ENNs of ``config`` and export each to ``folder``/enn*.safetensors; return the history and the files.
+
+    Continues where an earlier call in the same folder stopped; returns at once where it had finished. Ray must be running.
+
+    Args:
+        on_round: called after every round with its row of the history (also for rounds that were done earlier).
+        device: of the environment and learner in this process.
+        gpus: GPUs per env runner, where the runs are collected in processes of their own.
+    """
+    training = folder / "training"
+    history: list[dict[str, Any]] = read_json(training / "history.json") if (training / "history.json").exists() else []
+    for row in history:
+        if on_round:
+            on_round(row)
+    if len(history) < config.rl.rounds or not (folder / enn_file(config, config.enn.readers[0])).exists():
+        algorithm = build(config, dataset, device, gpus)
+        try:
+            restore(algorithm, training, len(history))
+            for number in range(len(history), config.rl.rounds):
+                history.append(play_round(algorithm, config, training, number))
+                write_json(training / "history.json", history)
+                if on_round:
+                    on_round(history[-1])
+            export(algorithm, config, folder, history)
+        finally:
+            algorithm.stop()
+    files = {name: f"{enn_file(config, name)}" for name in config.enn.readers}
+    return {"history": history, "files": files}
+
+
+def enn_file(config: Config, reader: str) -> str:
+    """The file name of an exported ENN: the instructing one is ``enn.safetensors``."""
+    return "enn.safetensors" if reader == config.enn.readers[0] else f"enn-{reader}.safetensors"
+
+
+def play_round(algorithm: DQN, config: Config, training: Path, number: int) -> dict[str, Any]:
+    """Collect, learn, record, checkpoint; the row of the history."""
+    started = time.perf_counter()
+    algorithm.local_replay_buffer.start_round(stream(config.seed, "replay", number))
+    algorithm.env_runner_group.foreach_env_runner(functools.partial(_start_round, seed=config.seed, number=number))
+    before = {name: _copy(critic) for name, critic in _critics(algorithm).items()}
+    algorithm.train()
+    recording = algorithm.local_replay_buffer.recordings[-1]
+    write_tensors(training / f"round-{number:03d}.safetensors", recording.tensors())
+    row = {"round": number, "env_steps": int(recording.actions.size) * (number + 1)}
+    row |= judge(before, recording, config) | {"seconds": time.perf_counter() - started}
+    checkpoint(algorithm, training, number + 1)
+    return row
+
+
+def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> dict[str, Any]:
+    """How the ENNs did on runs that they had not been trained on: the score by λ, their error and rank correlation."""
+    scores = final_scores(recording, config.rl.gamma)
+    member = torch.arange(len(scores)) % config.rl.members
+    levels = fixed_level(member, len(config.instruction.ladder)).numpy()
+    fixed, small = member.numpy() % 2 == 0, member.numpy() % 4 < 2
+    row: dict[str, Any] = {}
+    for start, chosen in (("small", small), ("he", ~small)):
+        groups = {f"{strength:g}": fixed & (levels == level) for level, strength in enumerate(config.instruction.ladder)}
+        for name, group in (groups | {"policy": ~fixed}).items():
+            if (group & chosen).any():
+                row[f"score/{start}/{name}"] = float(scores[group & chosen].mean())
+    realised = realised_returns(recording, config.rl.gamma)
+    for name, critic in critics.items():
+        predicted = predictions(critic, recording)[:, :-1]
+        points = np.linspace(0, predicted.shape[1] - 1, min(12, predicted.shape[1])).round().astype(int)
+        correlation = rank_correlation(predicted[:, points].ravel(), realised[:, points].ravel())
+        row[f"error/{name}"] = float(np.abs(predicted - realised).mean())
+        row[f"kendall/{name}"] = float(correlation["kendall"])
+    return row
+
+
+def final_scores(recording: Recording, gamma: float) -> np.ndarray:
+    """The score at the end of each run, (E,): the last reward is (1 − γ) s + γ s = s."""
+    return recording.rewards[:, -1]
+
+
+def realised_returns(recording: Recording, gamma: float) -> np.ndarray:
+    """The return from each decision, (E, T), which is what V predicts."""
+    scores = recording.rewards.T.astype(np.float64) / (1 - gamma)
+    scores[-1] *= 1 - gamma
+    return returns(np.concatenate([scores[:1], scores]), gamma)[:-1].T
+
+
+def predictions(critic: Critic, recording: Recording) -> np.ndarray:
+    """V of the critic at every point of every run, (E, T + 1)."""
+    episodes, points, size = recording.observations.shape
+    values = []
+    for run in recording.observations:
+        flat = torch.from_numpy(run.astype(np.float32))
+        with torch.no_grad():
+            values.append(critic.value(unflatten(flat[:, :-1], critic.home.target.shapes), flat[:, -1]).numpy())
+    return np.stack(values)
+
+
+# -- building ----------------------------------------------------------------------------------------------------------
+
+
+class ENNTraining(DQN):
+    """DQN whose iteration is one round: whole runs of every member, then ``updates`` gradient steps on all that is replayed."""
+
+    def training_step(self) -> None:
+        with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
+            episodes, results = synchronous_parallel_sample(
+                worker_set=self.env_runner_group, concat=True, _uses_new_env_runners=True, _return_metrics=True
+            )
+        self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
+        self.local_replay_buffer.add(episodes)
+        with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
+            for _ in range(self.config.learner_config_dict["updates"]):
+                self._learn()
+        self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, inference_only=True)
+
+    def _learn(self) -> None:
+        size = self.config.total_train_batch_size
+        columns = self.local_replay_buffer.sample(size, n_step=self.config.n_step, gamma=self.config.gamma)
+        batch = SampleBatch({name: torch.from_numpy(values) for name, values in columns.items()})
+        steps = dict.fromkeys((NUM_ENV_STEPS_SAMPLED_LIFETIME, NUM_AGENT_STEPS_SAMPLED_LIFETIME), 0)
+        self.learner_group.update(batch=MultiAgentBatch({MODULE: batch}, env_steps=size), timesteps=steps)
+
+
+def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0.0) -> DQN:
+    """RLlib's DQN around the environment and the critics."""
+    decisions = config.training.steps // config.rl.period
+    data = ray.put(dataset)
+    tune.register_env(ENVIRONMENT, functools.partial(_make_env, config=config, data=data, device=device))
+    settings = (
+        DQNConfig(algo_class=ENNTraining)
+        .environment(ENVIRONMENT, disable_env_checking=True)
+        .env_runners(
+            num_env_runners=config.rl.env_runners,
+            num_envs_per_env_runner=config.rl.members,
+            gym_env_vectorize_mode="vector_entry_point",
+            batch_mode="complete_episodes",
+            rollout_fragment_length=max(decisions, config.rl.n_step),
+            num_gpus_per_env_runner=gpus if config.rl.env_runners else 0,
+            sample_timeout_s=24 * 3600,
+        )
+        .learners(num_learners=0, num_gpus_per_learner=1 if device != "cpu" else 0)
+        .training(
+            lr=config.rl.learning_rate,
+            gamma=config.rl.gamma,
+            train_batch_size_per_learner=config.rl.batch_size,
+            n_step=config.rl.n_step,
+            tau=config.rl.tau,
+            target_network_update_freq=0,
+            double_q=True,
+            dueling=True,
+            num_atoms=1,
+            td_error_loss_fn="mse",
+            grad_clip=10.0,
+            epsilon=config.rl.epsilon,
+            learner_config_dict={"updates": config.rl.updates},
+            learner_class=CriticLearner,
+            num_steps_sampled_before_learning_starts=0,
+            replay_buffer_config={
+                "type": "rl.replay.RecordingEpisodeReplayBuffer",
+                "capacity": config.rl.replay * max(1, config.rl.env_runners),
+            },
+        )
+        .rl_module(rl_module_spec=RLModuleSpec(module_class=CriticModule, model_config=_module_settings(config, dataset)))
+        .callbacks(on_environment_created=_give_live_critic)
+        .fault_tolerance(restart_failed_env_runners=True)
+        .reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=0, min_train_timesteps_per_iteration=0)
+        .debugging(seed=stream(config.seed, "rllib") % 2**31, log_level="ERROR")
+    )
+    return settings.build_algo()
+
+
+def _make_env(context: Any, config: Config, data: Any, device: str) -> TrainingRunEnv:
+    dataset = ray.get(data)
+    return TrainingRunEnv(config, dataset, config.rl.members, getattr(context, "worker_index", 0), device)
+
+
+def _give_live_critic(*, env_runner: Any, env: TrainingRunEnv, env_context: Any, **_: Any) -> None:
+    env.worker = env_context.worker_index
+    env.critic_source = lambda: env_runner.module.critic
+
+
+def _start_round(env_runner: Any, seed: int, number: int) -> None:
+    torch.set_num_threads(1)
+    if env_runner.env is not None:
+        env_runner.env.unwrapped.start_round(number)
+        torch.manual_seed(stream(seed, "exploration", number, env_runner.worker_index or 0))
+
+
+def _module_settings(config: Config, dataset: Dataset) -> dict[str, Any]:
+    chosen = numpy_stream(config.seed, "probes").choice(len(dataset.x_train), config.enn.probes)
+    return {
+        "config": to_dotted(config),
+        "home": dataclasses.asdict(home_of(config, target_of(config, dataset))),
+        "seed": stream(config.seed, "initial ENN"),
+        "probes": np.array(dataset.x_train[chosen]),
+    }
+
+
+# -- state -------------------------------------------------------------------------------------------------------------
+
+
+def _learner(algorithm: DQN) -> Any:
+    return algorithm.learner_group._learner
+
+
+def _module(algorithm: DQN) -> CriticModule:
+    return _learner(algorithm).module[MODULE].unwrapped()
+
+
+def _critics(algorithm: DQN) -> dict[str, Critic]:
+    return dict(_module(algorithm).critics.items())
+
+
+def _copy(critic: Critic) -> Critic:
+    other = Critic(critic.reader_name, critic.config, critic.home)
+    other.load_state_dict({name: tensor.cpu() for name, tensor in critic.state_dict().items()})
+    return other.eval().requires_grad_(False)
+
+
+def checkpoint(algorithm: DQN, training: Path, rounds: int) -> None:
+    """Critics, their target copies and the optimiser after ``rounds`` rounds, without pickle."""
+    tensors = {f"module/{name}": tensor for name, tensor in _module(algorithm).state_dict().items()}
+    (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
+    for index, values in optimiser.state_dict()["state"].items():
+        tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+    write_tensors(training / f"state-{rounds:03d}.safetensors", {name: t.detach().cpu() for name, t in tensors.items()})
+    (training / f"state-{rounds - 2:03d}.safetensors").unlink(missing_ok=True)
+
+
+def restore(algorithm: DQN, training: Path, rounds: int) -> None:
+    """Make a fresh algorithm what the one was that had played ``rounds`` rounds in ``training``."""
+    for number in range(rounds):
+        algorithm.local_replay_buffer.keep(Recording.of(read_tensors(training / f"round-{number:03d}.safetensors")))
+    if rounds:
+        tensors = read_tensors(training / f"state-{rounds:03d}.safetensors")
+        module = {name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")}
+        _module(algorithm).load_state_dict(module)  # strict, unlike RLlib's set_state
+        _load_optimiser(algorithm, tensors)
+    weights = {name: t.cpu() for name, t in _module(algorithm).critics.state_dict().items()}
+    algorithm.env_runner_group.foreach_env_runner(functools.partial(_load_critics, weights=weights))
+
+
+def _load_critics(env_runner: Any, weights: dict[str, torch.Tensor]) -> None:
+    if env_runner.module is not None:
+        env_runner.module.critics.load_state_dict(weights)
+
+
+def _load_optimiser(algorithm: DQN, tensors: dict[str, torch.Tensor]) -> None:
+    (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimiser/"):
+            _, index, name = key.split("/")
+            state.setdefault(int(index), {})[name] = tensor
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def export(algorithm: DQN, config: Config, folder: Path, history: list[dict[str, Any]]) -> None:
+    """Each ENN as safetensors + JSON; the instructing one last, so that its presence means that all are there."""
+    for name, critic in reversed(_critics(algorithm).items()):
+        card = {
+            "settings": to_dotted(config),
+            "rounds": len(history),
+            "error": history[-1][f"error/{name}"],
+            "kendall": history[-1][f"kendall/{name}"],
+            "instructs": name == config.enn.readers[0],
+        }
+        save_critic(critic, folder / enn_file(config, name), card)
+
+
+def recordings(folder: Path) -> list[Recording]:
+    """All rounds recorded in a run's folder, in order.
+
+    Raises:
+        UserError: there is none, or a file is damaged.
+    """
+    files = sorted((folder / "training").glob("round-*.safetensors"))
+    if not files:
+        raise UserError(f"{folder} holds no recorded runs; train an ENN there first with `grad-instructor train-enn`.")
+    return [Recording.of(read_tensors(file)) for file in files]

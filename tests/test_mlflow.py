@@ -1,0 +1,377 @@
+"""The mirror against real MLflow: a SQLite store and a real server that is killed and comes back. Every record once."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.results import mirror as module
+from pipeline.results.mirror import Mirror, health, ui_command
+from pipeline.results.records import Records
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> str:
+    """A database for all tests of this file (making one takes seconds); each has an experiment of its own."""
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}"
+    _mirror(tmp_path_factory.mktemp("folder"), uri, "first").prepare()
+    return uri
+
+
+def _mirror(folder: Path, uri: str | None, experiment: str = "e") -> Mirror:
+    """A mirror as a new process has it, for which a warning is a failure."""
+    return Mirror(folder, uri, experiment, warn=pytest.fail)
+
+
+def _tell(records: Records, end: bool = True) -> None:
+    """A run with everything in it."""
+    from PIL import Image
+
+    Image.fromarray(np.arange(60, dtype=np.uint8).reshape(6, 10)).save(records.folder / "map.png")
+    records.start("run", "main", None, {f"p.{n}": n for n in range(130)} | {"long": "x" * 7000}, {"commit": "abc", "x": [1]})
+    records.dataset("run", "digits", "d" * 64, {"train": 10})
+    records.start("run/train", "train ENN", "run", {"rate": 0.1}, {})
+    for step in range(4):
+        records.metrics("run/train", step, {"loss": 1 / (step + 1), "λ chosen": float("nan")})
+    records.series("run/train", "curve", list(range(1200)), [n / 7 for n in range(1200)])
+    records.image("run/train", "map.png", "gradcam/map", 3)
+    records.artifact("run", "map.png", "figures")
+    records.result("run/train", {"accuracy": 0.9, "arm": "l1", "provenance": {"seed": 3, "commit": "abc"}, "list": [1]})
+    if end:
+        records.end("run/train", "FAILED")
+        records.end("run", "KILLED")
+
+
+def _client(uri: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri)
+
+
+def _runs(uri: str, experiment: str = "e") -> dict:
+    """All that MLflow knows of an experiment's runs, by name; ids replaced by names."""
+    client = _client(uri)
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    assert len({run.info.run_name for run in runs}) == len(runs), "a run is there twice"
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    return {run.info.run_name: _run(client, run, names) for run in runs}
+
+
+def _run(client, run, names: dict[str, str]) -> dict:
+    histories = {key: client.get_metric_history(run.info.run_id, key) for key in run.data.metrics}
+    artifacts = [
+        file
+        for folder in client.list_artifacts(run.info.run_id)
+        for file in client.list_artifacts(run.info.run_id, folder.path)
+    ]
+    hidden = ("mlflow.user", "mlflow.parentRunId")
+    return {
+        "status": run.info.status,
+        "times": (run.info.start_time, run.info.end_time),
+        "parent": names.get(run.data.tags.get("mlflow.parentRunId", "")),
+        "params": run.data.params,
+        "tags": {key: value for key, value in run.data.tags.items() if key not in hidden},
+        "metrics": {key: sorted((m.step, repr(m.value), m.timestamp) for m in points) for key, points in histories.items()},
+        "artifacts": sorted((file.path, file.file_size) for file in artifacts),
+        "datasets": [
+            (item.dataset.name, item.dataset.digest, [tag.value for tag in item.tags]) for item in run.inputs.dataset_inputs
+        ],
+    }
+
+
+def test_mlflow_holds_what_was_recorded(store, tmp_path):
+    records = Records(tmp_path)
+    _tell(records)
+    _mirror(tmp_path, store).send(records)
+    runs = _runs(store)
+    main, child = runs["main"], runs["train ENN"]
+    assert (main["status"], main["parent"], child["status"], child["parent"]) == ("KILLED", None, "FAILED", "main")
+    assert main["params"] == {**{f"p.{n}": str(n) for n in range(130)}, "long": "x" * 6000}
+    assert main["tags"]["commit"] == main["tags"]["mlflow.source.git.commit"] == "abc" and main["tags"]["x"] == "[1]"
+    assert main["datasets"] == [("digits", "d" * 36, ["training"])]
+    assert [path for path, _ in main["artifacts"]] == ["figures/map.png"]
+    told = [event for event in records.events if event["kind"] == "metrics"]
+    assert child["metrics"]["loss"] == [(e["step"], repr(e["values"]["loss"]), e["time"]) for e in told]
+    assert [value for _, value, _ in child["metrics"]["λ chosen"]] == ["nan"] * 4
+    assert [(step, value) for step, value, _ in child["metrics"]["curve"]] == [(n, repr(n / 7)) for n in range(1200)]
+    assert [value for _, value, _ in child["metrics"]["accuracy"]] == ["0.9"]
+    assert child["tags"]["result.arm"] == "l1" and child["tags"]["result.provenance.commit"] == "abc"
+    assert child["times"] == (records.events[3]["time"], records.events[-2]["time"])
+
+
+def test_images_are_named_as_mlflow_names_them(store, tmp_path):
+    records = Records(tmp_path)
+    _tell(records)
+    _mirror(tmp_path, store, "images").send(records)
+    mine = _runs(store, "images")["train ENN"]
+    client = _client(store)
+    run = client.create_run(client.get_experiment_by_name("images").experiment_id, run_name="by MLflow")
+    client.log_image(run.info.run_id, np.zeros((6, 10, 3), np.uint8), key="gradcam/map", step=3, timestamp=_time_of(mine))
+    theirs = _runs(store, "images")["by MLflow"]
+    assert [_no_uuid(path) for path, _ in mine["artifacts"]] == [_no_uuid(path) for path, _ in theirs["artifacts"]]
+    assert mine["tags"]["mlflow.loggedImages"] == theirs["tags"]["mlflow.loggedImages"]
+
+
+def _time_of(run: dict) -> int:
+    return int(run["artifacts"][0][0].split("+timestamp+")[1].split("+")[0])
+
+
+def _no_uuid(path: str) -> str:
+    start, rest = path.split("+timestamp+")
+    return start + rest[:13] + rest[14 + 36 :]
+
+
+class _Killed(BaseException):
+    """As when the process is killed: nothing of ours handles it."""
+
+
+class _Dying:
+    """A client whose process dies right after a given call, when MLflow has the data and we have not noted it."""
+
+    def __init__(self, client, calls: int) -> None:
+        self._client, self.calls = client, calls
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+
+        def call(*args, **kwargs):
+            result = method(*args, **kwargs)
+            self.calls -= 1
+            if self.calls == 0:
+                raise _Killed
+            return result
+
+        return call
+
+
+def test_killed_after_any_call_and_sent_again_each_record_is_there_once(store, tmp_path, monkeypatch):
+    records = Records(tmp_path)
+    _tell(records)
+    _mirror(tmp_path, store, "whole").send(records)
+    whole, new_client = _runs(store, "whole"), module._new_client
+    deaths = 0
+    while True:
+        experiment = f"killed {deaths + 1}"
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "_new_client", lambda uri, n=deaths + 1: _Dying(new_client(uri), n))
+            try:
+                _mirror(tmp_path, store, experiment).send(records)
+                break
+            except _Killed:
+                deaths += 1
+        again = _mirror(tmp_path, store, experiment)
+        again.send(records)
+        again.send(records)
+        assert _runs(store, experiment) == whole, f"killed after call {deaths}"
+    assert deaths >= 15
+
+
+def test_a_run_that_goes_on_is_the_same_run(store, tmp_path):
+    records = Records(tmp_path)
+    records.start("run", "main", None, {"seed": 0, "workers": 1}, {})
+    records.metrics("run", 0, {"loss": 1.0})
+    records.end("run", "KILLED")
+    _mirror(tmp_path, store, "resumed").send(records)
+    assert _runs(store, "resumed")["main"]["status"] == "KILLED"
+    resumed = Records(tmp_path)
+    resumed.start("run", "main", None, {"seed": 0, "workers": 2, "more": 1}, {})
+    resumed.metrics("run", 0, {"loss": 1.0})
+    resumed.metrics("run", 1, {"loss": 0.5})
+    mirror = _mirror(tmp_path, store, "resumed")
+    mirror.send(resumed)
+    assert _runs(store, "resumed")["main"]["status"] == "RUNNING"
+    resumed.end("run", "FINISHED")
+    mirror.send(resumed)
+    run = _runs(store, "resumed")["main"]
+    assert run["status"] == "FINISHED" and [value for _, value, _ in run["metrics"]["loss"]] == ["1.0", "0.5"]
+    assert run["params"] == {"seed": "0", "workers": "1", "more": "1"} and run["tags"]["workers"] == "2"
+    assert run["times"] == (records.events[1]["time"], resumed.events[-1]["time"])
+
+
+def test_a_run_deleted_in_mlflow_stays_deleted_and_stops_nothing(store, tmp_path):
+    records = Records(tmp_path)
+    _tell(records, end=False)
+    _mirror(tmp_path, store, "deleted").send(records)
+    client = _client(store)
+    for run in client.search_runs([client.get_experiment_by_name("deleted").experiment_id]):
+        if run.info.run_name == "train ENN":
+            client.delete_run(run.info.run_id)
+    records.end("run/train", "FINISHED")
+    records.start("run/train", "train ENN", "run", {}, {})
+    records.end("run", "FINISHED")
+    _mirror(tmp_path, store, "deleted").send(records)
+    runs = _runs(store, "deleted")
+    assert list(runs) == ["main"] and runs["main"]["status"] == "FINISHED"
+
+
+def test_interrupted_says_killed_at_once_and_the_rest_follows(store, tmp_path):
+    records = Records(tmp_path)
+    _tell(records, end=False)
+    mirror = _mirror(tmp_path, store, "interrupted")
+    mirror.send(records)
+    for step in range(5):
+        records.metrics("run", step, {"late": 1.0})
+    for run in records.running():
+        records.end(run, "KILLED")
+    started = time.monotonic()
+    mirror.interrupted(records, seconds=0.0)
+    assert time.monotonic() - started < 3
+    runs = _runs(store, "interrupted")
+    assert {run["status"] for run in runs.values()} == {"KILLED"} and "late" not in runs["main"]["metrics"]
+    _mirror(tmp_path, store, "interrupted").send(Records(tmp_path))
+    runs = _runs(store, "interrupted")
+    assert {run["status"] for run in runs.values()} == {"KILLED"} and len(runs["main"]["metrics"]["late"]) == 5
+
+
+def test_the_database_in_the_folder_may_be_moved_or_deleted(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    old, new = tmp_path / "old", tmp_path / "new"
+    records = Records(old)
+    old.mkdir()
+    _tell(records)
+    _mirror(old, None).send(records)
+    whole = _runs(f"sqlite:///{old / 'mlflow.db'}")
+    assert (old / "mlartifacts").is_dir() and os.listdir() == [], "nothing is written where the command was given"
+    old.rename(new)
+    _mirror(new, None).send(Records(new))
+    uri = f"sqlite:///{new / 'mlflow.db'}"
+    assert _runs(uri) == whole and not old.exists() and (new / "mlflow-before-move.db").exists()
+    assert Path(_client(uri).get_experiment_by_name("e").artifact_location.removeprefix("file://")) == new / "mlartifacts"
+    assert ui_command(new, 5001)[-4:] == ["--backend-store-uri", uri, "--artifacts-destination", str(new / "mlartifacts")]
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
+def test_without_a_server_one_warning_and_the_records_are_sent_later(store, tmp_path, silent):
+    records = Records(tmp_path)
+    _tell(records)
+    said: list[str] = []
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        if silent:
+            listener.listen()
+        uri = f"http://me:secret@127.0.0.1:{listener.getsockname()[1]}"
+        mirror = Mirror(tmp_path, uri, f"later {silent}", warn=said.append)
+        started = time.monotonic()
+        mirror.prepare()
+        for _ in range(3):
+            mirror.send(records)
+        mirror.interrupted(records)
+        assert time.monotonic() - started < 10 and not mirror.reachable
+        assert len(said) == 1 and "grad-instructor sync" in said[0] and "secret" not in said[0]
+        assert "cannot be reached" in health(uri, None) and "secret" not in health(uri, None)
+    _mirror(tmp_path, store, f"later {silent}").send(records)
+    assert _runs(store, f"later {silent}")["main"]["status"] == "KILLED"
+
+
+def test_a_broken_database_is_one_warning(tmp_path):
+    records = Records(tmp_path)
+    records.start("run", "main", None, {}, {})
+    (tmp_path / "mlflow.db").write_bytes(b"no database" * 1000)
+    said: list[str] = []
+    Mirror(tmp_path, None, "e", warn=said.append).send(records)
+    assert len(said) == 1 and "mlflow.db" in said[0]
+
+
+def test_addresses_that_are_none():
+    for uri in ("ftp://x", "http://", "/some/folder", "file:///x"):
+        with pytest.raises(UserError, match="tracking URI"):
+            Mirror(Path("x"), uri, "e")
+    with pytest.raises(UserError, match="no MLflow database"):
+        ui_command(Path("/nonexistent"), 5000)
+    with pytest.raises(UserError, match="its own UI"):
+        ui_command(Path("x"), 5000, "http://127.0.0.1:5000")
+
+
+def test_importing_the_mirror_imports_no_mlflow():
+    code = "import sys, pipeline.results.mirror; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parents[2]).returncode == 0
+
+
+class _Server:
+    """`mlflow server`, as `grad-instructor ui` starts it."""
+
+    def __init__(self, folder: Path, store: str) -> None:
+        self.port = _free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self.command, self.log = ui_command(folder, self.port, store), folder / "server.log"
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True, cwd=self.log.parent)
+        for _ in range(600):
+            time.sleep(0.1)
+            try:
+                with urlopen(f"{self.uri}/health", timeout=1):
+                    return
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+        self.kill()
+        pytest.fail(f"the server did not start: {self.log.read_text()}")
+
+    def kill(self) -> None:
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture
+def server(store, tmp_path) -> Iterator[_Server]:
+    server = _Server(tmp_path, store)
+    yield server
+    if server.process.poll() is None:
+        server.kill()
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_and_comes_back(server, tmp_path, monkeypatch):
+    assert "answers" in health(server.uri, None)
+    records = Records(tmp_path / "run")
+    (tmp_path / "run").mkdir()
+    _tell(records, end=False)
+    new_client = module._new_client
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_new_client", lambda uri: _Dying(new_client(uri), 14))
+        with pytest.raises(_Killed):
+            _mirror(tmp_path / "run", server.uri, "server").send(records)
+    said: list[str] = []
+    mirror = Mirror(tmp_path / "run", server.uri, "server", warn=said.append)
+    mirror.send(records)
+    assert not said and _runs(server.uri, "server")["main"]["status"] == "RUNNING"
+    stopped = Mirror(tmp_path / "run", server.uri, "server", warn=lambda _: None)
+    stopped.prepare()
+    os.killpg(server.process.pid, signal.SIGSTOP)  # worse than gone: it takes the call and never answers
+    records.metrics("run", 9, {"late": 1.0})
+    records.end("run/train", "FAILED")
+    records.end("run", "KILLED")
+    started = time.monotonic()
+    for _ in range(3):
+        mirror.send(records)
+    assert len(said) == 1 and 4 < time.monotonic() - started < 10
+    started = time.monotonic()
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, os.environ[name])  # given back when the test ends
+    stopped.interrupted(records)
+    assert not stopped.reachable and time.monotonic() - started < 3
+    server.kill()
+    server.start()
+    for _ in range(2):
+        _mirror(tmp_path / "run", server.uri, "server").send(Records(tmp_path / "run"))
+    through_server = _runs(server.uri, "server")
+    _mirror(tmp_path / "run", f"sqlite:///{tmp_path / 'other.db'}", "server").send(records)
+    assert through_server == _runs(f"sqlite:///{tmp_path / 'other.db'}", "server")
