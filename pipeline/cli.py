@@ -62,7 +62,11 @@ class Command:
     @property
     def folder(self) -> Path:
         """The output folder."""
-        name = self.options.preset if self.config.data == PRESETS[self.options.preset].data else Path(self.config.data.dataset).stem
+        name = (
+            self.options.preset
+            if self.config.data == PRESETS[self.options.preset].data
+            else Path(self.config.data.dataset).stem
+        )
         return (self.options.output or Path("runs") / f"{name}-{identity(self.config)}").absolute()
 
 
@@ -157,7 +161,9 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(kind, default=default, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments)
+            return tyro.cli(
+                kind, default=default, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments
+            )
     except SystemExit as stop:
         if not stop.code:
             return None

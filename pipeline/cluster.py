@@ -44,7 +44,9 @@ def check(placement: Placement) -> None:
 
     wants = placement.device != "cpu" or (placement.gpus_per_worker > 0 and not placement.address)
     if wants and not torch.cuda.is_available():
-        raise UserError("a GPU was asked for and this machine has none that torch can use; use --device cpu --gpus-per-worker 0.")
+        raise UserError(
+            "a GPU was asked for and this machine has none that torch can use; use --device cpu --gpus-per-worker 0."
+        )
     if placement.address and placement.address != "auto":
         _check_reachable(placement.address)
 
@@ -63,7 +65,9 @@ def start(placement: Placement, data_bytes: int) -> None:
         try:
             ray.init(placement.address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise UserError(f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`.") from error
+            raise UserError(
+                f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
+            ) from error
     else:
         workers = worker_count(placement)
         ray.init(
@@ -75,7 +79,9 @@ def start(placement: Placement, data_bytes: int) -> None:
         )
     gpus = ray.cluster_resources().get("GPU", 0)
     if placement.gpus_per_worker > gpus:
-        raise UserError(f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker.")
+        raise UserError(
+            f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker."
+        )
 
 
 def prepare_environment() -> None:
@@ -179,7 +185,9 @@ def _check_reachable(address: str) -> None:
     try:
         socket.create_connection((host, int(port)), timeout=3).close()
     except (OSError, OverflowError) as error:
-        raise UserError(f"no Ray cluster answers at {address} ({error}); start one with `ray start --head` or drop --address.") from error
+        raise UserError(
+            f"no Ray cluster answers at {address} ({error}); start one with `ray start --head` or drop --address."
+        ) from error
 
 
 def _private_token() -> Path:

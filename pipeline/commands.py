@@ -151,9 +151,13 @@ def explain(job: Work) -> None:
     for arm in [arm for arm in ("conventional", "instructed") if arm in config.compare.arms]:
         maps = explain(critic, _checkpoints(job, arm))
         tensors = {f"{index}/{name}": getattr(item, name) for index, item in enumerate(maps) for name in ("image", "map")}
-        tensors |= {f"{index}/layer{number}": layer for index, item in enumerate(maps) for number, layer in enumerate(item.layers, 1)}
+        tensors |= {
+            f"{index}/layer{number}": layer for index, item in enumerate(maps) for number, layer in enumerate(item.layers, 1)
+        }
         write_tensors(folder / f"gradcam-{arm}.safetensors", _to_torch(tensors))
-        drawn = [{"title": f"{arm}, {item.title} (V = {item.value:.2f})", "map": item.map, "image": item.image} for item in maps]
+        drawn = [
+            {"title": f"{arm}, {item.title} (V = {item.value:.2f})", "map": item.map, "image": item.image} for item in maps
+        ]
         figures.gradcam(drawn, job.folder / "figures" / f"gradcam-{arm}.png")
         job.records.artifact(job.name, f"figures/gradcam-{arm}.png", "figures")
         for index, step in enumerate((0, config.training.steps // 2, config.training.steps)):
@@ -181,7 +185,10 @@ def report(job: Work) -> None:
     _write_text(job.folder / "report.md", markdown(rows))
     instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
     points = prediction_points(job.config, arms)
-    write_json(job.folder / "prediction.json", {name: {k: v for k, v in p.items() if not isinstance(v, list)} for name, p in points.items()})
+    write_json(
+        job.folder / "prediction.json",
+        {name: {k: v for k, v in p.items() if not isinstance(v, list)} for name, p in points.items()},
+    )
     for name, draw, values in (
         ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()}),
         ("instruction", figures.instruction, instructed),
@@ -194,10 +201,14 @@ def report(job: Work) -> None:
         run = job.child(f"result-{row['arm']}", f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
         job.records.result(run, row)
         job.records.end(run, "FINISHED")
-    console.print(f"\ntest accuracy on {job.dataset.name}, {rows[0]['n']} targets per arm, differences paired by seed with conventional:")
+    console.print(
+        f"\ntest accuracy on {job.dataset.name}, {rows[0]['n']} targets per arm, differences paired by seed with conventional:"
+    )
     console.print(rich_table(rows))
     for name, point in points.items():
-        console.print(f"prediction by {name}: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}")
+        console.print(
+            f"prediction by {name}: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}"
+        )
 
 
 # -- commands that only look -------------------------------------------------------------------------------------------
@@ -422,5 +433,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _fact(value: Any) -> str:
     return ", ".join(f"{key} {item}" for key, item in value.items()) if isinstance(value, Mapping) else str(value)
-
-

@@ -21,7 +21,7 @@ from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush, Rule
-from pipeline.instruction.loop import Trace, train
+from pipeline.instruction.loop import Trace, advance, train
 from pipeline.results.files import read_json, write_json, write_tensors
 from pipeline.seeding import stream
 from pipeline.targets import MLP, Batches, Population, initialise
@@ -146,6 +146,7 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
             weights.update({f"{name}/{i}": p[:1].detach().cpu().clone() for i, p in enumerate(population.parameters)})
 
     rule = make_rule(arm, task, config, population, critics)
+    _warm_up(rule, population, batches)
     started = time.perf_counter()
     trace = train(population, rule, batches, training.steps, config.rl.period, validation, critics, checkpoint)
     if task.keep:
@@ -166,7 +167,7 @@ def make_rule(arm: Arm, task: Task, config: Config, population: Population, crit
     if arm.rule == "l2":
         return L2(strengths)
     if arm.rule == "growth":
-        return Growth(learning_rate, config.instruction.trust_region)
+        return Growth(learning_rate)
     if arm.rule == "random-push":
         return RandomPush(learning_rate, task.seeds, config.instruction.trust_region)
     critic = critics[config.enn.readers[arm.reader] if isinstance(arm.reader, int) else arm.reader]
@@ -178,13 +179,22 @@ def make_rule(arm: Arm, task: Task, config: Config, population: Population, crit
     return Instruct(critic, config.training.steps, learning_rate, strength)
 
 
+def _warm_up(rule: Rule, population: Population, batches: Batches) -> None:
+    """A few steps that leave no trace: the first ones in a process are slow, and the clock must not see them."""
+    before = population.state_dict()
+    advance(population, rule, rule.init(population), batches, 3)
+    population.load_state_dict(before)
+
+
 def trace_json(trace: Trace) -> dict[str, Any]:
     """A trace with lists in place of arrays, to seven significant digits (float32 holds no more)."""
 
     def rounded(rows: Sequence[np.ndarray]) -> list[list[float]]:
         return [[float(f"{min(value, DIVERGED):.7g}") for value in row] for row in rows]
 
-    plain = {name: rounded(getattr(trace, name)) for name in ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm")}
+    plain = {
+        name: rounded(getattr(trace, name)) for name in ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm")
+    }
     predicted = {name: rounded(rows) for name, rows in trace.predicted.items()}
     return {"steps": trace.steps, "seconds": trace.seconds, **plain, "predicted": predicted}
 

@@ -19,9 +19,7 @@ Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Initialisation = Literal["normal", "glorot", "he", "lsuv"]
 Optimiser = Literal["sgd", "adam", "adamw"]
 ReaderName = Literal["probes", "convnet", "statistics"]
-Arm = Literal[
-    "conventional", "l1", "l2", "he", "instructed", "instructed-he", "instructed-image", "growth", "random-push"
-]
+Arm = Literal["conventional", "l1", "l2", "he", "instructed", "instructed-he", "instructed-image", "growth", "random-push"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class ENNConfig:
     """the readers to train on the same experience; the first one instructs, the others only learn and are explained"""
     hidden: int = 64
     """width of the hidden layer between a reader and the value head"""
-    probes: int = 24
+    probes: int = 32
     """probes: how many learned inputs are pushed through the target"""
     resolution: float = 0.15
     """convnet: resolution ρ of the weight image; 0.15 keeps 0.15² of the pixels"""
@@ -98,7 +96,7 @@ class InstructionConfig:
     """the levels of the strength λ that the policy chooses from; the first must be 0 (conventional training)"""
     refresh: int = 10
     """optimiser steps for which one instruction is reused"""
-    trust_region: float = 0.02
+    trust_region: float = 0.01
     """largest instructed step, as a fraction of each weight tensor's norm"""
 
 
@@ -106,7 +104,7 @@ class InstructionConfig:
 class RLConfig:
     """How the ENN is trained: off-policy deep RL (DQN) on the targets' own training runs."""
 
-    gamma: float = 0.9
+    gamma: float = 0.7
     """discount per period: 0 predicts the score after one period (the paper's ENN), towards 1 the final score"""
     score: Literal["loss", "accuracy"] = "loss"
     """what is maximised on validation data: exp(-loss) or accuracy"""
@@ -118,11 +116,11 @@ class RLConfig:
     """targets trained at once in one environment"""
     rounds: int = 6
     """rounds of: collect runs under the current ENN, then learn"""
-    updates: int = 300
+    updates: int = 400
     """gradient steps on the ENN per round"""
     batch_size: int = 128
     """transitions per gradient step"""
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     """step size of the ENN's optimiser (Adam)"""
     n_step: int = 5
     """rewards summed before the target network is asked; at least the number of decisions per run means whole returns"""
@@ -288,21 +286,21 @@ def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl:
 
 
 _SMALL = TrainingConfig(learning_rate=0.05, batch_size=100, steps=1500)
-_SMALL_RL = RLConfig(period=50, members=24, rounds=7, updates=300)
+_SMALL_RL = RLConfig(period=50, members=48, rounds=6)
 PRESETS: dict[str, Config] = {
-    "digits": Config(),
+    "digits": Config(enn=ENNConfig(resolution=0.5)),  # 0.15 would leave 5 × 10 pixels of such small targets
     "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL),
     "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL),
     "paper-shallow": _preset(
         "mnist",
         (100,),
         TrainingConfig(learning_rate=0.01, batch_size=100, steps=3850),
-        RLConfig(period=110, members=24, rounds=7, updates=300),
+        RLConfig(period=110, members=32, rounds=6),
     ),
     "paper-deep": _preset(
         "mnist",
         (100, 50),
         TrainingConfig(learning_rate=0.05, batch_size=100, steps=2750),
-        RLConfig(period=110, members=24, rounds=7, updates=300),
+        RLConfig(period=110, members=32, rounds=6),
     ),
 }

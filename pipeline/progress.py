@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120, soft_wrap=True)
 QUIET = 2.0
 """without a terminal, seconds that must pass between two lines of progress"""
 

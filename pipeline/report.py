@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.config import Config
 from pipeline.compare import ARMS, TUNED, final_tasks
+from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.instruction.loop import returns
 from pipeline.results.files import read_tensors
@@ -19,7 +19,9 @@ TRAINING_EXAMPLES = 10_000
 """at most this many training examples are used for the training loss"""
 
 
-def evaluate_on_test(config: Config, dataset: Dataset, folder: Path, arms: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def evaluate_on_test(
+    config: Config, dataset: Dataset, folder: Path, arms: Mapping[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """Test accuracy and loss and training loss of every target's last weights, arm by arm, as :mod:`pipeline.results.tables` wants."""
     torch.set_num_threads(1)
     target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)

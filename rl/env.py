@@ -50,9 +50,7 @@ def new_population(config: Config, target: MLP, seeds: list[int], x: Tensor, ini
     training = config.training
     scheme = initialisation or config.target.initialisation
     parameters = initialise(target, scheme, seeds, config.target.sigma, x[:1024], device=str(x.device))
-    return Population(
-        target, parameters, training.optimiser, training.learning_rate, training.momentum, training.weight_decay
-    )
+    return Population(target, parameters, training.optimiser, training.learning_rate, training.momentum, training.weight_decay)
 
 
 class TrainingRunEnv(VectorEnv):
@@ -124,7 +122,10 @@ class TrainingRunEnv(VectorEnv):
         if self.critic_source is None:
             raise RuntimeError("the environment has no ENN: set critic_source before stepping it")
         rule = Instruct(
-            self.critic_source(), self.config.training.steps, self.config.training.learning_rate, lambda _population, _t: strengths
+            self.critic_source(),
+            self.config.training.steps,
+            self.config.training.learning_rate,
+            lambda _population, _t: strengths,
         )
         return rule, rule.init(self.population)
 

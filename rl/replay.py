@@ -82,7 +82,9 @@ class RecordingEpisodeReplayBuffer(EpisodeReplayBuffer):
         """How many runs are held."""
         return sum(len(recording.actions) for recording in self.recordings)
 
-    def sample(self, num_items: int | None = None, *, n_step: int = 1, gamma: float = 0.99, **kwargs: Any) -> dict[str, np.ndarray]:
+    def sample(
+        self, num_items: int | None = None, *, n_step: int = 1, gamma: float = 0.99, **kwargs: Any
+    ) -> dict[str, np.ndarray]:
         """``num_items`` transitions in RLlib's columns: observation, action, n-step return, the observation after it.
 
         Arrays rather than episodes of length 1 (as RLlib's buffers give): half of the time of a gradient step went into those.
@@ -91,9 +93,7 @@ class RecordingEpisodeReplayBuffer(EpisodeReplayBuffer):
         drawn = self.rng.integers(sizes.sum(), size=num_items or self.batch_size_B)
         which = np.searchsorted(sizes.cumsum(), drawn, side="right")
         inside = drawn - (sizes.cumsum() - sizes)[which]
-        parts = [
-            _transitions(self.recordings[number], inside[which == number], n_step, gamma) for number in np.unique(which)
-        ]
+        parts = [_transitions(self.recordings[number], inside[which == number], n_step, gamma) for number in np.unique(which)]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

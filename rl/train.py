@@ -7,6 +7,7 @@ that it was in and ends with the same numbers.
 
 import dataclasses
 import functools
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,7 @@ from pipeline.seeding import numpy_stream, stream
 from pipeline.targets import unflatten
 from rl.env import TrainingRunEnv, home_of, target_of
 from rl.module import CriticLearner, CriticModule, fixed_level
-from rl.replay import Recording, RecordingEpisodeReplayBuffer
+from rl.replay import Recording
 
 ENVIRONMENT = "grad-instructor/training-run"
 MODULE = "default_policy"
@@ -140,7 +141,6 @@ def realised_returns(recording: Recording, gamma: float) -> np.ndarray:
 
 def predictions(critic: Critic, recording: Recording) -> np.ndarray:
     """V of the critic at every point of every run, (E, T + 1)."""
-    episodes, points, size = recording.observations.shape
     values = []
     for run in recording.observations:
         flat = torch.from_numpy(run.astype(np.float32))
@@ -177,6 +177,7 @@ class ENNTraining(DQN):
 
 def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0.0) -> DQN:
     """RLlib's DQN around the environment and the critics."""
+    logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     decisions = config.training.steps // config.rl.period
     data = ray.put(dataset)
     tune.register_env(ENVIRONMENT, functools.partial(_make_env, config=config, data=data, device=device))

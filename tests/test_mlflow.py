@@ -27,6 +27,15 @@ def store(tmp_path_factory) -> str:
     return uri
 
 
+@pytest.fixture(autouse=True)
+def environment() -> Iterator[None]:
+    """The mirror sets MLflow's time limits for its process; the next test is a new one."""
+    before = os.environ.copy()
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 def _mirror(folder: Path, uri: str | None, experiment: str = "e") -> Mirror:
     """A mirror as a new process has it, for which a warning is a failure."""
     return Mirror(folder, uri, experiment, warn=pytest.fail)
@@ -364,10 +373,10 @@ def test_a_server_that_is_killed_and_comes_back(server, tmp_path, monkeypatch):
         mirror.send(records)
     assert len(said) == 1 and 4 < time.monotonic() - started < 10
     started = time.monotonic()
-    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
-        monkeypatch.setenv(name, os.environ[name])  # given back when the test ends
     stopped.interrupted(records)
     assert not stopped.reachable and time.monotonic() - started < 3
+    for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.delenv(name)
     server.kill()
     server.start()
     for _ in range(2):

@@ -34,6 +34,13 @@ def test_files_come_back_as_written(tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "t.safetensors", "v.json"]
 
 
+def test_a_file_is_replaced_and_never_written_over(tmp_path):
+    write_atomic(tmp_path / "file", "old")
+    os.link(tmp_path / "file", tmp_path / "reader")  # whoever has the old file open keeps it whole
+    write_atomic(tmp_path / "file", "new")
+    assert (tmp_path / "reader").read_text() == "old" and (tmp_path / "file").read_text() == "new"
+
+
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-1], lambda data: data[: len(data) // 2], lambda data: b"\xff\xfe", lambda _: b""]
 )

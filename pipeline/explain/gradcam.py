@@ -41,7 +41,9 @@ def explain(critic: Critic, checkpoints: Mapping[str, tuple[Sequence[Tensor], fl
         UserError: the ENN reads no weight image.
     """
     if not isinstance(critic.reader, ConvNet):
-        raise UserError(f"Grad-CAM needs an ENN that reads a weight image and this one is {critic.reader_name!r}; add convnet to enn.readers.")
+        raise UserError(
+            f"Grad-CAM needs an ENN that reads a weight image and this one is {critic.reader_name!r}; add convnet to enn.readers."
+        )
     return [_explain(critic, critic.reader, title, *checkpoint) for title, checkpoint in checkpoints.items()]
 
 
@@ -64,9 +66,7 @@ def _explain(critic: Critic, reader: ConvNet, title: str, parameters: Sequence[T
     coarse = LayerGradCam(model, reader.last_convolution).attribute(image, relu_attributions=False)
     fine = LayerAttribution.interpolate(coarse, tuple(image.shape[-2:]), "bilinear").detach()[0, 0]
     interpolation = reader.config.interpolation
-    layers = tuple(
-        decode(fine, (weight.shape[-2], weight.shape[-1] + 1), interpolation).numpy() for weight in parameters[0::2]
-    )
+    layers = tuple(decode(fine, (weight.shape[-2], weight.shape[-1] + 1), interpolation).numpy() for weight in parameters[0::2])
     with torch.no_grad():
         value = float(model(image)[0])
     return GradCAM(title, image[0, 0].detach().numpy(), fine.numpy(), layers, value)

@@ -24,7 +24,9 @@ FLOOR = 1e-3
 """a tensor's norm counts as at least FLOOR · √(number of its values), or biases that start at 0 could never be instructed"""
 
 
-def value_gradients(critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None) -> list[Tensor]:
+def value_gradients(
+    critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None
+) -> list[Tensor]:
     """∂V/∂θ of each member, one tensor (P, …) per parameter; a member whose gradient is not finite gets zeros."""
     leaves = [parameter.detach().requires_grad_() for parameter in parameters]
     with torch.enable_grad():
@@ -85,7 +87,9 @@ class Instruct:
         self, critic: Critic, steps: int, learning_rate: float, strengths: Callable[[Population, Tensor], Tensor] | None = None
     ) -> None:
         self.critic, self.steps, self.learning_rate = critic, steps, learning_rate
-        self.strengths = strengths or (lambda population, progress: critic.strengths(population.parameters, progress, self.activation))
+        self.strengths = strengths or (
+            lambda population, progress: critic.strengths(population.parameters, progress, self.activation)
+        )
         self.activation: str | None = None
 
     def init(self, population: Population) -> InstructState:
@@ -106,7 +110,9 @@ class Instruct:
 
     def progress(self, population: Population) -> Float[Tensor, " P"]:
         """t / T of each member."""
-        return torch.full((population.members,), min(1.0, population.step / self.steps), dtype=population.dtype, device=population.device)
+        return torch.full(
+            (population.members,), min(1.0, population.step / self.steps), dtype=population.dtype, device=population.device
+        )
 
     def refresh(self, population: Population, state: InstructState) -> None:
         """Read the weights and make a new instruction."""
@@ -129,7 +135,9 @@ class Instructor:
     Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them.
     """
 
-    def __init__(self, critic: Critic, steps: int | None = None, learning_rate: float | None = None, strength: float | None = None) -> None:
+    def __init__(
+        self, critic: Critic, steps: int | None = None, learning_rate: float | None = None, strength: float | None = None
+    ) -> None:
         if strength is not None:
             critic = critic.with_strength(strength)
         self.critic, self.step = critic.eval().requires_grad_(False), 0
@@ -227,7 +235,9 @@ def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
         elif type(layer) in ACTIVATIONS:
             activations.add(ACTIVATIONS[type(layer)])
         elif any(True for _ in layer.parameters(recurse=False)):
-            raise Unreadable(f"layer {name!r} is a {type(layer).__name__}, which no reader can read; only linear layers can be.")
+            raise Unreadable(
+                f"layer {name!r} is a {type(layer).__name__}, which no reader can read; only linear layers can be."
+            )
     if not tensors:
         raise Unreadable("the model has no linear layer; only a chain of linear layers can be read.")
     if len(activations) > 1:

@@ -25,7 +25,7 @@ class Trace:
 
     steps: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    """training time per member since the start, without the time spent on measuring"""
+    """training time per member since the start, without the time spent on measuring (CPU seconds, or a GPU's wall seconds)"""
     loss: list[np.ndarray] = field(default_factory=list)
     accuracy: list[np.ndarray] = field(default_factory=list)
     strength: list[np.ndarray] = field(default_factory=list)
@@ -64,10 +64,9 @@ def train(
     while population.step < steps:
         if at_point:
             at_point(population.step)
-        started = time.perf_counter()
+        started = _clock(population)
         advance(population, rule, state, batches, min(period, steps - population.step))
-        _synchronise(population)
-        elapsed += (time.perf_counter() - started) / population.members
+        elapsed += (_clock(population) - started) / population.members
         _measure(trace, population, state, batches, elapsed, steps, validation, critics or {})
     if at_point:
         at_point(population.step)
@@ -129,6 +128,9 @@ def returns(scores: np.ndarray, gamma: float) -> np.ndarray:
     return values
 
 
-def _synchronise(population: Population) -> None:
+def _clock(population: Population) -> float:
+    """Seconds of work: this thread's on the CPU, where other processes share the cores; by the wall on a GPU."""
     if population.device.type == "cuda":
         torch.cuda.synchronize(population.device)
+        return time.perf_counter()
+    return time.thread_time()

@@ -113,7 +113,9 @@ class RandomPush:
     def init(self, population: Population) -> list[Tensor]:
         directions = []
         for index, parameter in enumerate(population.parameters):
-            draws = [torch.randn(parameter.shape[1:], generator=torch_stream(seed, "random push", index)) for seed in self.seeds]
+            draws = [
+                torch.randn(parameter.shape[1:], generator=torch_stream(seed, "random push", index)) for seed in self.seeds
+            ]
             stacked = torch.stack(draws).to(parameter)
             directions.append(stacked / per_member(stacked.flatten(1).norm(dim=1), stacked))
         return directions

@@ -135,8 +135,8 @@ class Records:
             raise write_error(self.path, error) from error
 
     def _read_on(self, file: IO[bytes]) -> None:
-        """Take in the lines from ``_read_bytes`` on. A last line without its end was cut short: it is left out, and, where
-        the file is open for writing (and locked), cut off."""
+        """Take in the lines from ``_read_bytes`` on. A last line without its end was cut short (a kill, a full disk): it is
+        left out, and, where the file is open for writing (and locked), cut off."""
         if os.fstat(file.fileno()).st_size < self._read_bytes:
             raise UserError(f"{self.path} was cut or replaced while it was in use; give the same command again.")
         for line in file.read().split(b"\n")[:-1]:
@@ -163,7 +163,6 @@ class Records:
         try:
             _put(file, line)
         except OSError as error:
-            file.truncate(self._read_bytes)
             raise write_error(self.path, error) from error
         self._read_bytes += len(line)
         self._remember(event)

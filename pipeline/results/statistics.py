@@ -72,7 +72,8 @@ def _p_value(differences: Float[np.ndarray, " N"]) -> tuple[float, str]:
         return 1.0, "none"
     if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
         return 2.0 / 2**count, "sign"
-    return float(stats.ttest_1samp(differences, 0.0).pvalue), "paired t"
+    tested: Any = stats.ttest_1samp(differences, 0.0)
+    return float(tested.pvalue), "paired t"
 
 
 def rank_correlation(
@@ -100,8 +101,10 @@ def rank_correlation(
         undefined = dict.fromkeys(("kendall", "low", "high", "spearman"), NAN)
         return {**undefined, "r2": _r2(x, y), "n": len(x)}
     low, high = _kendall_interval(x, y, labels, confidence, seed, resamples)
-    kendall, spearman = float(stats.kendalltau(x, y).statistic), float(stats.spearmanr(x, y).statistic)
-    return {"kendall": kendall, "low": low, "high": high, "spearman": spearman, "r2": _r2(x, y), "n": len(x)}
+    kendall: Any = stats.kendalltau(x, y)
+    spearman: Any = stats.spearmanr(x, y)
+    correlations = {"kendall": float(kendall.statistic), "low": low, "high": high, "spearman": float(spearman.statistic)}
+    return {**correlations, "r2": _r2(x, y), "n": len(x)}
 
 
 def _r2(x: Float[np.ndarray, " N"], y: Float[np.ndarray, " N"]) -> float:

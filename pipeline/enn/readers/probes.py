@@ -41,7 +41,9 @@ class Probes(Reader):
             (f"layer{len(target.widths) - 1}.weight", "classes", self.home.widths[-1], target.widths[-1]),
         ):
             if home != size:
-                raise Unreadable(f"{name} has {size} {place} and this ENN's probes are made for {home}; train an ENN on such targets.")
+                raise Unreadable(
+                    f"{name} has {size} {place} and this ENN's probes are made for {home}; train an ENN on such targets."
+                )
 
     def read(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
