@@ -317,10 +317,10 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
     from pipeline.enn import load_critic
-    from pipeline.targets import MLP
+    from pipeline.setting import target_of
 
     config, dataset = job.config, job.dataset
-    target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+    target = target_of(config, dataset)
     critics = {}
     for index, reader in enumerate(config.enn.readers):
         critic = load_critic(job.folder / ("enn.safetensors" if index == 0 else f"enn-{reader}.safetensors"))

@@ -24,7 +24,8 @@ from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush,
 from pipeline.instruction.loop import Trace, advance, train
 from pipeline.results.files import read_json, write_json, write_tensors
 from pipeline.seeding import stream
-from pipeline.targets import MLP, Batches, Population, initialise
+from pipeline.setting import new_population, selection_data, target_of
+from pipeline.targets import Batches, Population
 
 
 @dataclass(frozen=True)
@@ -131,12 +132,9 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
     x, y = dataset.tensors("train", device)
     critics = {name: critic.to(device) for name, critic in critics.items()}
     arm, training = ARMS[task.arm], config.training
-    target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
-    scheme = arm.initialisation or config.target.initialisation
-    start = initialise(target, scheme, task.seeds, config.target.sigma, x[:1024], device=device)
-    population = Population(target, start, training.optimiser, training.learning_rate, training.momentum, training.weight_decay)
+    population = new_population(config, target_of(config, dataset), task.seeds, x, arm.initialisation)
     batches = Batches(x, y, training.batch_size, task.seeds, training.shared_order)
-    validation = dataset.tensors("validation", device, limit=config.compare.curve_examples)
+    validation = selection_data(config, dataset, device)
     weights: dict[str, Tensor] = {}
     middle = config.training.steps // 2 // config.rl.period * config.rl.period
 

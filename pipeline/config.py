@@ -109,7 +109,7 @@ class RLConfig:
     score: Literal["loss", "accuracy"] = "loss"
     """what is maximised on validation data: exp(-loss) or accuracy"""
     score_examples: int = 1000
-    """at most this many validation examples are scored at each decision"""
+    """validation examples in the reward (at most two thirds of them); the others choose strengths and draw curves"""
     period: int = 25
     """optimiser steps between two decisions on λ"""
     members: int = 128
@@ -153,7 +153,7 @@ class CompareConfig:
     instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0)
     """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
     curve_examples: int = 2000
-    """at most this many validation examples are scored at each period, for curves and tuning"""
+    """at most this many validation examples, none of them in the reward, for curves and the choice of strengths"""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from pipeline.data.dataset import Dataset
 from pipeline.instruction.loop import returns
 from pipeline.results.files import read_tensors
 from pipeline.results.statistics import rank_correlation
-from pipeline.targets import MLP, Population
+from pipeline.setting import target_of
+from pipeline.targets import Population
 
 TRAINING_EXAMPLES = 10_000
 """at most this many training examples are used for the training loss"""
@@ -24,7 +25,7 @@ def evaluate_on_test(
 ) -> dict[str, dict[str, Any]]:
     """Test accuracy and loss and training loss of every target's last weights, arm by arm, as :mod:`pipeline.results.tables` wants."""
     torch.set_num_threads(1)
-    target = MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+    target = target_of(config, dataset)
     test, train = dataset.tensors("test"), dataset.tensors("train", limit=TRAINING_EXAMPLES)
     tested = {}
     for arm, values in arms.items():

@@ -17,40 +17,15 @@ from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
-from pipeline.enn import Critic, Home
+from pipeline.enn import Critic
 from pipeline.instruction import Instruct
 from pipeline.instruction.loop import advance, score
 from pipeline.seeding import stream
-from pipeline.targets import MLP, Batches, Population, initialise
+from pipeline.setting import new_population, reward_data, target_of
+from pipeline.targets import Batches
 
 LARGEST = 6e4
 """observations are rounded to float16 so that recordings are lossless; larger parameters are cut off here"""
-
-
-def target_of(config: Config, dataset: Dataset) -> MLP:
-    """The target that a configuration trains on a data set."""
-    return MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
-
-
-def home_of(config: Config, target: MLP) -> Home:
-    """Where an ENN of this configuration learns."""
-    return Home(
-        target=target,
-        steps=config.training.steps,
-        period=config.rl.period,
-        learning_rate=config.training.learning_rate,
-        ladder=config.instruction.ladder,
-        refresh=config.instruction.refresh,
-        trust_region=config.instruction.trust_region,
-    )
-
-
-def new_population(config: Config, target: MLP, seeds: list[int], x: Tensor, initialisation: str | None = None) -> Population:
-    """A population of ``target`` with one member per seed, on the device of ``x`` (training inputs, which LSUV reads)."""
-    training = config.training
-    scheme = initialisation or config.target.initialisation
-    parameters = initialise(target, scheme, seeds, config.target.sigma, x[:1024], device=str(x.device))
-    return Population(target, parameters, training.optimiser, training.learning_rate, training.momentum, training.weight_decay)
 
 
 class TrainingRunEnv(VectorEnv):
@@ -67,7 +42,7 @@ class TrainingRunEnv(VectorEnv):
         self.config, self.worker, self.num_envs = config, worker, members
         self.target = target_of(config, dataset)
         self.train_data = dataset.tensors("train", device)
-        self.score_data = dataset.tensors("validation", device, limit=config.rl.score_examples)
+        self.score_data = reward_data(config, dataset, device)
         self.critic_source: Callable[[], Critic] | None = None
         self.round = 0
         size = self.target.size + 1

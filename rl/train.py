@@ -38,8 +38,9 @@ from pipeline.instruction.loop import returns
 from pipeline.results.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.results.statistics import rank_correlation
 from pipeline.seeding import numpy_stream, stream
+from pipeline.setting import home_of, target_of
 from pipeline.targets import unflatten
-from rl.env import TrainingRunEnv, home_of, target_of
+from rl.env import TrainingRunEnv
 from rl.module import CriticLearner, CriticModule, fixed_level
 from rl.replay import Recording
 

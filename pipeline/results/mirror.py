@@ -418,7 +418,7 @@ def ui_command(folder: Path, port: int = 5000, tracking_uri: str | None = None, 
     """The command that shows the folder's runs in a browser: MLflow's server, for this machine only, as one process.
 
     MLflow answers requests that name localhost or a private address and refuses others, which is what is wanted here;
-    its job runners (five more processes) are for hosted language models and stay off.
+    its job runners, which nothing here uses, stay off.
 
     Raises:
         UserError: the runs are on a server, which has a UI already, or there are none.

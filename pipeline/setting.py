@@ -1,0 +1,64 @@
+"""What a configuration makes of a data set: the target, populations of it, and who sees which validation examples."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from pipeline.config import Config
+from pipeline.data.dataset import Dataset
+from pipeline.enn import Home
+from pipeline.targets import MLP, Population, initialise
+
+LSUV_EXAMPLES = 1024
+"""training inputs that a data-dependent initialisation may look at"""
+
+
+def target_of(config: Config, dataset: Dataset) -> MLP:
+    """The target that a configuration trains on a data set."""
+    return MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+
+
+def home_of(config: Config, target: MLP) -> Home:
+    """Where an ENN of this configuration learns."""
+    return Home(
+        target=target,
+        steps=config.training.steps,
+        period=config.rl.period,
+        learning_rate=config.training.learning_rate,
+        ladder=config.instruction.ladder,
+        refresh=config.instruction.refresh,
+        trust_region=config.instruction.trust_region,
+    )
+
+
+def new_population(
+    config: Config, target: MLP, seeds: Sequence[int], x: Tensor, initialisation: str | None = None
+) -> Population:
+    """One member per seed, on the device of ``x`` (training inputs); ``initialisation`` replaces the configured one."""
+    training = config.training
+    scheme = initialisation or config.target.initialisation
+    start = initialise(target, scheme, seeds, config.target.sigma, x[:LSUV_EXAMPLES], device=str(x.device))
+    return Population(
+        target, start, training.optimiser, training.learning_rate, training.momentum, training.weight_decay
+    )
+
+
+def reward_data(config: Config, dataset: Dataset, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """The validation examples that the reward is measured on: the first ones, at most two thirds of them."""
+    return dataset.tensors("validation", device, limit=_rewarded(config, dataset))
+
+
+def selection_data(config: Config, dataset: Dataset, device: str = "cpu") -> tuple[Tensor, Tensor]:
+    """The validation examples that strengths are chosen on and curves are drawn from.
+
+    None of them is in the reward: an ENN carries what it learned of the reward's examples into the targets, and a choice
+    made on those would flatter it.
+    """
+    x, y = dataset.tensors("validation", device)
+    chosen = slice(_rewarded(config, dataset), _rewarded(config, dataset) + config.compare.curve_examples)
+    return x[chosen], y[chosen]
+
+
+def _rewarded(config: Config, dataset: Dataset) -> int:
+    return max(1, min(config.rl.score_examples, 2 * len(dataset.y_validation) // 3))
+
