@@ -13,28 +13,31 @@ compared, name the pair in ``RATIOS``.
 
 import argparse
 import itertools
-import json
-import os
-import platform
+import math
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline import cluster
+from pipeline.config import PRESETS, Config
+from pipeline.data import Dataset
+from pipeline.enn import Critic, Home
+from pipeline.instruction import Batch, Instruct
+from pipeline.results.files import write_json
+from pipeline.results.provenance import provenance
 from pipeline.targets import MLP, Batches, Population, initialise
 
 LEARNING_RATE = 0.01
@@ -42,8 +45,11 @@ MEMBERS = (1, 4, 16, 64, 256)
 REPEATS, SECONDS_PER_TURN = 7, 0.2
 OUTPUT = Path(__file__).resolve().parent / "results" / "throughput.json"
 
-Run = Callable[[int], None]
-"""Takes that many training steps of all members"""
+MOST_OBSERVED = 64 * 79_511
+"""members × parameters up to which the environment is measured: RLlib holds every observation of a run (6 GB beyond)"""
+
+Run = Callable[[int], int | None]
+"""Takes that many training steps of all members; or returns how many it took, where it can only take whole periods"""
 
 
 @dataclass(frozen=True)
@@ -53,14 +59,19 @@ class Setting:
     name: str
     widths: tuple[int, ...]
     batch_size: int
+    preset: str
     examples: int = 2000
 
     @property
     def target(self) -> MLP:
         return MLP(self.widths)
 
+    @property
+    def config(self) -> Config:
+        return PRESETS[self.preset]
 
-SETTINGS = (Setting("digits", (64, 32, 10), 32), Setting("mnist", (784, 100, 10), 100))
+
+SETTINGS = (Setting("digits", (64, 32, 10), 32, "digits"), Setting("mnist", (784, 100, 10), 100, "paper-shallow"))
 
 
 def batches(setting: Setting, members: int, device: str, shared_order: bool) -> Batches:
@@ -159,6 +170,87 @@ def matrix_products(shared_order: bool) -> Callable[[Setting, int, str], Run]:
     return factory
 
 
+def new_critic(setting: Setting, reader: str, device: str) -> Critic:
+    """An untrained ENN as the preset describes it: reading costs the same as for a trained one."""
+    config = setting.config
+    home = Home(
+        setting.target, config.training.steps, config.rl.period, LEARNING_RATE, config.instruction.ladder,
+        config.instruction.refresh, config.instruction.trust_region,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    return Critic(reader, config.enn, home).to(device).requires_grad_(False)
+
+
+def instructed(reader: str) -> Callable[[Setting, int, str], Run]:
+    """(d) The population, every member instructed by an ENN with this reader at the default refresh."""
+
+    def factory(setting: Setting, members: int, device: str) -> Run:
+        draw, critic = batches(setting, members, device, shared_order=False), new_critic(setting, reader, device)
+        trained = Population(setting.target, start(setting, members, device), learning_rate=LEARNING_RATE)
+        rule = Instruct(critic.with_strength(1.0), setting.config.training.steps, LEARNING_RATE)
+        state = rule.init(trained)
+
+        def run(steps: int) -> None:
+            for step in range(steps):
+                trained.apply(rule.update(trained, Batch(*draw(step)), state))
+
+        return run
+
+    return factory
+
+
+def random_data(setting: Setting) -> Dataset:
+    """A data set of random numbers of the setting's shape, with 1,000 examples in the reward."""
+    generator, features = np.random.default_rng(0), setting.widths[0]
+
+    def part(examples: int) -> tuple[np.ndarray, np.ndarray]:
+        x = generator.random((examples, features), dtype=np.float32)
+        return x, generator.integers(0, setting.widths[-1], examples)
+
+    return Dataset("random", *part(setting.examples), *part(1500), *part(10), (features,), setting.widths[-1])
+
+
+def environment(setting: Setting, members: int, device: str) -> Run:
+    """(e) The environment stepped bare, its ENN the probes: training, instruction, rewards, observations, resets."""
+    from rl.env import TrainingRunEnv
+
+    env, critic = (
+        TrainingRunEnv(setting.config, random_data(setting), members, device=device),
+        new_critic(setting, "probes", device),
+    )
+    env.critic_source = lambda: critic
+    actions = np.arange(members) % len(setting.config.instruction.ladder)
+    env.reset()
+
+    def run(steps: int) -> int:
+        for _ in range(math.ceil(steps / setting.config.rl.period)):
+            env.step(actions)
+        return math.ceil(steps / setting.config.rl.period) * setting.config.rl.period
+
+    return run
+
+
+def through_rllib(setting: Setting, members: int, device: str) -> Run:
+    """(f) The same environment sampled by RLlib's env runner: the policy's decisions and RLlib's episodes come on top."""
+    from rl.train import build
+
+    cluster.prepare_environment()
+    cluster.start(cluster.Placement(workers=1), 20_000_000)
+    enn = replace(setting.config.enn, readers=("probes",))
+    config = replace(setting.config, enn=enn, rl=replace(setting.config.rl, members=members))
+    algorithm = build(config, random_data(setting), device)
+    runner = algorithm.env_runner
+    torch.set_num_threads(1)
+
+    def run(steps: int) -> int:
+        periods = math.ceil(steps / config.rl.period)
+        runner.sample(num_timesteps=periods * members, explore=True)
+        runner.get_metrics()
+        return periods * config.rl.period
+
+    return run
+
+
 CONTESTANTS: dict[str, Callable[[Setting, int, str], Run]] = {
     "loop over modules": loop_over_modules,
     "vmap": vmap,
@@ -166,7 +258,13 @@ CONTESTANTS: dict[str, Callable[[Setting, int, str], Run]] = {
     "population, shared order": population(shared_order=True),
     "matrix products": matrix_products(shared_order=False),
     "matrix products, shared order": matrix_products(shared_order=True),
+    "instructed by probes": instructed("probes"),
+    "instructed by convnet": instructed("convnet"),
+    "instructed by statistics": instructed("statistics"),
+    "environment": environment,
+    "environment through RLlib": through_rllib,
 }
+OBSERVED = ("environment", "environment through RLlib")
 
 RATIOS: dict[str, tuple[str, str]] = {
     "population is n times faster than the loop": ("loop over modules", "population"),
@@ -174,6 +272,10 @@ RATIOS: dict[str, tuple[str, str]] = {
     "shared order is n times faster than own": ("population", "population, shared order"),
     "population takes n times its matrix products": ("population", "matrix products"),
     "shared order takes n times its matrix products": ("population, shared order", "matrix products, shared order"),
+    "instruction by probes takes n times the population": ("instructed by probes", "population"),
+    "instruction by convnet takes n times the population": ("instructed by convnet", "population"),
+    "instruction by statistics takes n times the population": ("instructed by statistics", "population"),
+    "RLlib takes n times the bare environment": ("environment through RLlib", "environment"),
 }
 """What is n: seconds of the first over seconds of the second, the median over turns taken side by side"""
 
@@ -182,6 +284,8 @@ def measure(
     setting: Setting, members: int, device: str, names: Sequence[str], repeats: int, seconds: float
 ) -> list[dict[str, Any]]:
     """Seconds per step of each contestant, turn by turn: round-robin after a warm-up that also sizes the turns."""
+    small = members * (setting.target.size + 1) <= MOST_OBSERVED
+    names = [name for name in names if small or name not in OBSERVED]
     runs = {name: CONTESTANTS[name](setting, members, device) for name in names}
     steps = {}
     for name, run in runs.items():
@@ -202,9 +306,9 @@ def timed(run: Run, steps: int, device: str) -> float:
     """Seconds per step."""
     synchronise(device)
     begin = time.perf_counter()
-    run(steps)
+    taken = run(steps) or steps
     synchronise(device)
-    return (time.perf_counter() - begin) / steps
+    return (time.perf_counter() - begin) / taken
 
 
 def synchronise(device: str) -> None:
@@ -225,45 +329,6 @@ def ratios(cell: Sequence[dict[str, Any]]) -> dict[str, float]:
         for name, (above, below) in RATIOS.items()
         if above in seconds and below in seconds
     }
-
-
-def hardware() -> dict[str, Any]:
-    """Processor, cores, threads, memory and GPU."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "torch_threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-    }
-
-
-def commit() -> str | None:
-    """The checkout's commit, with ``+`` where files differ from it; None outside a checkout or without git."""
-    folder = Path(__file__).resolve().parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain"], cwd=folder, capture_output=True, text=True, check=True)
-    except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def write(path: Path, report: dict[str, Any]) -> None:
-    """Atomically: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
-        try:
-            json.dump(report, file, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
 
 
 def show(console: Console, rows: Sequence[dict[str, Any]], compared: Sequence[dict[str, Any]], members: Sequence[int]) -> None:
@@ -320,12 +385,9 @@ def main() -> None:
     show(console, rows, compared, options.members)
     output = options.output or (None if options.quick else OUTPUT)
     if output:
-        report = {
-            "command": " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]]),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
-            "versions": {"python": platform.python_version(), "torch": torch.__version__},
-            "hardware": hardware(),
+        command = " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
+        report = provenance(command, 0) | {
+            "torch_threads": torch.get_num_threads(),
             "data": "random numbers of the settings' shapes",
             "optimiser": f"plain SGD, learning rate {LEARNING_RATE}, float32",
             "settings": [asdict(setting) for setting in settings],
@@ -333,7 +395,7 @@ def main() -> None:
             "measurements": rows,
             "ratios": compared,
         }
-        write(output, report)
+        write_json(output, report)
         console.print(f"written to {output}")
 
 

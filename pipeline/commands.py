@@ -171,7 +171,7 @@ def explain(job: Work) -> None:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
     from pipeline.compare import collect
-    from pipeline.report import curves, evaluate_on_test, prediction_points
+    from pipeline.report import curves, evaluate_on_test, head_to_head, head_to_head_line, prediction_points
     from pipeline.results import figures
     from pipeline.results.tables import markdown, report_rows, rich_table
 
@@ -180,9 +180,10 @@ def report(job: Work) -> None:
     if not path.exists():
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
         rows = [row | {"provenance": job.provenance} for row in report_rows(tested)]
-        write_json(path, {"rows": rows, "seeds": tested, "candidates": read_json(job.folder / "arms" / "strengths.json")})
-    rows = read_json(path)["rows"]
-    _write_text(job.folder / "report.md", markdown(rows))
+        write_json(path, {"rows": rows, "head_to_head": head_to_head(tested), "seeds": tested, "candidates": read_json(job.folder / "arms" / "strengths.json")})
+    written = read_json(path)
+    rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
+    _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {duel}" for duel in duels) + "\n")
     instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
     points = prediction_points(job.config, arms)
     write_json(
@@ -205,6 +206,8 @@ def report(job: Work) -> None:
         f"\ntest accuracy on {job.dataset.name}, {rows[0]['n']} targets per arm, differences paired by seed with conventional:"
     )
     console.print(rich_table(rows))
+    for duel in duels:
+        console.print(duel)
     for name, point in points.items():
         console.print(
             f"prediction by {name}: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}"

@@ -8,6 +8,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import types
 import typing
 from dataclasses import dataclass, field
@@ -95,7 +96,7 @@ class InstructionConfig:
     ladder: tuple[float, ...] = (0.0, 1.0, 3.0, 10.0)
     """the levels of the strength λ that the policy chooses from; the first must be 0 (conventional training)"""
     refresh: int = 10
-    """optimiser steps for which one instruction is reused"""
+    """optimiser steps for which one instruction is reused, counted from the start of each period"""
     trust_region: float = 0.01
     """largest instructed step, as a fraction of each weight tensor's norm"""
 
@@ -240,13 +241,16 @@ def validate(config: Config) -> Config:
     """
     rl, enn, compare, training, instruction = config.rl, config.enn, config.compare, config.training, config.instruction
     checks: list[tuple[bool, str]] = [
+        (_is_finite(value), f"{key} is {value}; give finite numbers.") for key, value in to_dotted(config).items()
+    ]
+    checks += [
         (0.0 < enn.resolution <= 1.0, f"enn.resolution is {enn.resolution}; give a ρ above 0 and at most 1."),
         (0.0 <= rl.gamma < 1.0, f"rl.gamma is {rl.gamma}; give a discount of at least 0 and below 1."),
         (bool(config.target.hidden), "target.hidden is empty; give at least one hidden width."),
         (min(config.target.hidden, default=1) >= 1, f"target.hidden is {config.target.hidden}; give widths of at least 1."),
         (bool(enn.readers), "enn.readers is empty; name at least one reader."),
         (len(set(enn.readers)) == len(enn.readers), f"enn.readers is {enn.readers}; name each reader once."),
-        (enn.kernel % 2 == 1, f"enn.kernel is {enn.kernel}; give an odd kernel size."),
+        (enn.kernel % 2 == 1 and enn.kernel >= 1, f"enn.kernel is {enn.kernel}; give an odd kernel size."),
         (
             len(instruction.ladder) >= 2 and instruction.ladder[0] == 0.0 and min(instruction.ladder[1:]) > 0,
             f"instruction.ladder is {instruction.ladder}; start it with 0 and follow with strengths above 0.",
@@ -257,6 +261,12 @@ def validate(config: Config) -> Config:
             f"training.steps ({training.steps}) is no multiple of rl.period ({rl.period}); change one of them.",
         ),
         (training.learning_rate > 0, f"training.learning_rate is {training.learning_rate}; give one above 0."),
+        (0.0 <= training.momentum < 1.0, f"training.momentum is {training.momentum}; give one of at least 0 and below 1."),
+        (training.weight_decay >= 0, f"training.weight_decay is {training.weight_decay}; give one of at least 0."),
+        (config.target.sigma > 0, f"target.sigma is {config.target.sigma}; give one above 0."),
+        (rl.learning_rate > 0, f"rl.learning_rate is {rl.learning_rate}; give one above 0."),
+        (0.0 < rl.tau <= 1.0, f"rl.tau is {rl.tau}; give one in (0, 1]."),
+        (rl.env_runners >= 0, f"rl.env_runners is {rl.env_runners}; give at least 0."),
         (0.0 <= rl.epsilon <= 1.0, f"rl.epsilon is {rl.epsilon}; give a fraction between 0 and 1."),
         (rl.rounds >= 2, f"rl.rounds is {rl.rounds}; give at least 2 (the last one judges what was learned before it)."),
         (compare.seeds >= 2, f"compare.seeds is {compare.seeds}; give at least 2, or there is no interval."),
@@ -274,11 +284,17 @@ def validate(config: Config) -> Config:
         checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
     for name in ("group", "tuning_seeds", "curve_examples"):
         checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
+    for name in ("l1", "l2", "instruction"):
+        checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
     checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
     for holds, message in checks:
         if not holds:
             raise UserError(message)
     return config
+
+
+def _is_finite(value: Any) -> bool:
+    return all(math.isfinite(item) for item in (value if isinstance(value, list) else [value]) if isinstance(item, float))
 
 
 def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl: RLConfig, **others: Any) -> Config:

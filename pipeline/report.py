@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.instruction.loop import returns
 from pipeline.results.files import read_tensors
-from pipeline.results.statistics import rank_correlation
+from pipeline.results.statistics import paired, rank_correlation
 from pipeline.setting import target_of
 from pipeline.targets import Population
 
@@ -47,6 +47,26 @@ def evaluate_on_test(
             "diverged": sum(step >= 0 for step in values["diverged_at"]),
         }
     return tested
+
+
+DUELS = (("instructed", "growth"), ("instructed", "he"), ("instructed-he", "he"), ("instructed-image", "instructed"))
+"""which arm is set against which, beside the conventional one: an ENN that only makes weights larger has learned nothing"""
+
+
+def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Differences in test accuracy, paired by seed, with their 95 % intervals and p, for the pairs in ``DUELS``."""
+    duels = [(arm, other) for arm, other in DUELS if arm in tested and other in tested]
+    return [
+        {"arm": arm, "against": other, **paired(tested[arm]["test_accuracy"], tested[other]["test_accuracy"])}
+        for arm, other in duels
+    ]
+
+
+def head_to_head_line(duel: Mapping[str, Any]) -> str:
+    """One duel in words, in points of test accuracy."""
+    difference, low, high = (f"{100 * duel[name]:+.2f}" for name in ("difference", "low", "high"))
+    p = "p < 0.001" if duel["p"] < 0.001 else f"p = {duel['p']:.3f}"
+    return f"{duel['arm']} against {duel['against']}: {difference} [{low}, {high}], {p} ({duel['test']}, n = {duel['n']})"
 
 
 def curves(values: Mapping[str, Any], figure: str) -> dict[str, Any]:

@@ -123,7 +123,7 @@ def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> d
         predicted = predictions(critic, recording)[:, :-1]
         points = np.linspace(0, predicted.shape[1] - 1, min(12, predicted.shape[1])).round().astype(int)
         correlation = rank_correlation(predicted[:, points].ravel(), realised[:, points].ravel())
-        row[f"error/{name}"] = float(np.abs(predicted - realised).mean())
+        row[f"error/{name}"] = float(np.sqrt(np.mean((predicted - realised) ** 2)))
         row[f"kendall/{name}"] = float(correlation["kendall"])
     return row
 

@@ -1,7 +1,8 @@
 """The critic: a reader with a dueling head, bounded to [0, 1].
 
 ``V(θ, t) = σ(v)`` is the ENN, and ``Q(θ, t, a) = σ(v + a − mean a)`` ranks the levels of λ. The dueling sum is taken before
-the sigmoid (Wang et al., 2016, eq. 9 takes it after): so Q stays in [0, 1] as well. An unbounded head returned −10⁵ off its data.
+the sigmoid (Wang et al., 2016, eq. 9, has no sigmoid), so that Q stays in [0, 1] as well. An unbounded head returned −10⁵
+off its data.
 
 Letters: P members, A levels of λ.
 """

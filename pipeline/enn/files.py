@@ -1,14 +1,18 @@
 """An ENN as two files: ``NAME.safetensors`` (weights) and ``NAME.json`` (what they mean). No pickle, no Ray.
 
+The .json holds one checksum over the weights and over what it says about them, so that no damaged ENN is ever used.
 safetensors is imported when it is used, so that the core runs where only torch and numpy are installed.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from pipeline.config import ENNConfig, from_dotted
 from pipeline.enn.critic import Critic, Home
@@ -16,21 +20,28 @@ from pipeline.errors import UserError
 from pipeline.targets import MLP
 
 FORMAT = 1
+_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, UserError)
+"""what building an ENN from a description that makes none may raise"""
 
 
 def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
-    """Write ``path`` (.safetensors) and, last, its .json, each atomically. ``card`` says where the ENN comes from."""
+    """Write ``path`` (.safetensors) and, last, its .json, each atomically.
+
+    Args:
+        card: where the ENN comes from, in JSON's types; for readers, never used.
+
+    Raises:
+        UserError: the folder cannot be written to.
+    """
     from safetensors.torch import save
 
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in critic.state_dict().items()})
     description = {
-        "format": FORMAT,
-        "sha256": hashlib.sha256(weights).hexdigest(),
         "reader": critic.reader_name,
         "enn": dataclasses.asdict(critic.config),
         "home": dataclasses.asdict(critic.home),
-        "card": card,
     }
+    description = {"format": FORMAT, "sha256": _checksum(weights, description), **description, "card": card}
     _replace(path, weights)
     _replace(path.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
 
@@ -47,41 +58,66 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
         weights = path.read_bytes()
     except OSError as error:
         raise UserError(f"cannot read the ENN {path} ({error.strerror}); give the path of an enn.safetensors.") from error
-    if hashlib.sha256(weights).hexdigest() != description["sha256"]:
+    if _checksum(weights, description) != description.get("sha256"):
         raise UserError(f"{path} is damaged or does not belong to {path.stem}.json; copy both files of the ENN again.")
-    critic = _build(description, path)
-    from safetensors.torch import load
-
-    critic.load_state_dict(load(weights))
-    return critic.to(device).eval().requires_grad_(False)
+    return _build(description, weights, path).to(device).eval().requires_grad_(False)
 
 
 def read_description(path: Path) -> dict[str, Any]:
     """What ``path``'s .json says, with its format checked."""
     beside = path.with_suffix(".json")
     try:
-        description = json.loads(beside.read_text())
+        description = json.loads(beside.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
             f"cannot read {beside} ({error.strerror}); an ENN is two files, {path.name} and {beside.name}: train one with "
             "`grad-instructor train-enn` or give the path of one."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{beside} is damaged (it is not JSON); copy both files of the ENN again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{beside} is not an ENN of format {FORMAT}; train it again with this version of grad-instructor.")
     return description
 
 
-def _build(description: dict[str, Any], path: Path) -> Critic:
+def _checksum(weights: bytes, description: dict[str, Any]) -> str:
+    """Of the weights and of all that decides what they mean."""
+    meaning = json.dumps([description.get(key) for key in ("reader", "enn", "home")], sort_keys=True)
+    return hashlib.sha256(hashlib.sha256(weights).digest() + meaning.encode()).hexdigest()
+
+
+def _build(description: dict[str, Any], weights: bytes, path: Path) -> Critic:
+    """The ENN that the description and the weights make. Both were written by us or by somebody who can make checksums."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     try:
         config: ENNConfig = from_dotted({f"enn.{key}": value for key, value in description["enn"].items()}).enn
         home = dict(description["home"])
         target = MLP(tuple(home["target"]["widths"]), home["target"]["activation"])
         home |= {"target": target, "ladder": tuple(home["ladder"])}
-        return Critic(description["reader"], config, Home(**home))
-    except (KeyError, TypeError, AttributeError, ValueError, UserError) as error:
+        tensors = load(weights)
+        if description["reader"] == "convnet" and config.depth > len(tensors):  # or it might take for ever to build
+            raise ValueError("more layers than tensors")
+        if len({tensor.dtype for tensor in tensors.values()}) != 1:
+            raise ValueError("tensors of several types")
+        with torch.device("meta"):  # so that a size which does not fit the weights is found out before it takes memory
+            critic = Critic(description["reader"], config, _home(home))
+        critic.load_state_dict(tensors, assign=True)
+        return critic
+    except (*_MALFORMED, SafetensorError) as error:
         raise UserError(f"{path.with_suffix('.json')} does not describe an ENN of this version; train it again.") from error
+
+
+def _home(values: dict[str, Any]) -> Home:
+    """Raises TypeError or ValueError where a value is none that instruction could use."""
+    home = Home(**values)
+    numbers = (home.learning_rate, home.trust_region, home.strength, *home.ladder)
+    if not home.ladder or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise TypeError("a number is none")
+    if not all(type(count) is int and count >= 1 for count in (home.steps, home.period, home.refresh, *home.target.widths)):
+        raise ValueError("a count is below 1")
+    return home
 
 
 def _replace(path: Path, data: bytes) -> None:

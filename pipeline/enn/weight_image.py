@@ -87,8 +87,8 @@ def _resize(matrix: Tensor, size: tuple[int, int], interpolation: str) -> Tensor
 @functools.lru_cache(maxsize=64)
 def _resizer(length: int, pixels: int, interpolation: str) -> Float[Tensor, "pixels length"]:
     """The matrix that resizes a line of ``length`` values to ``pixels``, in float64."""
-    identity = torch.eye(length, dtype=torch.float64)[:, None]
+    identity = torch.eye(length, dtype=torch.float64)
     if interpolation == "area":
-        return functional.adaptive_avg_pool1d(identity, pixels)[:, 0].T.contiguous()
-    line = functional.interpolate(identity[..., None], size=(pixels, 1), mode="bilinear", antialias=True)
-    return line[:, 0, :, 0].T.contiguous()
+        return functional.adaptive_avg_pool1d(identity[:, None], pixels)[:, 0].T.contiguous()
+    # one image resized along one side: as a batch of columns, torch 2.15 resizes antialiased with wrong weights on the CPU
+    return functional.interpolate(identity[None, None], size=(pixels, length), mode="bilinear", antialias=True)[0, 0]

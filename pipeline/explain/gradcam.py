@@ -1,13 +1,14 @@
 """Grad-CAM of an ENN over the weight image: where in the weights does it see what it predicts?
 
-Source: Selvaraju et al., Grad-CAM (2017), by captum's LayerGradCam at the reader's last convolution. Departure: the map is signed
-(no ReLU at the end): positive where the features speak for a high score, negative where they speak against it.
+Source: Selvaraju et al., Grad-CAM (2017), by captum's LayerGradCam at the reader's last convolution. Departure: the map is
+signed (no ReLU at the end): positive where the features speak for a high score, negative where they speak against it.
 
 Letters: C channels, H × W pixels.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -24,6 +25,7 @@ class GradCAM:
     """The map of one set of weights."""
 
     title: str
+    """of the checkpoint"""
     image: np.ndarray
     """first channel of the weight image, (H, W)"""
     map: np.ndarray
@@ -42,7 +44,8 @@ def explain(critic: Critic, checkpoints: Mapping[str, tuple[Sequence[Tensor], fl
     """
     if not isinstance(critic.reader, ConvNet):
         raise UserError(
-            f"Grad-CAM needs an ENN that reads a weight image and this one is {critic.reader_name!r}; add convnet to enn.readers."
+            f"Grad-CAM needs an ENN that reads a weight image and this one is {critic.reader_name!r}; "
+            "add 'convnet' to enn.readers."
         )
     return [_explain(critic, critic.reader, title, *checkpoint) for title, checkpoint in checkpoints.items()]
 
@@ -63,10 +66,10 @@ def _explain(critic: Critic, reader: ConvNet, title: str, parameters: Sequence[T
 
     image = reader.image(parameters).detach().requires_grad_()
     model = _ValueOfImage(critic, reader, progress)
-    coarse = LayerGradCam(model, reader.last_convolution).attribute(image, relu_attributions=False)
-    fine = LayerAttribution.interpolate(coarse, tuple(image.shape[-2:]), "bilinear").detach()[0, 0]
+    coarse = cast(Tensor, LayerGradCam(model, reader.last_convolution).attribute(image, relu_attributions=False))
+    fine = LayerAttribution.interpolate(coarse, tuple(image.shape[-2:]), "bilinear").detach()[0, 0].cpu()
     interpolation = reader.config.interpolation
     layers = tuple(decode(fine, (weight.shape[-2], weight.shape[-1] + 1), interpolation).numpy() for weight in parameters[0::2])
     with torch.no_grad():
         value = float(model(image)[0])
-    return GradCAM(title, image[0, 0].detach().numpy(), fine.numpy(), layers, value)
+    return GradCAM(title, image[0, 0].detach().cpu().numpy(), fine.numpy(), layers, value)

@@ -17,17 +17,14 @@ from torch import Tensor, nn
 
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.readers import Unreadable
-from pipeline.instruction.rules import Batch, per_member
+from pipeline.instruction.rules import Batch, per_member, trust_radius
 from pipeline.targets import MLP, Population
-
-FLOOR = 1e-3
-"""a tensor's norm counts as at least FLOOR · √(number of its values), or biases that start at 0 could never be instructed"""
 
 
 def value_gradients(
     critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None
 ) -> list[Tensor]:
-    """∂V/∂θ of each member, one tensor (P, …) per parameter; a member whose gradient is not finite gets zeros."""
+    """∂V/∂θ of each member, one tensor (P, …) per parameter; what is not finite counts as 0."""
     leaves = [parameter.detach().requires_grad_() for parameter in parameters]
     with torch.enable_grad():
         gradients = torch.autograd.grad(critic.value(leaves, progress, activation).sum(), leaves, allow_unused=True)
@@ -41,8 +38,7 @@ def instruction_scale(
     gradient: Tensor, parameter: Tensor, strength: Float[Tensor, " P"], learning_rate: float, trust_region: float
 ) -> Float[Tensor, " P"]:
     """The factor on ∂V/∂θₖ (P, …): λ, lowered where the step would leave the trust region around θₖ (P, …)."""
-    floor = FLOOR * parameter[0].numel() ** 0.5
-    radius = trust_region * parameter.flatten(1).norm(dim=1).clamp_min(floor)
+    radius = trust_radius(parameter, trust_region)
     step = learning_rate * gradient.flatten(1).norm(dim=1)
     return torch.minimum(strength, radius / step.clamp_min(1e-30))
 
@@ -101,7 +97,7 @@ class Instruct:
         home = self.critic.home
         if population.step % home.period == 0:
             state.strength = self.strengths(population, self.progress(population))
-        if population.step % home.period == 0 or population.step % home.refresh == 0:
+        if population.step % home.period % home.refresh == 0:
             self.refresh(population, state)
         gradients = population.grads(batch.x, batch.y)
         for gradient, instruction in zip(gradients, state.instruction, strict=False):
@@ -132,7 +128,8 @@ class Instructor:
         instructor.instruct(model)     # adds −λ ∂V/∂θ to each parameter's .grad
         optimizer.step()
 
-    Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them.
+    Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them,
+    of any floating type, on any device. Parameters that do not require gradients are left alone.
     """
 
     def __init__(
@@ -177,9 +174,12 @@ class Instructor:
         if self.step == 0:
             self.critic.reader.check(target)
         home = self.critic.home
-        if self.step % home.period == 0 or self.step % home.refresh == 0:
-            self._refresh(target, [tensor.detach()[None] for tensor in tensors])
+        if self.step % home.period % home.refresh == 0:
+            self._refresh(target, self._stacked(tensors))
         for tensor, instruction in zip(tensors, self._instruction, strict=False):
+            if not tensor.requires_grad:
+                continue
+            instruction = instruction.to(tensor)
             tensor.grad = -instruction.clone() if tensor.grad is None else tensor.grad.sub_(instruction)
         self.step += 1
 
@@ -187,8 +187,14 @@ class Instructor:
         """V(θ, t) of the model now."""
         target, tensors = as_mlp(model)
         self.critic.reader.check(target)
+        parameters = self._stacked(tensors)
         with torch.no_grad():
-            return float(self.critic.value([tensor[None] for tensor in tensors], self._progress(tensors[0]), target.activation))
+            return float(self.critic.value(parameters, self._progress(parameters[0]), target.activation))
+
+    def _stacked(self, tensors: list[Tensor]) -> list[Tensor]:
+        """A population of one, of the critic's type and on its device."""
+        like = next(self.critic.parameters())
+        return [tensor.detach()[None].to(like) for tensor in tensors]
 
     def _progress(self, like: Tensor) -> Tensor:
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
@@ -215,7 +221,7 @@ def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
     """The target that ``model`` is, and its parameters in order (weight, bias, weight, …).
 
     Raises:
-        Unreadable: a layer that is neither linear nor a known activation holds parameters, or layers do not fit.
+        Unreadable: a layer holds parameters or is an activation and is none that a reader knows, or layers do not fit.
     """
     tensors: list[Tensor] = []
     widths: list[int] = []
@@ -234,12 +240,19 @@ def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
             tensors += [layer.weight, layer.bias]
         elif type(layer) in ACTIVATIONS:
             activations.add(ACTIVATIONS[type(layer)])
-        elif any(True for _ in layer.parameters(recurse=False)):
+        elif not _is_silent(layer):
             raise Unreadable(
-                f"layer {name!r} is a {type(layer).__name__}, which no reader can read; only linear layers can be."
+                f"layer {name!r} is a {type(layer).__name__}, which no reader can read; only linear layers with "
+                f"{', '.join(kind.__name__ for kind in ACTIVATIONS)} between them can be."
             )
     if not tensors:
         raise Unreadable("the model has no linear layer; only a chain of linear layers can be read.")
     if len(activations) > 1:
         raise Unreadable(f"the model mixes the activations {', '.join(sorted(activations))}; use one kind.")
     return MLP(tuple(widths), next(iter(activations), "relu")), tensors
+
+
+def _is_silent(layer: nn.Module) -> bool:
+    """Whether a layer that is neither linear nor a known activation may be overlooked: a container, Dropout, Softmax."""
+    activation = type(layer).__module__ == nn.ReLU.__module__ and not isinstance(layer, nn.Softmax | nn.LogSoftmax)
+    return not activation and not any(True for _ in layer.parameters(recurse=False))

@@ -17,6 +17,9 @@ from torch import Tensor
 from pipeline.seeding import torch_stream
 from pipeline.targets import Population
 
+FLOOR = 1e-3
+"""a tensor's norm counts as at least FLOOR · √(number of its values), or biases that start at 0 could never be pushed"""
+
 
 class Batch(NamedTuple):
     """Inputs (P, B, in) and labels (P, B), or without P where all members share the batch."""
@@ -40,6 +43,11 @@ class Rule(Protocol):
 def per_member(values: Float[Tensor, " P"], like: Tensor) -> Tensor:
     """``values`` shaped (P, 1, …) so that they multiply ``like`` (P, …) member by member."""
     return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def trust_radius(parameter: Float[Tensor, "P ..."], trust_region: float) -> Float[Tensor, " P"]:
+    """The largest step of each member's tensor θₖ (P, …): ``trust_region · max(‖θₖ‖, FLOOR · √n)`` for n values."""
+    return trust_region * parameter.flatten(1).norm(dim=1).clamp_min(FLOOR * parameter[0].numel() ** 0.5)
 
 
 class Backprop:
@@ -105,7 +113,8 @@ class Growth:
 
 
 class RandomPush:
-    """A control without an ENN: a fixed random direction, as large as the trust region allows, for the first ``steps`` steps."""
+    """A control without an ENN: for the first ``steps`` steps, a fixed random direction per tensor, as large as the
+    instruction's trust region allows: a step of :func:`trust_radius`."""
 
     def __init__(self, learning_rate: float, seeds: Sequence[int], trust_region: float = 0.02, steps: int = 100) -> None:
         self.learning_rate, self.seeds, self.trust_region, self.steps = learning_rate, seeds, trust_region, steps
@@ -124,6 +133,6 @@ class RandomPush:
         gradients = population.grads(batch.x, batch.y)
         if population.step < self.steps:
             for gradient, parameter, direction in zip(gradients, population.parameters, state, strict=True):
-                radius = self.trust_region / self.learning_rate * parameter.flatten(1).norm(dim=1)
+                radius = trust_radius(parameter, self.trust_region) / self.learning_rate
                 gradient.addcmul_(per_member(radius, parameter), direction)
         return gradients

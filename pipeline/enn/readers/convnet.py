@@ -27,12 +27,12 @@ class ConvNet(Reader):
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__(config, home)
         channels = CHANNELS[config.channels] * len(home.shapes) // 2
-        size = canvas(home.shapes, config.resolution)
+        height, width = canvas(home.shapes, config.resolution)
         layers: list[nn.Module] = []
         for index in range(config.depth):
-            stride = tuple(2 if index < 2 and side >= 2 * GRID else 1 for side in size)
+            stride = (_stride(index, height), _stride(index, width))
             layers += [nn.Conv2d(channels, config.width, config.kernel, stride, config.kernel // 2), nn.GELU()]
-            size = tuple((side - 1) // step + 1 for side, step in zip(size, stride, strict=True))
+            height, width = (height - 1) // stride[0] + 1, (width - 1) // stride[1] + 1
             channels = config.width
         self.body = nn.Sequential(*layers)
         self.features = config.width * GRID * GRID + 1
@@ -59,3 +59,7 @@ class ConvNet(Reader):
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, "P features"]:
         return self.read_image(self.image(parameters), progress)
+
+
+def _stride(index: int, side: int) -> int:
+    return 2 if index < 2 and side >= 2 * GRID else 1

@@ -1,7 +1,7 @@
 """Per-tensor statistics: mean, variance and quantiles of each weight and bias tensor; the baseline beside any ENN.
 
-Source: Unterthiner et al., Predicting Neural Network Accuracy from Weights (2020, §3). We take five quantiles, scale each tensor
-by its fan-in as the weight image does, and use the logarithm of the variance.
+Source: Unterthiner et al., Predicting Neural Network Accuracy from Weights (2020, §3). We take five quantiles, scale each
+tensor by its fan-in as the weight image does, and use the logarithm of the variance.
 """
 
 import math

@@ -1,0 +1,88 @@
+"""The README's tables, generated from benchmarks/results/*.json between their markers.
+
+    python benchmarks/readme.py            # rewrite README.md
+    python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from pipeline.report import head_to_head_line
+from pipeline.results.files import read_json, write_atomic
+from pipeline.results.tables import markdown
+
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def main_job(results: dict[str, Any]) -> str:
+    """The table of a main job, what it cost, and where it was made."""
+    facts = results["rows"][0]["provenance"]
+    duels = [f"- {head_to_head_line(duel)}" for duel in results["head_to_head"]]
+    predicted = [
+        f"- prediction by {name}, on runs never trained on: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], "
+        f"R² = {point['r2']:.2f}"
+        for name, point in results["prediction"].items()
+    ]
+    cost = (
+        f"`{facts['command']}`: {results['seconds']:.0f} s and at most {results['peak_resident_MiB']} MiB resident over all processes "
+        f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores; {facts['date'][:10]}; commit {facts['commit'][:10]}; "
+        f"seed {facts['seed']})."
+    )
+    return "\n".join([markdown(results["rows"]).strip(), "", *duels, *predicted, "", cost])
+
+
+def throughput(results: dict[str, Any]) -> str:
+    """Ratios at every P, by setting and device."""
+    blocks = []
+    for setting, device in dict.fromkeys((cell["setting"], cell["device"]) for cell in results["ratios"]):
+        cells = [cell for cell in results["ratios"] if (cell["setting"], cell["device"]) == (setting, device)]
+        names = list(dict.fromkeys(name for cell in cells for name in cell["ratios"]))
+        head = [f"{setting}, {device}", *(f"P = {cell['members']}" for cell in cells)]
+        lines = [head, ["---", *["---:"] * len(cells)]]
+        lines += [[name, *(f"{cell['ratios'][name]:.2f}" if name in cell["ratios"] else "" for cell in cells)] for name in names]
+        blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
+    hardware = results["hardware"]
+    blocks.append(
+        f"`{results['command']}`: medians of {results['repeats']} turns side by side, {results['torch_threads']} thread "
+        f"({hardware['cpu']}; {results['date'][:10]}; commit {results['commit'][:10]})."
+    )
+    return "\n\n".join(blocks)
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "main-digits": main_job,
+    "main-mnist": main_job,
+    "throughput": throughput,
+}
+
+
+def filled(text: str) -> str:
+    """The README with every table made anew from its JSON."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"<!-- table: {name} -->\n{TABLES[name](read_json(RESULTS / f'{name}.json'))}\n<!-- end -->"
+
+    return re.sub(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    path = ROOT / "README.md"
+    text = path.read_text()
+    if "--check" in sys.argv[1:]:
+        if filled(text) != text:
+            print("README.md differs from benchmarks/results; run: python benchmarks/readme.py", file=sys.stderr)
+            return 1
+        return 0
+    write_atomic(path, filled(text))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
