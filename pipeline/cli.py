@@ -173,12 +173,8 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
 def _defaults(arguments: list[str]) -> Command:
     """Where the settings start from: the preset, or the folder that is continued."""
     preset, output = _option(arguments, "--preset"), _option(arguments, "--output")
-    if preset is None and output is not None and (Path(output) / "config.json").exists():
-        from pipeline.results.files import read_json
-
-        saved = read_json(Path(output) / "config.json")
-        config = from_dotted(saved["settings"])
-        return Command(Options(preset=saved["preset"]), Placement(), config)
+    if preset is None and output is not None and (saved := saved_settings(Path(output))) is not None:
+        return Command(Options(preset=saved[0]), Placement(), saved[1])
     if preset is not None and preset not in PRESETS:
         import difflib
 
@@ -187,30 +183,57 @@ def _defaults(arguments: list[str]) -> Command:
     return Command(Options(), Placement(), PRESETS[preset or "digits"])
 
 
-def check_folder(command: Command) -> None:
-    """Make the output folder this command's, or find that it is.
+def saved_settings(folder: Path) -> tuple[str, Config] | None:
+    """The preset and the settings of the run in a folder; None where there is no run.
 
     Raises:
-        UserError: it cannot be written, or holds a run of other settings.
+        UserError: its config.json cannot be read, is damaged, or is of another version.
     """
-    from pipeline.results.files import read_json, write_json
+    from pipeline.results.files import read_json
 
-    folder, here = command.folder, to_dotted(command.config)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the output folder {folder} ({error.strerror}); choose another --output.") from error
     path = folder / "config.json"
-    if path.exists():
-        there = to_dotted(from_dotted(read_json(path)["settings"]))
-        changed = [key for key in here if here[key] != there[key]]
-        if changed:
-            key = changed[0]
-            raise UserError(
-                f"{folder} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here"
-                f"{f', and {len(changed) - 1} more' if len(changed) > 1 else ''}); choose another --output or drop the options."
-            )
-    write_json(path, {"preset": command.options.preset, "settings": here})
+    if not os.path.exists(path):
+        return None
+    saved = read_json(path)
+    try:
+        preset, config = saved["preset"], from_dotted(saved["settings"])
+        if preset in PRESETS:
+            return preset, config
+        reason = f"the preset {preset!r} is unknown"
+    except (UserError, LookupError, TypeError, AttributeError) as error:
+        reason = str(error).rstrip(".") if isinstance(error, UserError) else "it is not what this program writes"
+    raise UserError(f"{path} holds no settings that this version can read ({reason}); choose another --output.")
+
+
+def check_settings(command: Command) -> None:
+    """Raises UserError where the output folder holds a run of other settings. Nothing is written."""
+    folder, here = command.folder, to_dotted(command.config)
+    saved = saved_settings(folder)
+    if saved is None:
+        return
+    there = to_dotted(saved[1])
+    changed = [key for key in here if here[key] != there[key]]
+    if changed:
+        key, more = changed[0], f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UserError(
+            f"{folder} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here{more}); "
+            "choose another --output or drop the options."
+        )
+
+
+def make_folder(command: Command) -> Path:
+    """The command's output folder, which is there afterwards.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        command.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the output folder {command.folder} ({error.strerror}); choose another --output."
+        ) from error
+    return command.folder
 
 
 def _option(arguments: list[str], name: str) -> str | None:
@@ -251,7 +274,8 @@ def _interrupt_on_terminate() -> None:
         timer = threading.Timer(GRACE, os._exit, (INTERRUPTED,))
         timer.daemon = True
         timer.start()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, stop)

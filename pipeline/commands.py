@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import cluster
-from pipeline.cli import Command, Look, check_folder, newest_folder
+from pipeline.cli import Command, Look, check_settings, make_folder, newest_folder
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
 from pipeline.errors import UserError
@@ -73,16 +73,25 @@ def work(name: str, command: Command, line: str) -> int:
     cluster.check(command.placement)
     dataset = job.dataset
     _check_fits(job.config, dataset)
-    check_folder(command)
+    check_settings(command)
+    _check_needs(job)
+    _ = job.mirror  # an address that MLflow cannot use is refused here
     stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
     stages |= {"explain": [explain], "report": [report]}
-    with _locked(job.folder), _recorded(job):
-        console.print(f"results go to {job.folder}")
-        for step in stages[name]:
-            step(job)
-            job.mirror.send(job.records)
+    with _locked(make_folder(command)):
+        check_settings(command)  # once more: another command may have been first
+        write_json(job.folder / "config.json", {"preset": command.options.preset, "settings": to_dotted(job.config)})
+        _work_through(job, stages[name])
     _closing_lines(job)
     return 0
+
+
+def _work_through(job: Work, stages: list[Callable[[Work], None]]) -> None:
+    with _recorded(job):
+        console.print(f"results go to {job.folder}")
+        for step in stages:
+            step(job)
+            job.mirror.send(job.records)
 
 
 # -- stages ------------------------------------------------------------------------------------------------------------
@@ -121,7 +130,7 @@ def instruct(job: Work) -> None:
 
     config, placement = job.config, job.command.placement
     critics = load_critics(job)
-    if not placement.local:
+    if not placement.local and _untrained(job):
         cluster.start(placement, _bytes(job.dataset))
     with stage("train targets", 1) as bar:
 
@@ -227,7 +236,10 @@ def ui(look: Look) -> int:
         return process.wait()
     except KeyboardInterrupt:
         process.terminate()
-        process.wait(5)
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
         return 0
 
 
@@ -266,10 +278,14 @@ def doctor(look: Look) -> int:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
-    with (folder / ".lock").open("w") as file:
+    try:
+        file = (folder / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             raise UserError(f"another command is at work in {folder}; wait for it or choose another --output.") from error
         yield
 
@@ -315,6 +331,29 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
             f"training.batch_size is {config.training.batch_size} and {dataset.name} has {len(dataset.x_train)} training examples; "
             "give a smaller batch."
         )
+
+
+def _check_needs(job: Work) -> None:
+    """Raises UserError where what an earlier command makes is not there, or is there and cannot be used."""
+    trained = (job.folder / "enn.safetensors").exists()
+    if job.name in ("instruct", "explain", "report") and not trained:
+        raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
+    if trained:
+        load_critics(job)
+    missing = _untrained(job) if job.name in ("explain", "report") else []
+    if missing:
+        raise UserError(
+            f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`."
+        )
+
+
+def _untrained(job: Work) -> list[str]:
+    """The populations of the comparison that are still to be trained."""
+    from pipeline.compare import ARMS, TUNED, final_tasks, tuning_task
+
+    config, arms = job.config, job.config.compare.arms
+    tasks = [tuning_task(config, arm) for arm in arms if ARMS[arm].rule in TUNED] + final_tasks(config, arms, {})
+    return [task.name for task in tasks if not (job.folder / "arms" / f"{task.name}.json").exists()]
 
 
 def load_critics(job: Work) -> dict[str, Any]:

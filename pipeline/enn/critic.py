@@ -7,6 +7,7 @@ off its data.
 Letters: P members, A levels of λ.
 """
 
+import copy
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +84,6 @@ class Critic(nn.Module):
 
     def with_strength(self, strength: float) -> "Critic":
         """A copy of this ENN with λ fixed, or with -1 left to the advantages."""
-        other = Critic(self.reader_name, self.config, dataclasses.replace(self.home, strength=strength))
-        other.load_state_dict(self.state_dict())
-        return other.to(next(self.parameters()).device)
+        other = copy.deepcopy(self)
+        other.home = dataclasses.replace(self.home, strength=strength)
+        return other

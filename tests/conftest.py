@@ -1,0 +1,63 @@
+"""What several test files need: a tiny configuration, real digits, and Ray, started once.
+
+Nothing of ``pipeline`` is imported at the top: jaxtyping's hook must come first.
+"""
+
+import dataclasses
+import os
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
+
+
+def pytest_sessionstart():
+    from pipeline.cluster import prepare_environment
+
+    prepare_environment()
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from pipeline.data import load
+
+    return load("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Targets 64-8-10 with five decisions of ten steps; sixteen of them, two rounds, two readers."""
+    from pipeline.config import Config, validate
+
+    default = Config()
+    return validate(
+        dataclasses.replace(
+            default,
+            target=dataclasses.replace(default.target, hidden=(8,)),
+            training=dataclasses.replace(default.training, steps=50, batch_size=16),
+            enn=dataclasses.replace(default.enn, probes=4, hidden=8, resolution=0.5, width=4, depth=2),
+            instruction=dataclasses.replace(default.instruction, refresh=4, trust_region=0.05),
+            rl=dataclasses.replace(default.rl, period=10, members=16, rounds=2, updates=10, batch_size=32, n_step=2, tau=0.1),
+            compare=dataclasses.replace(
+                default.compare,
+                arms=("conventional", "l2", "he", "instructed"),
+                seeds=4,
+                group=3,
+                tuning_seeds=2,
+                l2=(1e-3, 1e-1),
+                instruction=(-1.0, 10.0),
+            ),
+        )
+    )
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """Ray as ``grad-instructor`` starts it, with room for two workers."""
+    import ray
+
+    from pipeline.cluster import Placement, start
+
+    start(Placement(workers=2), 0)
+    yield ray
+    ray.shutdown()

@@ -1,0 +1,418 @@
+"""The command line given bad input: one sentence on stderr, exit code 2, at once, and nothing that was there is touched."""
+
+import fcntl
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.cli import COMMANDS, main
+from pipeline.config import PRESETS, Config, to_dotted
+from pipeline.data import load
+from pipeline.enn import Critic, save_critic
+from pipeline.setting import home_of, target_of
+
+CHECKOUT = Path(__file__).parent.parent
+AT_ONCE = 20.0
+"""seconds that a refusal may take on a busy machine; real work takes longer"""
+TINY: dict[str, int] = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
+TINY |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
+SMALL = [part for name, value in TINY.items() for part in (f"--{name}", str(value))]
+
+
+@pytest.fixture(autouse=True)
+def process() -> Iterator[None]:
+    """A command line is a process of its own: its environment and its signal handlers do not outlive the test."""
+    environment = os.environ.copy()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch) -> Path:
+    """The working folder; no data set but digits is there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRAD_INSTRUCTOR_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+@pytest.fixture
+def refused(here, capfd) -> Callable[..., str]:
+    """Call the program with bad input; returns its one sentence."""
+
+    def call(*arguments: str) -> str:
+        before, started = _contents(here), time.monotonic()
+        code = main(list(arguments))
+        seconds, (out, err) = time.monotonic() - started, capfd.readouterr()
+        assert code == 2, f"exit code {code}: {err or out}"
+        assert seconds < AT_ONCE
+        assert _contents(here) == before
+        return _sentence(err)
+
+    return call
+
+
+def _sentence(err: str) -> str:
+    lines = err.splitlines()
+    assert len(lines) == 1, err
+    assert re.fullmatch(r"grad-instructor: \S.*\.", lines[0]), err
+    return lines[0]
+
+
+def _contents(folder: Path) -> dict[str, bytes | None]:
+    return {
+        str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*") if path.name != ".lock"
+    }
+
+
+def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess:
+    """The program in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, **settings)
+
+
+# -- options -----------------------------------------------------------------------------------------------------------
+
+BAD_OPTIONS = {
+    "unknown command": (["trian-enn"], "unknown command 'trian-enn'; choose from run, train-enn"),
+    "unknown preset": (["run", "--preset", "digit"], "unknown preset 'digit'.*did you mean digits"),
+    "unknown preset, with =": (["run", "--preset=mnits"], "unknown preset 'mnits'.*did you mean mnist"),
+    "unknown option": (["run", "--worker", "2"], "unknown option --worker; did you mean --workers"),
+    "unknown option of doctor": (["doctor", "--prot", "1"], "unknown option --prot.*doctor --help"),
+    "unknown key": (["run", "--rl.gama", "0.5"], r"unknown option --rl\.gama; did you mean --rl\.gamma"),
+    "a word too many": (["run", "digits"], "digits"),
+    "no value": (["run", "--rl.gamma"], r"rl\.gamma"),
+    "text for a number": (["run", "--rl.gamma", "much"], r"rl\.gamma.*much"),
+    "fraction for a count": (["run", "--training.steps", "1.5"], r"training\.steps.*1\.5"),
+    "text for a list": (["run", "--target.hidden", "8,8"], r"target\.hidden.*8,8"),
+    "unknown choice": (["run", "--target.activation", "swish"], r"target\.activation.*swish"),
+    "unknown arm": (["run", "--compare.arms", "conventional", "l3"], r"compare\.arms.*l3"),
+    "text for a port": (["ui", "--port", "http"], "port.*http"),
+    "ρ = 0": (["run", "--enn.resolution", "0"], r"enn\.resolution is 0\.0; give a ρ above 0 and at most 1"),
+    "ρ = 1.5": (["run", "--enn.resolution", "1.5"], r"enn\.resolution is 1\.5; give a ρ above 0 and at most 1"),
+    "ρ = nan": (["run", "--enn.resolution", "nan"], r"enn\.resolution is nan; give finite numbers"),
+    "steps and period": (["run", "--training.steps", "601"], r"training\.steps \(601\) is no multiple of rl\.period"),
+    "no steps": (["run", "--training.steps", "0"], r"training\.steps is 0; give at least 1"),
+    "no period": (["run", "--rl.period", "0"], r"rl\.period is 0; give at least 1"),
+    "negative seeds": (["run", "--compare.seeds", "-3"], r"compare\.seeds is -3; give at least 2"),
+    "huge batch": (["run", "--training.batch-size", "5000"], r"training\.batch_size is 5000 and digits has"),
+    "GPU for the ENN": (["run", "--device", "cuda"], "a GPU was asked for and this machine has none.*use --device cpu"),
+    "GPU for targets": (["run", "--gpus-per-worker", "1"], "a GPU was asked for and this machine has none"),
+    "negative workers": (["run", "--workers", "-1"], "cannot be below 0"),
+    "local and a cluster": (["run", "--local", "--address", "127.0.0.1:6379"], "--local .* --address .*; give one of them"),
+    "no cluster": (["run", "--address", "127.0.0.1:1"], r"no Ray cluster answers at 127\.0\.0\.1:1.*ray start --head"),
+    "no cluster, ray://": (["run", "--address", "ray://127.0.0.1:1"], "no Ray cluster answers at ray://"),
+    "no such host": (["run", "--address", "nowhere.invalid:6379"], r"no Ray cluster answers at nowhere\.invalid:6379"),
+    "malformed address": (["run", "--address", "my-cluster"], "'my-cluster' is no address; give host:port"),
+    "malformed port": (["run", "--address", "127.0.0.1:99999"], "no Ray cluster answers at 127"),
+    "tracking URI": (["run", "--tracking-uri", "ftp://host/x"], "tracking URI 'ftp://host/x' is none that MLflow can use"),
+    "tracking URI of doctor": (["doctor", "--tracking-uri", "http://"], "tracking URI 'http://' is none"),
+    "no folder for ui": (["ui"], "no run was found in ./runs; give its folder with --output"),
+    "no folder for sync": (["sync"], "no run was found in ./runs; give its folder with --output"),
+    "ui on no run": (["ui", "--output", "."], "holds no run; give the folder of one with --output"),
+    "sync on no run": (["sync", "--output", "nowhere"], "nowhere holds no run; give the folder of one with --output"),
+    "instruct first": (["instruct"], "holds no ENN; train one first with `grad-instructor train-enn`"),
+    "explain first": (["explain"], "holds no ENN; train one first with `grad-instructor train-enn`"),
+    "report first": (["report", "--output", "new"], "new holds no ENN; train one first with `grad-instructor train-enn`"),
+    "output in a file": (["run", "--output", __file__ + "/sub"], "cannot make the output folder .*; choose another --output"),
+    "output in /proc": (["run", "--output", "/proc/nope"], "cannot make the output folder /proc/nope"),
+    "output is a file": (["run", "--output", __file__], "cannot make the output folder"),
+    "output is /proc": (["run", "--output", "/proc"], "/proc is not writable"),
+    "a very long output": (["run", "--output", "x" * 300], "cannot make the output folder"),
+    "unknown data set": (["run", "--dataset", "mnits"], "unknown data set 'mnits'.*did you mean 'mnist'"),
+    "no MNIST": (["run", "--preset", "mnist", "--data-folder", "d"], "mnist is not there: d/MNIST/raw/.* --download"),
+    "no .npz": (["run", "--dataset", "mine.npz"], r"the data file mine\.npz does not exist; check the path"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_OPTIONS)
+def test_a_bad_option_is_one_sentence(case, refused):
+    arguments, expected = BAD_OPTIONS[case]
+    if "GPU" in case and torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    assert re.search(expected, refused(*arguments))
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+def _arrays() -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    x, y = random.random((60, 6), dtype=np.float32), np.arange(60) % 3
+    return {"x_train": x, "y_train": y, "x_test": x[:12], "y_test": y[:12]}
+
+
+def _with(**changes: np.ndarray) -> dict[str, np.ndarray]:
+    return _arrays() | changes
+
+
+BAD_ARRAYS = {
+    "wrong keys": (lambda: {"images": np.zeros((4, 6)), "labels": np.zeros(4)}, "has no 'x_train'"),
+    "wrong shapes": (lambda: _with(x_test=np.zeros((12, 7), np.float32)), r"'x_test'.*\(7,\); give \(6,\)"),
+    "wrong lengths": (lambda: _with(y_train=np.arange(59) % 3), r"'y_train'.*\(59,\)"),
+    "NaN": (lambda: _with(x_train=np.full((60, 6), np.nan, np.float32)), "'x_train'.*NaN"),
+    "labels out of range": (lambda: _with(y_test=np.full(12, 3)), "'y_test'.*label 3"),
+    "negative labels": (lambda: _with(y_train=np.arange(60) % 3 - 1), "negative label -1"),
+    "objects": (lambda: _with(y_test=np.array([{}] * 12, dtype=object)), "Python objects, which are not loaded"),
+    "one validation example": (
+        lambda: _with(x_validation=np.zeros((1, 6), np.float32), y_validation=np.zeros(1, np.int64)),
+        "1 validation example.*at least 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ARRAYS)
+def test_a_bad_npz_is_one_sentence(case, here, refused):
+    arrays, expected = BAD_ARRAYS[case]
+    np.savez(here / "mine.npz", **arrays())
+    assert re.search(expected, refused("run", "--dataset", "mine.npz"))
+
+
+@pytest.mark.parametrize("damage", [lambda whole: whole[:500], lambda whole: whole[:200] + b"?" * 20 + whole[220:], bytes])
+def test_a_damaged_npz_is_one_sentence(damage, here, refused):
+    np.savez_compressed(here / "whole.npz", **_arrays())
+    (here / "mine.npz").write_bytes(damage((here / "whole.npz").read_bytes()) if damage is not bytes else b"")
+    assert re.search(r"mine\.npz is truncated or .*; write it again with numpy\.savez", refused("run", "--dataset", "mine.npz"))
+
+
+def test_a_damaged_mnist_is_one_sentence(here, refused):
+    raw = here / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").write_bytes(b"\0" * 100)
+    assert re.search(r"train-images-idx3-ubyte is truncated or corrupt.*--download", refused("run", "--preset", "mnist"))
+
+
+# -- the folder that is continued --------------------------------------------------------------------------------------
+
+
+def _config(**changes: int) -> Config:
+    plain = PRESETS["digits"]
+    training = replace(plain.training, steps=50)
+    rl = replace(plain.rl, period=10)
+    return replace(plain, training=training, rl=rl, target=replace(plain.target, hidden=(8,)), **changes)
+
+
+def _folder_with_enn(folder: Path, config: Config, trained_on: Config | None = None) -> Path:
+    """A folder as ``train-enn`` leaves it, but that the ENNs have learned nothing."""
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"preset": "digits", "settings": to_dotted(config)}))
+    dataset = load("digits")
+    home = home_of(trained_on or config, target_of(trained_on or config, dataset))
+    for index, reader in enumerate(config.enn.readers):
+        critic = Critic(reader, config.enn, home)
+        save_critic(critic, folder / ("enn.safetensors" if index == 0 else f"enn-{reader}.safetensors"), {})
+    return folder
+
+
+def test_another_runs_folder_is_refused_with_the_key_and_both_values(here, refused):
+    folder = _folder_with_enn(here / "run", _config())
+    sentence = refused("run", "--output", "run", "--rl.gamma", "0.5", "--seed", "3")
+    assert f"{folder} holds a run with other settings (seed is 0 there and 3 here, and 1 more)" in sentence
+
+
+DAMAGED_CONFIGS = {
+    "truncated": ('{"preset": "digi', "truncated or corrupt"),
+    "empty": ("", "truncated or corrupt"),
+    "a list": ("[]", "holds no settings that this version can read"),
+    "no settings": ('{"preset": "digits"}', "holds no settings that this version can read"),
+    "settings of another kind": ('{"preset": "digits", "settings": 3}', "holds no settings that this version can read"),
+    "unknown preset": ('{"preset": "imagenet", "settings": {}}', "the preset 'imagenet' is unknown"),
+    "unknown key": ('{"preset": "digits", "settings": {"rl.x": 1}}', r"unknown setting 'rl\.x'"),
+    "wrong type": ('{"preset": "digits", "settings": {"seed": "x"}}', "setting 'seed' is 'x'"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED_CONFIGS)
+@pytest.mark.parametrize("preset", [[], ["--preset", "digits"]], ids=["continued", "given"])
+def test_a_damaged_config_is_one_sentence(case, preset, here, refused):
+    text, expected = DAMAGED_CONFIGS[case]
+    (here / "run").mkdir()
+    (here / "run" / "config.json").write_text(text)
+    assert re.search(rf"{here}/run/config\.json.*{expected}|^.*run/config\.json.*{expected}", refused("run", "--output", "run", *preset))
+
+
+def _describe(folder: Path, **changes: object) -> None:
+    path = folder / "enn.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+DAMAGED_ENNS = {
+    "truncated": (lambda folder: os.truncate(folder / "enn.safetensors", 1000), r"enn\.safetensors is damaged"),
+    "empty": (lambda folder: os.truncate(folder / "enn.safetensors", 0), r"enn\.safetensors is damaged"),
+    "truncated .json": (lambda folder: os.truncate(folder / "enn.json", 50), r"enn\.json is damaged"),
+    "no .json": (lambda folder: (folder / "enn.json").unlink(), r"cannot read .*enn\.json .*two files"),
+    "no second ENN": (lambda folder: (folder / "enn-convnet.safetensors").unlink(), r"enn-convnet\.safetensors"),
+    "another version": (lambda folder: _describe(folder, format=99), r"enn\.json is not an ENN of format 1; train it again"),
+    "another ENN": (lambda folder: shutil.copy(folder / "enn-convnet.json", folder / "enn.json"), "does not belong to"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED_ENNS)
+@pytest.mark.parametrize("command", ["instruct", "run"])
+def test_a_damaged_enn_is_one_sentence(case, command, here, refused):
+    damage, expected = DAMAGED_ENNS[case]
+    damage(_folder_with_enn(here / "run", _config()))
+    assert re.search(expected, refused(command, "--output", "run"))
+
+
+def test_an_enn_that_cannot_read_the_target_is_one_sentence_that_names_the_layer(here, refused):
+    deep = _config()
+    deep = replace(deep, target=replace(deep.target, hidden=(8, 8)), enn=replace(deep.enn, readers=("convnet",)))
+    _folder_with_enn(here / "run", replace(_config(), enn=deep.enn), trained_on=deep)
+    assert "learned on 3 layers and this target has 2" in refused("instruct", "--output", "run")
+
+
+def test_an_enn_with_another_reader_is_one_sentence(here, refused):
+    folder = _folder_with_enn(here / "run", _config())
+    for suffix in (".safetensors", ".json"):
+        shutil.copy((folder / "enn-convnet").with_suffix(suffix), (folder / "enn").with_suffix(suffix))
+    assert "convnet reader" in refused("instruct", "--output", "run")
+
+
+@pytest.mark.parametrize("command", ["explain", "report"])
+def test_what_needs_trained_targets_names_the_command_that_trains_them(command, here, refused):
+    _folder_with_enn(here / "run", _config())
+    assert "first with `grad-instructor instruct`" in refused(command, "--output", "run")
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same settings", "other settings"])
+def test_two_commands_at_once_in_a_folder(same, here, refused):
+    folder = _folder_with_enn(here / "run", _config())
+    with open(folder / ".lock", "w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        sentence = refused("instruct", "--output", "run", *([] if same else ["--seed", "1"]))
+    assert f"another command is at work in {folder}; wait" in sentence if same else "seed is 0 there" in sentence
+
+
+# -- disks, servers ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _small_disk(folder: Path, size: str) -> Iterator[Path]:
+    mount = shutil.which("mount")
+    folder.mkdir()
+    command = [mount or "mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _fails_for_want_of_space(folder: Path, *options: str, **settings: object) -> None:
+    before = _contents(folder)
+    done = _run(folder.parent, "instruct", "--output", str(folder), "--local", "--tracking-uri", "http://127.0.0.1:9", *options, **settings)
+    assert done.returncode == 2, done.stderr + done.stdout
+    assert re.search("the disk is full and .* could not be written; free some space", _sentence(done.stderr))
+    after = _contents(folder)
+    assert {name: after[name] for name in before} == before
+    assert not [name for name in after if name.endswith(".tmp")]
+
+
+def test_a_full_disk_is_one_sentence(tmp_path):
+    with _small_disk(tmp_path / "disk", "300k") as disk:
+        folder = _folder_with_enn(disk / "run", _config())
+        _fails_for_want_of_space(folder)
+
+
+def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path):
+    with _small_disk(tmp_path / "disk", "300k") as disk:
+        folder = _folder_with_enn(disk / "run", _config())
+        with open(disk / "filling", "wb", buffering=0) as file, pytest.raises(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        _fails_for_want_of_space(folder)
+
+
+def test_a_file_size_limit_is_one_sentence(tmp_path):
+    folder = _folder_with_enn(tmp_path / "run", _config())
+    _fails_for_want_of_space(folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+
+
+def test_a_server_that_is_no_ray_cluster_is_one_sentence(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        started = time.monotonic()
+        done = _run(tmp_path, "run", "--address", f"127.0.0.1:{port}", *SMALL)
+    assert done.returncode == 2, done.stderr
+    assert f"127.0.0.1:{port}" in _sentence(done.stderr)
+    assert time.monotonic() - started < 60
+
+
+# -- what a newcomer sees first ----------------------------------------------------------------------------------------
+
+HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "numpy")
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_is_complete_and_imports_nothing_heavy(command, tmp_path):
+    arguments = [*([command] if command else []), "--help"]
+    program = f"""
+import sys
+from pipeline.cli import main
+assert main({arguments!r}) == 0
+print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
+"""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert "HEAVY []" in done.stdout
+    text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
+    if command is None:
+        assert all(re.search(rf"^  {name} +\w", text, re.M) for name in COMMANDS)
+    elif command in ("ui", "sync", "doctor"):
+        assert all(f"--{name}" in text for name in ("output", "data-folder", "tracking-uri", "experiment", "host", "port"))
+    else:
+        names = [name.replace("_", "-") for name in to_dotted(Config())]
+        names += ["preset", "output", "data-folder", "download", "tracking-uri", "experiment"]
+        names += ["workers", "gpus-per-worker", "address", "local", "device"]
+        assert [name for name in names if not re.search(rf"--(\S+,)?{re.escape(name)}\b", text)] == []
+    assert not list(tmp_path.iterdir())
+
+
+def test_doctor_prints_versions_devices_data_and_tracking(tmp_path):
+    done = _run(tmp_path, "doctor", "--data-folder", "d", "--tracking-uri", "http://127.0.0.1:9")
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    for expected in (rf"torch {re.escape(torch.__version__)}", r"ray \d", r"mlflow \d", r"python +3\.", r"devices +cpu"):
+        assert re.search(expected, done.stdout, re.I), expected
+    for expected in ("data digits +ready", "data mnist +mnist is not there: d/MNIST/raw", "data fashion", "data cifar10"):
+        assert re.search(expected, done.stdout), expected
+    assert re.search("tracking +http://127.0.0.1:9: cannot be reached", done.stdout)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_whose_name_looks_like_markup_is_printed_as_it_is(tmp_path):
+    folder = _folder_with_enn(tmp_path / "[red]run[", _config())
+    (folder / "arms").mkdir()
+    (folder / "arms" / "conventional-0.json").write_text("{")  # the first thing that is read: ends the command early
+    done = _run(tmp_path, "instruct", "--output", folder.name, "--local", "--tracking-uri", "http://127.0.0.1:9")
+    assert f"results go to {folder}" in done.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_greek_letters_gets_question_marks(encoding, tmp_path):
+    done = _run(tmp_path, "run", "--enn.resolution", "0")
+    assert "ρ" in done.stderr
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    command = [sys.executable, "-m", "pipeline.cli", "run", "--help"]
+    assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
