@@ -222,6 +222,8 @@ def _coerce(hint: Any, value: Any, key: str) -> Any:
         return float(value)
     if hint in (int, str, bool) and type(value) is hint:
         return value
+    if origin is tuple:
+        raise UserError(f"setting {key!r} is {value!r}; give a list, even of one value.")
     expected = ", ".join(map(repr, options)) if origin is Literal else getattr(hint, "__name__", hint)
     raise UserError(f"setting {key!r} is {value!r}; give {'one of ' if origin is Literal else 'a value of type '}{expected}.")
 
@@ -257,7 +259,7 @@ def validate(config: Config) -> Config:
         ),
         (0.0 < instruction.trust_region <= 1.0, f"instruction.trust_region is {instruction.trust_region}; give one in (0, 1]."),
         (
-            training.steps % rl.period == 0,
+            rl.period < 1 or training.steps % rl.period == 0,  # a period below 1 is named below
             f"training.steps ({training.steps}) is no multiple of rl.period ({rl.period}); change one of them.",
         ),
         (training.learning_rate > 0, f"training.learning_rate is {training.learning_rate}; give one above 0."),

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -18,12 +19,12 @@ from scipy.stats import kendalltau
 from torch.nn import functional as F
 
 import rl.train
-from pipeline.enn import Critic, load_critic
+from pipeline.enn import Critic
 from pipeline.instruction import Backprop, Instruct
 from pipeline.instruction.loop import advance
 from pipeline.results.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.seeding import stream
-from pipeline.setting import home_of, new_population, target_of
+from pipeline.setting import home_of, target_of
 from pipeline.targets import Batches, Population, initialise, unflatten
 from rl.env import TrainingRunEnv
 from rl.module import OBSERVERS, double_q_loss, fixed_level
@@ -84,9 +85,9 @@ def seen(population):
     return population.flat().half().float().numpy()
 
 
-def slow_scores(env, count):
+def slow_scores(env, dataset, count):
     """exp(−loss) of every member on the first ``count`` validation examples, by modules."""
-    x, y = (tensor[:count] for tensor in (torch.tensor(env.dataset.x_validation), torch.tensor(env.dataset.y_validation)))
+    x, y = torch.tensor(dataset.x_validation[:count]), torch.tensor(dataset.y_validation[:count])
     modules = [env.target.module([tensor[member] for tensor in env.population.parameters]) for member in range(env.num_envs)]
     return np.array([torch.exp(-F.cross_entropy(module(x), y)).item() for module in modules])
 
@@ -128,12 +129,11 @@ def test_half_of_the_members_start_small_and_half_from_he(tiny, digits):
 def test_rewards_are_the_scores_on_the_rewards_share_of_validation(tiny, digits, gamma):
     config = with_rl(tiny, gamma=gamma, score_examples=50)
     env = new_env(config, digits)
-    env.dataset = digits
     env.reset()
     for step in range(1, decisions(config) + 1):
         _, reward, terminated, truncated, _ = env.step(np.arange(env.num_envs) % LEVELS)
         last = step == decisions(config)
-        expected = slow_scores(env, 50) * ((1 - gamma) + gamma * last)
+        expected = slow_scores(env, digits, 50) * ((1 - gamma) + gamma * last)
         np.testing.assert_allclose(reward, expected, rtol=1e-5)
         assert np.ptp(reward) > 0 and (terminated == last).all() and not truncated.any()
 
@@ -250,14 +250,20 @@ def test_every_level_is_kept_from_both_starts():
         assert met == set(range(LEVELS))
 
 
-@pytest.fixture(scope="module")
-def algorithm(tiny, digits, trained):
-    """An algorithm that has played two rounds, so that its target copies differ from its critics."""
-    built = build(tiny, digits)
-    restore(built, trained / "training", 2)
+@contextmanager
+def after_two_rounds(config, dataset, folder):
+    """The algorithm that has played two rounds, so that its target copies differ from its critics."""
+    built = build(config, dataset)
+    restore(built, folder / "training", 2)
     built.local_replay_buffer.start_round(0)
     yield built
     built.stop()
+
+
+@pytest.fixture(scope="module")
+def algorithm(tiny, digits, trained):
+    with after_two_rounds(tiny, digits, trained) as built:
+        yield built
 
 
 def learner_parts(algorithm, n_step=2, gamma=0.7):
@@ -279,7 +285,7 @@ def test_the_observers_loss_is_rllibs(algorithm):
 
 def test_the_target_is_rewards_then_the_target_networks_value_of_the_best_next_level(algorithm, tiny):
     """The loss by loops, from the observations on."""
-    learner, module, config, batch = learner_parts(algorithm)
+    _, module, config, batch = learner_parts(algorithm)
     critics, targets = module.unwrapped().critics, module.unwrapped()._targets
     total = 0.0
     for row in range(64):
@@ -287,20 +293,21 @@ def test_the_target_is_rewards_then_the_target_networks_value_of_the_best_next_l
         wanted = float(batch[Columns.REWARDS][row])
         if not batch[Columns.TERMINATEDS][row]:
             best = int(critics["convnet"].q_values(*then).argmax())
-            wanted += tiny.rl.gamma ** float(batch["n_step"][row]) * float(targets["convnet"].q_values(*then)[0, best])
-        total += (float(critics["convnet"].q_values(*now)[0, int(batch[Columns.ACTIONS][row])]) - wanted) ** 2
+            wanted += tiny.rl.gamma ** float(batch["n_step"][row]) * targets["convnet"].q_values(*then)[0, best].item()
+        total += (critics["convnet"].q_values(*now)[0, int(batch[Columns.ACTIONS][row])].item() - wanted) ** 2
     observed = module.forward_train(batch)[OBSERVERS][0]
-    assert float(double_q_loss(observed, batch, config.gamma)) == pytest.approx(total / 64, rel=1e-4)
+    assert double_q_loss(observed, batch, config.gamma).item() == pytest.approx(total / 64, rel=1e-4)
 
 
 def test_without_discount_the_critic_regresses_on_the_next_score(algorithm):
     _, module, _, _ = learner_parts(algorithm)
     batch = {name: torch.from_numpy(v) for name, v in algorithm.local_replay_buffer.sample(64, n_step=5, gamma=0.0).items()}
-    recording = algorithm.local_replay_buffer.recordings[-1]
+    recorded_rounds = algorithm.local_replay_buffer.recordings
+    observations = np.concatenate([recording.observations[:, :-1] for recording in recorded_rounds])
+    rewards = np.concatenate([recording.rewards for recording in recorded_rounds])
     for row in range(64):  # the reward is the one right after the observation, whatever n is
-        same = (recording.observations[:, :-1] == batch[Columns.OBS][row].numpy().astype(np.float16)).all(axis=-1)
-        run, step = np.argwhere(same)[0]
-        assert batch[Columns.REWARDS][row] == recording.rewards[run, step]
+        ((run, step),) = np.argwhere((observations == batch[Columns.OBS][row].numpy().astype(np.float16)).all(axis=-1))
+        assert batch[Columns.REWARDS][row] == rewards[run, step]
     output = module.forward_train(batch)
     chosen = output["qf_preds"].gather(-1, batch[Columns.ACTIONS][:, None])[:, 0]
     torch.testing.assert_close(double_q_loss(output, batch, 0.0), F.mse_loss(chosen, batch[Columns.REWARDS]))
@@ -343,10 +350,11 @@ def test_an_observer_changes_nothing_that_the_instructing_critic_learns(tiny, di
     assert all(torch.equal(tensor, learned_states[1][name]) for name, tensor in learned_states[0].items())
 
 
-def test_the_target_copies_follow_by_tau(algorithm, tiny):
-    module = rl.train._module(algorithm)
-    before = {name: tensor.clone() for name, tensor in module._targets.state_dict().items()}
-    algorithm._learn()
+def test_the_target_copies_follow_by_tau(tiny, digits, trained):
+    with after_two_rounds(tiny, digits, trained) as algorithm:
+        module = rl.train._module(algorithm)
+        before = {name: tensor.clone() for name, tensor in module._targets.state_dict().items()}
+        algorithm._learn()
     critics = module.critics.state_dict()
     for name, tensor in module._targets.state_dict().items():
         torch.testing.assert_close(tensor, tiny.rl.tau * critics[name] + (1 - tiny.rl.tau) * before[name])

@@ -28,10 +28,10 @@ def value_gradients(
     leaves = [parameter.detach().requires_grad_() for parameter in parameters]
     with torch.enable_grad():
         gradients = torch.autograd.grad(critic.value(leaves, progress, activation).sum(), leaves, allow_unused=True)
-    return [
-        torch.zeros_like(leaf) if gradient is None else gradient.nan_to_num(0.0, 0.0, 0.0)
-        for gradient, leaf in zip(gradients, leaves, strict=True)
-    ]
+    found = [torch.zeros_like(leaf) if own is None else own for own, leaf in zip(gradients, leaves, strict=True)]
+    if torch.stack([gradient.sum() for gradient in found]).isfinite().all():
+        return found
+    return [gradient.nan_to_num(0.0, 0.0, 0.0) for gradient in found]
 
 
 def instruction_scale(

@@ -8,7 +8,7 @@ Letters: P members, B examples.
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     y: Tensor
 
 
+@runtime_checkable
 class Rule(Protocol):
     """How a target's update is made."""
 
