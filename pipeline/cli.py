@@ -29,6 +29,7 @@ COMMANDS = {
 }
 ALIASES = {"--dataset": "--data.dataset"}
 INTERRUPTED = 130
+GOODBYE = "grad-instructor: interrupted; give the same command again to continue."
 GRACE = 8.0
 """seconds from Ctrl-C to the end, whatever hangs"""
 
@@ -91,6 +92,7 @@ class Look:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
     prepare_environment()
+    _print_what_can_be_printed()
     argv = sys.argv[1:] if arguments is None else arguments
     _interrupt_on_terminate()
     try:
@@ -99,7 +101,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"grad-instructor: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ngrad-instructor: interrupted; give the same command again to continue.", file=sys.stderr)
+        print(f"\n{GOODBYE}", file=sys.stderr)
+        if arguments is None:  # a process of its own: Python's tidying up after torch and Ray takes seconds
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
         return INTERRUPTED
     except BrokenPipeError:
         return 1
@@ -257,12 +262,22 @@ def _one_sentence(text: str, name: str) -> str:
     """tyro's box of text as one sentence."""
     lines = [line.strip(" │╭╮╰╯─") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
     lines = [line for line in lines[1:] if line and not line.startswith("For full helptext")]
-    message = " ".join(lines)
+    message = " ".join(lines).split(" Argument helptext:")[0].replace(". Expected", "; expected")
     unknown = re.match(r"Unrecognized options: (\S+?)(,|\s|$)", message)
     if unknown:
-        near = re.search(r"Perhaps you meant:\s*(--[\w.-]+)", message)
-        message = f"unknown option {unknown[1]}" + (f"; did you mean {near[1]}?" if near else "")
+        import difflib
+
+        offered = re.findall(r"(--[\w.-]+) ", message.partition("Perhaps you meant:")[2])
+        near = difflib.get_close_matches(unknown[1], offered, n=2, cutoff=0.0)
+        message = f"unknown option {unknown[1]}" + (f"; did you mean {' or '.join(near)}?" if near else "")
     return f"{message.rstrip('.')} (see `grad-instructor {name} --help`)."
+
+
+def _print_what_can_be_printed() -> None:
+    """λ and ρ become question marks where the terminal's encoding lacks them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _interrupt_on_terminate() -> None:
@@ -271,7 +286,7 @@ def _interrupt_on_terminate() -> None:
         return
 
     def stop(_number: int, _frame: Any) -> None:
-        timer = threading.Timer(GRACE, os._exit, (INTERRUPTED,))
+        timer = threading.Timer(GRACE, _give_up)
         timer.daemon = True
         timer.start()
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -280,6 +295,13 @@ def _interrupt_on_terminate() -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+
+
+def _give_up() -> None:
+    """End at once (Ray's processes end with this one)."""
+    import faulthandler; faulthandler.dump_traceback(open(f"/tmp/hang-{os.getpid()}.log", "w"))
+    os.write(2, f"\n{GOODBYE}\n".encode())
+    os._exit(INTERRUPTED)
 
 
 def newest_folder(runs: Path = Path("runs")) -> Path:

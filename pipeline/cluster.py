@@ -4,6 +4,7 @@
 every worker computes with one thread.
 """
 
+import logging
 import os
 import socket
 import stat
@@ -63,7 +64,7 @@ def start(placement: Placement, data_bytes: int) -> None:
         return
     if placement.address:
         try:
-            ray.init(placement.address, log_to_driver=False, logging_level="ERROR")
+            ray.init(placement.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
@@ -75,7 +76,7 @@ def start(placement: Placement, data_bytes: int) -> None:
             include_dashboard=False,
             object_store_memory=max(120_000_000, 2 * data_bytes),
             log_to_driver=False,
-            logging_level="ERROR",
+            logging_level=logging.ERROR,
         )
     gpus = ray.cluster_resources().get("GPU", 0)
     if placement.gpus_per_worker > gpus:
@@ -129,11 +130,13 @@ def _run_on_actors(
     function: Callable[..., Any], tasks: Sequence[Any], shared: Mapping[str, Any], placement: Placement
 ) -> Iterator[tuple[int, Any]]:
     import ray
+    from ray.exceptions import RayActorError, RayTaskError
 
     references = {name: ray.put(value) for name, value in shared.items()}
-    actor_class = ray.remote(num_cpus=1, num_gpus=placement.gpus_per_worker, max_restarts=0)(_Worker)
+    actor_class: Any = ray.remote(num_cpus=1, num_gpus=placement.gpus_per_worker, max_restarts=0)(_Worker)
     waiting, attempts = list(range(len(tasks)))[::-1], [0] * len(tasks)
-    idle = [actor_class.remote(**references) for _ in range(min(worker_count(placement), len(tasks)))]
+    actors = min(worker_count(placement), len(tasks), _room(placement))
+    idle = [actor_class.remote(**references) for _ in range(actors)]
     running: dict[Any, tuple[int, Any]] = {}
     device = "cuda" if placement.gpus_per_worker else "cpu"
     try:
@@ -146,9 +149,9 @@ def _run_on_actors(
             index, actor = running.pop(done)
             try:
                 result = ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                raise error.as_instanceof_cause() from error
-            except ray.exceptions.RayActorError as error:
+            except RayTaskError as error:
+                raise error.cause from error
+            except RayActorError as error:
                 if attempts[index] >= ATTEMPTS:
                     raise RuntimeError(f"{attempts[index]} workers died on the same task ({tasks[index]})") from error
                 waiting.append(index)
@@ -159,6 +162,17 @@ def _run_on_actors(
     finally:
         for actor in [*idle, *(actor for _, actor in running.values())]:
             ray.kill(actor)
+
+
+def _room(placement: Placement) -> int:
+    """How many actors the cluster can hold at once: one beyond that would wait for ever, and its task with it."""
+    import ray
+
+    resources, share = ray.cluster_resources(), placement.gpus_per_worker
+    room = resources.get("CPU", 1)
+    if share:
+        room = min(room, resources.get("GPU", 0) * (1 // share if share < 1 else 1 / share))
+    return max(1, int(room))
 
 
 class _Worker:

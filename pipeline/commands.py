@@ -331,11 +331,15 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
             f"training.batch_size is {config.training.batch_size} and {dataset.name} has {len(dataset.x_train)} training examples; "
             "give a smaller batch."
         )
+    if len(dataset.y_validation) < 2:
+        raise UserError(
+            f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; give at least 2."
+        )
 
 
 def _check_needs(job: Work) -> None:
     """Raises UserError where what an earlier command makes is not there, or is there and cannot be used."""
-    trained = (job.folder / "enn.safetensors").exists()
+    trained = os.path.exists(job.folder / "enn.safetensors")
     if job.name in ("instruct", "explain", "report") and not trained:
         raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
     if trained:
@@ -366,6 +370,11 @@ def load_critics(job: Work) -> dict[str, Any]:
     critics = {}
     for index, reader in enumerate(config.enn.readers):
         critic = load_critic(job.folder / ("enn.safetensors" if index == 0 else f"enn-{reader}.safetensors"))
+        if critic.reader_name != reader:
+            raise UserError(
+                f"an ENN in {job.folder} has the {critic.reader_name} reader where enn.readers has {reader}; "
+                "train it again with `grad-instructor train-enn` in another folder."
+            )
         critic.reader.check(target)
         critics[reader] = critic
     return critics
@@ -375,6 +384,7 @@ def _record_task(job: Work, name: str) -> None:
     """A finished population: one child run with its curves."""
     result = read_json(job.folder / "arms" / f"{name}.json")
     params = {"arm": result["arm"], "seeds": len(result["seeds"]), "strengths": sorted(set(result["strengths"]))}
+    params |= {key: value for key, value in to_dotted(job.config).items() if key.split(".")[0] in ("data", "target", "training")}
     run = job.child(name, name, params)
     for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm"):
         means = np.array(result[key]).mean(axis=1).tolist()

@@ -136,11 +136,11 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
     batches = Batches(x, y, training.batch_size, task.seeds, training.shared_order)
     validation = selection_data(config, dataset, device)
     weights: dict[str, Tensor] = {}
-    middle = config.training.steps // 2 // config.rl.period * config.rl.period
+    middle = training.steps // 2 // config.rl.period * config.rl.period
+    places = {"start": 0, "middle": middle, "end": training.steps}  # a run of one period has its middle at its start
 
     def checkpoint(step: int) -> None:
-        if task.keep and step in (0, middle, training.steps):
-            name = {0: "start", middle: "middle"}.get(step, "end")
+        for name in (name for name, place in places.items() if task.keep and place == step):
             weights.update({f"{name}/{i}": p[:1].detach().cpu().clone() for i, p in enumerate(population.parameters)})
 
     rule = make_rule(arm, task, config, population, critics)

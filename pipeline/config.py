@@ -304,13 +304,14 @@ def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl:
 
 
 _SMALL = TrainingConfig(learning_rate=0.1, batch_size=100, steps=600)
+_SMALL_RL = RLConfig(rounds=12, updates=250)
 PRESETS: dict[str, Config] = {
     "digits": Config(
         enn=ENNConfig(resolution=0.5),  # 0.15 would leave 5 × 10 pixels of such small targets
         instruction=InstructionConfig(refresh=25),  # reading the weights costs as much as three steps of 32 examples
     ),
-    "mnist": _preset("mnist", (50,), _SMALL, RLConfig()),
-    "fashion": _preset("fashion", (50,), _SMALL, RLConfig()),
+    "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL),
+    "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL),
     "paper-shallow": _preset(
         "mnist",
         (100,),

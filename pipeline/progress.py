@@ -4,11 +4,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=120, soft_wrap=True)
+_AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""square brackets in a folder's name are no markup"""
+console = Console(**_AS_IT_IS) if sys.stdout.isatty() else Console(**_AS_IT_IS, width=120, soft_wrap=True)
 QUIET = 2.0
 """without a terminal, seconds that must pass between two lines of progress"""
 

@@ -23,7 +23,7 @@ TRAINING_EXAMPLES = 10_000
 def evaluate_on_test(
     config: Config, dataset: Dataset, folder: Path, arms: Mapping[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """Test accuracy and loss and training loss of every target's last weights, arm by arm, as :mod:`pipeline.results.tables` wants."""
+    """Test accuracy and loss and training loss of every target's last weights, as :mod:`pipeline.results.tables` wants them."""
     torch.set_num_threads(1)
     target = target_of(config, dataset)
     test, train = dataset.tensors("test"), dataset.tensors("train", limit=TRAINING_EXAMPLES)
@@ -92,9 +92,8 @@ def prediction_points(config: Config, arms: Mapping[str, dict[str, Any]]) -> dic
             predicted.append(np.array(values["predicted"][reader])[:, some])
             realised.append(truth[:, some])
             runs.append(np.repeat(values["seeds"], len(some)))
-        flat = [np.concatenate([part.ravel() for part in parts]) for parts in (predicted, realised, runs)]
-        correlation = rank_correlation(flat[0], flat[1], flat[2].tolist())
-        points[reader] = {"predicted": flat[0].tolist(), "realised": flat[1].tolist(), **correlation}
+        flat = [np.concatenate([part.ravel() for part in parts]).tolist() for parts in (predicted, realised, runs)]
+        points[reader] = {"predicted": flat[0], "realised": flat[1], **rank_correlation(*flat)}
     return points
 
 

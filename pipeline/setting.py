@@ -38,9 +38,7 @@ def new_population(
     training = config.training
     scheme = initialisation or config.target.initialisation
     start = initialise(target, scheme, seeds, config.target.sigma, x[:LSUV_EXAMPLES], device=str(x.device))
-    return Population(
-        target, start, training.optimiser, training.learning_rate, training.momentum, training.weight_decay
-    )
+    return Population(target, start, training.optimiser, training.learning_rate, training.momentum, training.weight_decay)
 
 
 def reward_data(config: Config, dataset: Dataset, device: str = "cpu") -> tuple[Tensor, Tensor]:
@@ -61,4 +59,3 @@ def selection_data(config: Config, dataset: Dataset, device: str = "cpu") -> tup
 
 def _rewarded(config: Config, dataset: Dataset) -> int:
     return max(1, min(config.rl.score_examples, 2 * len(dataset.y_validation) // 3))
-

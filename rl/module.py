@@ -3,7 +3,7 @@
 Q, V and the ladder live in :class:`pipeline.enn.Critic`; this only gives RLlib's DQN the methods that it asks for.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ray.rllib.algorithms.dqn.dqn_learner import QF_NEXT_PREDS, QF_PREDS, QF_TARGET_NEXT_PREDS
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.config import from_dotted
 from pipeline.enn import Critic, Home
+from pipeline.enn.readers import Probes
 from pipeline.targets import MLP, unflatten
 
 OBSERVERS = "observers"
@@ -32,13 +33,13 @@ class CriticModule(TorchRLModule, TargetNetworkAPI, QNetAPI, InferenceOnlyAPI):
         torch.manual_seed(settings["seed"])
         self.critics = nn.ModuleDict({name: Critic(name, config.enn, self.home) for name in config.enn.readers})
         if settings["probes"] is not None and "probes" in self.critics:
-            self.critics["probes"].reader.start_from(torch.as_tensor(settings["probes"]))
+            cast(Probes, cast(Critic, self.critics["probes"]).reader).start_from(torch.as_tensor(settings["probes"]))
         self.epsilon: float = config.rl.epsilon
 
     @property
     def critic(self) -> Critic:
         """The critic that instructs."""
-        return next(iter(self.critics.values()))
+        return cast(Critic, next(iter(self.critics.values())))
 
     def read(self, observation: Tensor) -> tuple[list[Tensor], Tensor]:
         """Parameters, each (B, …), and progress (B,)."""
@@ -65,10 +66,10 @@ class CriticModule(TorchRLModule, TargetNetworkAPI, QNetAPI, InferenceOnlyAPI):
         both = self.read(torch.cat([batch[Columns.OBS], batch[Columns.NEXT_OBS]]))
         following = self.read(batch[Columns.NEXT_OBS])
         outputs = []
-        for name, critic in self.critics.items():
-            now, then = critic.q_values(*both).chunk(2)
+        for critic, target_critic in zip(self.critics.values(), self._targets.values(), strict=True):
+            now, then = cast(Critic, critic).q_values(*both).chunk(2)
             with torch.no_grad():
-                target = self._targets[name].q_values(*following)
+                target = cast(Critic, target_critic).q_values(*following)
             outputs.append({QF_PREDS: now, QF_NEXT_PREDS: then, QF_TARGET_NEXT_PREDS: target})
         return outputs[0] | {OBSERVERS: outputs[1:]}
 
@@ -81,13 +82,13 @@ class CriticModule(TorchRLModule, TargetNetworkAPI, QNetAPI, InferenceOnlyAPI):
         raise RuntimeError("the ENN learns expected returns; set num_atoms=1")
 
     def make_target_networks(self) -> None:
-        self._targets = make_target_network(self.critics)
+        self._targets = cast(nn.ModuleDict, make_target_network(self.critics))
 
     def get_target_network_pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         return [(self.critics, self._targets)]
 
     def forward_target(self, batch: dict[str, Any]) -> dict[str, Any]:
-        critic = self._targets[next(iter(self.critics))]
+        critic = cast(Critic, next(iter(self._targets.values())))
         return {QF_PREDS: critic.q_values(*self.read(batch[Columns.OBS]))}
 
     def get_non_inference_attributes(self) -> list[str]:
@@ -106,7 +107,7 @@ class CriticLearner(DQNTorchLearner):
     """DQN's loss for the instructing critic; the same loss, summed, for the observers."""
 
     def compute_loss_for_module(self, *, module_id: str, config: Any, batch: dict[str, Any], fwd_out: dict[str, Any]) -> Tensor:
-        loss = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
+        loss: Any = super().compute_loss_for_module(module_id=module_id, config=config, batch=batch, fwd_out=fwd_out)
         for output in fwd_out[OBSERVERS]:
             loss = loss + double_q_loss(output, batch, config.gamma)
         return loss

@@ -1,8 +1,8 @@
 """Replay of whole recorded runs.
 
 RLlib never checkpoints a replay buffer and its own recorder loses rows. Here the buffer *is* the recordings: each round of
-populations is written to one safetensors file (observations as float16, which loses nothing: the environment rounds them), and a
-restarted training reads them back. One recording serves every ENN.
+populations is written to one safetensors file (observations as float16, which loses nothing: the environment rounds them), and
+a restarted training reads them back. One recording serves every ENN.
 
 Departure from RLlib's buffers: an n-step return stops at the end of its run and says how many steps it took, so that
 ``n_step`` of a whole run is a Monte Carlo return and never loops or skips.
@@ -82,7 +82,7 @@ class RecordingEpisodeReplayBuffer(EpisodeReplayBuffer):
         """How many runs are held."""
         return sum(len(recording.actions) for recording in self.recordings)
 
-    def sample(
+    def sample(  # pyright: ignore[reportIncompatibleMethodOverride]  (a tuple of n_steps is not wanted)
         self, num_items: int | None = None, *, n_step: int = 1, gamma: float = 0.99, **kwargs: Any
     ) -> dict[str, np.ndarray]:
         """``num_items`` transitions in RLlib's columns: observation, action, n-step return, the observation after it.

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -91,7 +91,7 @@ def enn_file(config: Config, reader: str) -> str:
     return "enn.safetensors" if reader == config.enn.readers[0] else f"enn-{reader}.safetensors"
 
 
-def play_round(algorithm: DQN, config: Config, training: Path, number: int) -> dict[str, Any]:
+def play_round(algorithm: "ENNTraining", config: Config, training: Path, number: int) -> dict[str, Any]:
     """Collect, learn, record, checkpoint; the row of the history."""
     started = time.perf_counter()
     algorithm.local_replay_buffer.start_round(stream(config.seed, "replay", number))
@@ -122,7 +122,7 @@ def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> d
     for name, critic in critics.items():
         predicted = predictions(critic, recording)[:, :-1]
         points = np.linspace(0, predicted.shape[1] - 1, min(12, predicted.shape[1])).round().astype(int)
-        correlation = rank_correlation(predicted[:, points].ravel(), realised[:, points].ravel())
+        correlation = rank_correlation(predicted[:, points].ravel().tolist(), realised[:, points].ravel().tolist())
         row[f"error/{name}"] = float(np.sqrt(np.mean((predicted - realised) ** 2)))
         row[f"kendall/{name}"] = float(correlation["kendall"])
     return row
@@ -156,10 +156,19 @@ def predictions(critic: Critic, recording: Recording) -> np.ndarray:
 class ENNTraining(DQN):
     """DQN whose iteration is one round: whole runs of every member, then ``updates`` gradient steps on all that is replayed."""
 
+    # RLlib declares these as one of several kinds, or none
+    config: Any
+    env_runner_group: Any
+    learner_group: Any
+    local_replay_buffer: Any
+
     def training_step(self) -> None:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            episodes, results = synchronous_parallel_sample(
-                worker_set=self.env_runner_group, concat=True, _uses_new_env_runners=True, _return_metrics=True
+            episodes, results = cast(
+                Any,
+                synchronous_parallel_sample(
+                    worker_set=self.env_runner_group, concat=True, _uses_new_env_runners=True, _return_metrics=True
+                ),
             )
         self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
         self.local_replay_buffer.add(episodes)
@@ -172,11 +181,11 @@ class ENNTraining(DQN):
         size = self.config.total_train_batch_size
         columns = self.local_replay_buffer.sample(size, n_step=self.config.n_step, gamma=self.config.gamma)
         batch = SampleBatch({name: torch.from_numpy(values) for name, values in columns.items()})
-        steps = dict.fromkeys((NUM_ENV_STEPS_SAMPLED_LIFETIME, NUM_AGENT_STEPS_SAMPLED_LIFETIME), 0)
+        steps: dict[str, Any] = dict.fromkeys((NUM_ENV_STEPS_SAMPLED_LIFETIME, NUM_AGENT_STEPS_SAMPLED_LIFETIME), 0)
         self.learner_group.update(batch=MultiAgentBatch({MODULE: batch}, env_steps=size), timesteps=steps)
 
 
-def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0.0) -> DQN:
+def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0.0) -> ENNTraining:
     """RLlib's DQN around the environment and the critics."""
     logging.getLogger("ray.rllib").setLevel(logging.ERROR)
     decisions = config.training.steps // config.rl.period
@@ -206,7 +215,7 @@ def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0
             dueling=True,
             num_atoms=1,
             td_error_loss_fn="mse",
-            grad_clip=10.0,
+            grad_clip=10,
             epsilon=config.rl.epsilon,
             learner_config_dict={"updates": config.rl.updates},
             learner_class=CriticLearner,
@@ -222,11 +231,11 @@ def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0
         .reporting(min_time_s_per_iteration=0, min_sample_timesteps_per_iteration=0, min_train_timesteps_per_iteration=0)
         .debugging(seed=stream(config.seed, "rllib") % 2**31, log_level="ERROR")
     )
-    return settings.build_algo()
+    return cast(ENNTraining, settings.build_algo())
 
 
 def _make_env(context: Any, config: Config, data: Any, device: str) -> TrainingRunEnv:
-    dataset = ray.get(data)
+    dataset = cast(Dataset, ray.get(data))
     return TrainingRunEnv(config, dataset, config.rl.members, getattr(context, "worker_index", 0), device)
 
 
@@ -255,16 +264,16 @@ def _module_settings(config: Config, dataset: Dataset) -> dict[str, Any]:
 # -- state -------------------------------------------------------------------------------------------------------------
 
 
-def _learner(algorithm: DQN) -> Any:
+def _learner(algorithm: "ENNTraining") -> Any:
     return algorithm.learner_group._learner
 
 
-def _module(algorithm: DQN) -> CriticModule:
+def _module(algorithm: "ENNTraining") -> CriticModule:
     return _learner(algorithm).module[MODULE].unwrapped()
 
 
-def _critics(algorithm: DQN) -> dict[str, Critic]:
-    return dict(_module(algorithm).critics.items())
+def _critics(algorithm: "ENNTraining") -> dict[str, Critic]:
+    return {name: cast(Critic, critic) for name, critic in _module(algorithm).critics.items()}
 
 
 def _copy(critic: Critic) -> Critic:
@@ -273,7 +282,7 @@ def _copy(critic: Critic) -> Critic:
     return other.eval().requires_grad_(False)
 
 
-def checkpoint(algorithm: DQN, training: Path, rounds: int) -> None:
+def checkpoint(algorithm: "ENNTraining", training: Path, rounds: int) -> None:
     """Critics, their target copies and the optimiser after ``rounds`` rounds, without pickle."""
     tensors = {f"module/{name}": tensor for name, tensor in _module(algorithm).state_dict().items()}
     (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
@@ -283,7 +292,7 @@ def checkpoint(algorithm: DQN, training: Path, rounds: int) -> None:
     (training / f"state-{rounds - 2:03d}.safetensors").unlink(missing_ok=True)
 
 
-def restore(algorithm: DQN, training: Path, rounds: int) -> None:
+def restore(algorithm: "ENNTraining", training: Path, rounds: int) -> None:
     """Make a fresh algorithm what the one was that had played ``rounds`` rounds in ``training``."""
     for number in range(rounds):
         algorithm.local_replay_buffer.keep(Recording.of(read_tensors(training / f"round-{number:03d}.safetensors")))
@@ -301,7 +310,7 @@ def _load_critics(env_runner: Any, weights: dict[str, torch.Tensor]) -> None:
         env_runner.module.critics.load_state_dict(weights)
 
 
-def _load_optimiser(algorithm: DQN, tensors: dict[str, torch.Tensor]) -> None:
+def _load_optimiser(algorithm: "ENNTraining", tensors: dict[str, torch.Tensor]) -> None:
     (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
@@ -311,7 +320,7 @@ def _load_optimiser(algorithm: DQN, tensors: dict[str, torch.Tensor]) -> None:
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 
-def export(algorithm: DQN, config: Config, folder: Path, history: list[dict[str, Any]]) -> None:
+def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list[dict[str, Any]]) -> None:
     """Each ENN as safetensors + JSON; the instructing one last, so that its presence means that all are there."""
     for name, critic in reversed(_critics(algorithm).items()):
         card = {

@@ -7,7 +7,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -24,14 +23,12 @@ from pipeline.cli import COMMANDS, main
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
 from pipeline.enn import Critic, save_critic
+from pipeline.results.files import write_json
 from pipeline.setting import home_of, target_of
 
 CHECKOUT = Path(__file__).parent.parent
 AT_ONCE = 20.0
 """seconds that a refusal may take on a busy machine; real work takes longer"""
-TINY: dict[str, int] = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
-TINY |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
-SMALL = [part for name, value in TINY.items() for part in (f"--{name}", str(value))]
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +93,7 @@ BAD_OPTIONS = {
     "unknown command": (["trian-enn"], "unknown command 'trian-enn'; choose from run, train-enn"),
     "unknown preset": (["run", "--preset", "digit"], "unknown preset 'digit'.*did you mean digits"),
     "unknown preset, with =": (["run", "--preset=mnits"], "unknown preset 'mnits'.*did you mean mnist"),
-    "unknown option": (["run", "--worker", "2"], "unknown option --worker; did you mean --workers"),
+    "unknown option": (["run", "--worker", "2"], "unknown option --worker; did you mean --workers or"),
     "unknown option of doctor": (["doctor", "--prot", "1"], "unknown option --prot.*doctor --help"),
     "unknown key": (["run", "--rl.gama", "0.5"], r"unknown option --rl\.gama; did you mean --rl\.gamma"),
     "a word too many": (["run", "digits"], "digits"),
@@ -104,15 +101,14 @@ BAD_OPTIONS = {
     "text for a number": (["run", "--rl.gamma", "much"], r"rl\.gamma.*much"),
     "fraction for a count": (["run", "--training.steps", "1.5"], r"training\.steps.*1\.5"),
     "text for a list": (["run", "--target.hidden", "8,8"], r"target\.hidden.*8,8"),
-    "unknown choice": (["run", "--target.activation", "swish"], r"target\.activation.*swish"),
-    "unknown arm": (["run", "--compare.arms", "conventional", "l3"], r"compare\.arms.*l3"),
+    "unknown choice": (["run", "--target.activation", "swish"], r"'swish'.*--target\.activation.*relu"),
+    "unknown arm": (["run", "--compare.arms", "conventional", "l3"], r"'l3'.*--compare\.arms.*conventional"),
     "text for a port": (["ui", "--port", "http"], "port.*http"),
     "ρ = 0": (["run", "--enn.resolution", "0"], r"enn\.resolution is 0\.0; give a ρ above 0 and at most 1"),
     "ρ = 1.5": (["run", "--enn.resolution", "1.5"], r"enn\.resolution is 1\.5; give a ρ above 0 and at most 1"),
     "ρ = nan": (["run", "--enn.resolution", "nan"], r"enn\.resolution is nan; give finite numbers"),
     "steps and period": (["run", "--training.steps", "601"], r"training\.steps \(601\) is no multiple of rl\.period"),
     "no steps": (["run", "--training.steps", "0"], r"training\.steps is 0; give at least 1"),
-    "no period": (["run", "--rl.period", "0"], r"rl\.period is 0; give at least 1"),
     "negative seeds": (["run", "--compare.seeds", "-3"], r"compare\.seeds is -3; give at least 2"),
     "huge batch": (["run", "--training.batch-size", "5000"], r"training\.batch_size is 5000 and digits has"),
     "GPU for the ENN": (["run", "--device", "cuda"], "a GPU was asked for and this machine has none.*use --device cpu"),
@@ -214,7 +210,7 @@ def _config(**changes: int) -> Config:
 def _folder_with_enn(folder: Path, config: Config, trained_on: Config | None = None) -> Path:
     """A folder as ``train-enn`` leaves it, but that the ENNs have learned nothing."""
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"preset": "digits", "settings": to_dotted(config)}))
+    write_json(folder / "config.json", {"preset": "digits", "settings": to_dotted(config)})
     dataset = load("digits")
     home = home_of(trained_on or config, target_of(trained_on or config, dataset))
     for index, reader in enumerate(config.enn.readers):
@@ -349,16 +345,6 @@ def test_a_file_size_limit_is_one_sentence(tmp_path):
     _fails_for_want_of_space(folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
 
 
-def test_a_server_that_is_no_ray_cluster_is_one_sentence(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        started = time.monotonic()
-        done = _run(tmp_path, "run", "--address", f"127.0.0.1:{port}", *SMALL)
-    assert done.returncode == 2, done.stderr
-    assert f"127.0.0.1:{port}" in _sentence(done.stderr)
-    assert time.monotonic() - started < 60
-
-
 # -- what a newcomer sees first ----------------------------------------------------------------------------------------
 
 HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "numpy")
@@ -393,7 +379,7 @@ print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
 def test_doctor_prints_versions_devices_data_and_tracking(tmp_path):
     done = _run(tmp_path, "doctor", "--data-folder", "d", "--tracking-uri", "http://127.0.0.1:9")
     assert done.returncode == 0 and done.stderr == "", done.stderr
-    for expected in (rf"torch {re.escape(torch.__version__)}", r"ray \d", r"mlflow \d", r"python +3\.", r"devices +cpu"):
+    for expected in (r"torch +\d", r"ray +\d", r"mlflow +\d", r"python +3\.", r"devices +cpu"):
         assert re.search(expected, done.stdout, re.I), expected
     for expected in ("data digits +ready", "data mnist +mnist is not there: d/MNIST/raw", "data fashion", "data cifar10"):
         assert re.search(expected, done.stdout), expected

@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,8 @@ def test_a_member_is_read_as_if_it_were_alone(reader, target):
     critic, parameters, at = make_critic(reader), weights_of(target), progress_of()
     together = critic.reader.read(parameters, at, target.activation)
     for member in range(3):
-        alone = critic.reader.read([tensor[member : member + 1] for tensor in parameters], at[member : member + 1], target.activation)
+        own = [tensor[member : member + 1] for tensor in parameters]
+        alone = critic.reader.read(own, at[member : member + 1], target.activation)
         torch.testing.assert_close(together[member], alone[0], rtol=1e-12, atol=1e-14)
     for bad in (math.nan, math.inf, 1e6):
         disturbed = [tensor.clone() for tensor in parameters]
@@ -322,7 +324,8 @@ def test_a_saved_enn_gives_the_same_values_in_a_fresh_process_without_ray(tmp_pa
         folder = Path({str(tmp_path)!r})
         tensors = load((folder / "weights").read_bytes())
         parameters, at = [tensors[str(i)] for i in range(6)], torch.linspace(0.1, 0.9, 3)
-        print(json.dumps({{r: load_critic(folder / (r + ".safetensors")).value(parameters, at).tolist() for r in {list(READERS)}}}))
+        critics = {{reader: load_critic(folder / (reader + ".safetensors")) for reader in {list(READERS)}}}
+        print(json.dumps({{reader: critic.value(parameters, at).tolist() for reader, critic in critics.items()}}))
         assert "ray" not in sys.modules and "rl" not in sys.modules
     """
     assert json.loads(run_python(script)) == expected
@@ -391,6 +394,7 @@ HOSTILE = {
     "negative width": {"enn.width": -4},
     "no resolution": {"enn.resolution": 0.0},
     "more memory than there is": {"enn.hidden": 10**13},
+    "much memory for nothing": {"enn.hidden": 4 * 10**6},
     "more than a number holds": {"enn.hidden": 10**30},
     "a million years to build": {"enn.depth": 10**15},
     "no target": {"home.target": None},
@@ -421,7 +425,9 @@ def test_signed_nonsense_is_refused(tmp_path, name):
             description[last] = value
 
     edit(path, change)
+    started = time.thread_time()
     assert "does not describe an ENN" in fails_in_one_sentence(path)
+    assert time.thread_time() - started < 0.5, "it was built first"
 
 
 def test_signed_weights_that_do_not_fit_are_refused(tmp_path):

@@ -31,7 +31,8 @@ def by_hand(critic, parameters, progress):
     """Selvaraju et al. (2017), equations 1 and 2 without the ReLU, at the last convolution."""
     reader = critic.reader
     activations = {}
-    hook = reader.last_convolution.register_forward_hook(lambda *call: activations.update(A=call[2].requires_grad_()))
+    last = [layer for layer in reader.modules() if isinstance(layer, torch.nn.Conv2d)][-1]
+    hook = last.register_forward_hook(lambda *call: activations.update(A=call[2].requires_grad_()))
     value = critic.value([tensor.requires_grad_() for tensor in parameters], torch.tensor([progress], dtype=torch.float64))
     hook.remove()
     (gradient,) = torch.autograd.grad(value.sum(), activations["A"])

@@ -188,7 +188,7 @@ def by_hand(critic, target, strength, run_steps, clipped):
     ids=str,
 )
 def test_instruct_equals_autograd_on_separate_modules(reader, target, shared, momentum):
-    """17 steps of a run of 40, so two more periods, each with a refresh inside; the targets differ from the one the ENN learned on."""
+    """17 steps of a run of 40: three periods, each with a refresh inside; some targets are not what the ENN learned on."""
     critic, clipped = make_critic(reader), set()
     rule = Instruct(critic, 40, RATE, lambda population, progress: LAMBDAS)
     moved = movement(fresh(target, momentum=momentum), rule, order=batches(shared=shared))
@@ -412,7 +412,8 @@ def test_measuring_changes_nothing(instructed):
     assert trace.steps == points == [0, 6, 12, 18, 20]
     for series in (trace.seconds, trace.loss, trace.accuracy, trace.gradient_norm, trace.instruction_norm):
         assert len(series) == 5
-    assert len(trace.strength) == 4 and {key: len(values) for key, values in trace.predicted.items()} == dict.fromkeys(critics, 5)
+    assert len(trace.strength) == 4
+    assert {name: len(values) for name, values in trace.predicted.items()} == dict.fromkeys(critics, 5)
     assert trace.seconds == sorted(trace.seconds) and trace.seconds[0] == 0 < trace.seconds[1]
     evaluation = population.evaluate(*data())
     assert trace.loss[-1].tolist() == evaluation.loss.tolist() and trace.accuracy[-1].tolist() == evaluation.accuracy.tolist()

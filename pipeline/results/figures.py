@@ -14,7 +14,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
 from pipeline.results.files import write_atomic
@@ -167,6 +167,8 @@ def gradcam(maps: list[dict[str, Any]], path: Path) -> None:
         if shown is not None:
             bar = figure.colorbar(shown, ax=panels[:, column].tolist(), location="bottom", aspect=40, shrink=0.7)
             bar.ax.tick_params(labelsize=8)
+            bar.locator = MaxNLocator(5)
+            bar.update_ticks()
     _save(figure, path)
 
 
