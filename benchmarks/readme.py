@@ -1,7 +1,7 @@
 """The README's tables, generated from benchmarks/results/*.json between their markers.
 
-    python benchmarks/readme.py            # rewrite README.md
-    python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
+python benchmarks/readme.py            # rewrite README.md
+python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
 """
 
 import re
@@ -25,13 +25,14 @@ def main_job(results: dict[str, Any]) -> str:
     facts = results["rows"][0]["provenance"]
     duels = [f"- {head_to_head_line(duel)}" for duel in results["head_to_head"]]
     predicted = [
-        f"- prediction by {name}, on runs never trained on: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], "
-        f"R² = {point['r2']:.2f}"
+        f"- prediction by {name}, on runs never trained on: τ = {point['kendall']:.2f} "
+        f"[{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}"
         for name, point in results["prediction"].items()
     ]
+    hardware = facts["hardware"]
     cost = (
-        f"`{facts['command']}`: {results['seconds']:.0f} s and at most {results['peak_resident_MiB']} MiB resident over all processes "
-        f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores; {facts['date'][:10]}; commit {facts['commit'][:10]}; "
+        f"`{facts['command']}`: {results['seconds']:.0f} s and at most {results['peak_resident_MiB']} MiB resident over all "
+        f"processes ({hardware['cpu']}, {hardware['cores']} cores; {facts['date'][:10]}; commit {facts['commit'][:10]}; "
         f"seed {facts['seed']})."
     )
     return "\n".join([markdown(results["rows"]).strip(), "", *duels, *predicted, "", cost])
@@ -45,7 +46,7 @@ def throughput(results: dict[str, Any]) -> str:
         names = list(dict.fromkeys(name for cell in cells for name in cell["ratios"]))
         head = [f"{setting}, {device}", *(f"P = {cell['members']}" for cell in cells)]
         lines = [head, ["---", *["---:"] * len(cells)]]
-        lines += [[name, *(f"{cell['ratios'][name]:.2f}" if name in cell["ratios"] else "" for cell in cells)] for name in names]
+        lines += [[name, *(_ratio(cell["ratios"].get(name)) for cell in cells)] for name in names]
         blocks.append("\n".join("| " + " | ".join(line) + " |" for line in lines))
     hardware = results["hardware"]
     blocks.append(
@@ -53,6 +54,10 @@ def throughput(results: dict[str, Any]) -> str:
         f"({hardware['cpu']}; {results['date'][:10]}; commit {results['commit'][:10]})."
     )
     return "\n\n".join(blocks)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {

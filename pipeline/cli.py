@@ -4,15 +4,14 @@ import contextlib
 import io
 import os
 import re
-import signal
 import sys
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from pipeline import interrupts
 from pipeline.cluster import Placement, prepare_environment
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
 from pipeline.errors import UserError
@@ -28,10 +27,6 @@ COMMANDS = {
     "doctor": "print versions, devices, data sets found, and the tracking server's health",
 }
 ALIASES = {"--dataset": "--data.dataset"}
-INTERRUPTED = 130
-GOODBYE = "grad-instructor: interrupted; give the same command again to continue."
-GRACE = 8.0
-"""seconds from Ctrl-C to the end, whatever hangs"""
 
 
 @dataclass(frozen=True)
@@ -94,18 +89,18 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_environment()
     _print_what_can_be_printed()
     argv = sys.argv[1:] if arguments is None else arguments
-    _interrupt_on_terminate()
+    interrupts.install()
     try:
         return dispatch(argv)
     except UserError as error:
         print(f"grad-instructor: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\n{GOODBYE}", file=sys.stderr)
+        print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
         if arguments is None:  # a process of its own: Python's tidying up after torch and Ray takes seconds
             sys.stdout.flush()
-            os._exit(INTERRUPTED)
-        return INTERRUPTED
+            os._exit(interrupts.INTERRUPTED)
+        return interrupts.INTERRUPTED
     except BrokenPipeError:
         return 1
 
@@ -146,7 +141,7 @@ def overview() -> str:
         [
             "usage: grad-instructor COMMAND [options]",
             "",
-            "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones with it.",
+            "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones.",
             "",
             *lines,
             "",
@@ -278,30 +273,6 @@ def _print_what_can_be_printed() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-
-
-def _interrupt_on_terminate() -> None:
-    """SIGTERM ends as cleanly as Ctrl-C; and if anything hangs, the process ends all the same."""
-    if threading.current_thread() is not threading.main_thread():
-        return
-
-    def stop(_number: int, _frame: Any) -> None:
-        timer = threading.Timer(GRACE, _give_up)
-        timer.daemon = True
-        timer.start()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-
-
-def _give_up() -> None:
-    """End at once (Ray's processes end with this one)."""
-    import faulthandler; faulthandler.dump_traceback(open(f"/tmp/hang-{os.getpid()}.log", "w"))
-    os.write(2, f"\n{GOODBYE}\n".encode())
-    os._exit(INTERRUPTED)
 
 
 def newest_folder(runs: Path = Path("runs")) -> Path:

@@ -150,6 +150,7 @@ def _run_on_actors(
             try:
                 result = ray.get(done)
             except RayTaskError as error:
+                idle.append(actor)  # so that it ends with the others
                 raise error.cause from error
             except RayActorError as error:
                 if attempts[index] >= ATTEMPTS:

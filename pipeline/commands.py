@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import cluster
+from pipeline import cluster, interrupts
 from pipeline.cli import Command, Look, check_settings, make_folder, newest_folder
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
@@ -60,6 +60,16 @@ class Work:
     def provenance(self) -> dict[str, Any]:
         return provenance(self.line, self.config.seed)
 
+    def send(self) -> None:
+        """Tell MLflow what it has not been told yet."""
+        with interrupts.put_off():
+            self.mirror.send(self.records)
+
+    def start_ray(self) -> None:
+        """Start Ray or join a cluster, unless that was done."""
+        cluster.start(self.command.placement, _bytes(self.dataset))
+        interrupts.install_again()  # Ray has put its own handlers in their place
+
     def child(self, name: str, title: str, params: dict[str, Any]) -> str:
         """Start a run under this command's."""
         run = f"{self.name}/{name}"
@@ -91,7 +101,7 @@ def _work_through(job: Work, stages: list[Callable[[Work], None]]) -> None:
         console.print(f"results go to {job.folder}")
         for step in stages:
             step(job)
-            job.mirror.send(job.records)
+            job.send()
 
 
 # -- stages ------------------------------------------------------------------------------------------------------------
@@ -105,13 +115,13 @@ def train_enn(job: Work) -> None:
 
     job.records.dataset(run, job.dataset.name, job.dataset.digest, _sizes(job.dataset))
     if not (job.folder / enn_file(config, config.enn.readers[0])).exists():
-        cluster.start(job.command.placement, _bytes(job.dataset))
+        job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
 
         def on_round(row: dict[str, Any]) -> None:
             values = {key.replace("/he/", "/from_he/"): value for key, value in row.items() if key not in ("round", "seconds")}
             job.records.metrics(run, row["round"], values)
-            job.mirror.send(job.records)
+            job.send()
             bar.say(_round_line(config, row))
             bar.advance()
 
@@ -131,7 +141,7 @@ def instruct(job: Work) -> None:
     config, placement = job.config, job.command.placement
     critics = load_critics(job)
     if not placement.local and _untrained(job):
-        cluster.start(placement, _bytes(job.dataset))
+        job.start_ray()
     with stage("train targets", 1) as bar:
 
         def on_task(name: str, done: int, total: int) -> None:
@@ -142,11 +152,12 @@ def instruct(job: Work) -> None:
             bar.advance(name)
 
         compare(config, job.dataset, critics, job.folder, placement, on_task)
-    job.mirror.send(job.records)
+    job.send()
 
 
 def explain(job: Work) -> None:
     """Stage 3: what the ENN looks at."""
+    from pipeline.compare import checkpoints_of
     from pipeline.explain import explain
     from pipeline.results import figures
 
@@ -169,7 +180,7 @@ def explain(job: Work) -> None:
         ]
         figures.gradcam(drawn, job.folder / "figures" / f"gradcam-{arm}.png")
         job.records.artifact(job.name, f"figures/gradcam-{arm}.png", "figures")
-        for index, step in enumerate((0, config.training.steps // 2, config.training.steps)):
+        for index, step in enumerate(checkpoints_of(config).values()):
             path = folder / f"gradcam-{arm}-{step:06d}.png"
             figures.gradcam(drawn[index : index + 1], path)
             job.records.image(run, str(path.relative_to(job.folder)), f"gradcam/{arm}", step)
@@ -189,7 +200,15 @@ def report(job: Work) -> None:
     if not path.exists():
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
         rows = [row | {"provenance": job.provenance} for row in report_rows(tested)]
-        write_json(path, {"rows": rows, "head_to_head": head_to_head(tested), "seeds": tested, "candidates": read_json(job.folder / "arms" / "strengths.json")})
+        write_json(
+            path,
+            {
+                "rows": rows,
+                "head_to_head": head_to_head(tested),
+                "seeds": tested,
+                "candidates": read_json(job.folder / "arms" / "strengths.json"),
+            },
+        )
     written = read_json(path)
     rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
     _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {duel}" for duel in duels) + "\n")
@@ -218,9 +237,8 @@ def report(job: Work) -> None:
     for duel in duels:
         console.print(duel)
     for name, point in points.items():
-        console.print(
-            f"prediction by {name}: τ = {point['kendall']:.2f} [{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}"
-        )
+        interval = f"[{point['low']:.2f}, {point['high']:.2f}]"
+        console.print(f"prediction by {name}: τ = {point['kendall']:.2f} {interval}, R² = {point['r2']:.2f}")
 
 
 # -- commands that only look -------------------------------------------------------------------------------------------
@@ -310,12 +328,12 @@ def _recorded(job: Work) -> Iterator[None]:
         if interrupted:
             job.mirror.interrupted(records)
         else:
-            job.mirror.send(records)
+            job.send()
         _stop_ray()
         raise
     records.end(job.name, "FINISHED")
     preparing.join()
-    job.mirror.send(records)
+    job.send()
     _stop_ray()
 
 
@@ -328,12 +346,13 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
     """What can only be known once the data are there, before any work."""
     if config.training.batch_size > len(dataset.x_train):
         raise UserError(
-            f"training.batch_size is {config.training.batch_size} and {dataset.name} has {len(dataset.x_train)} training examples; "
-            "give a smaller batch."
+            f"training.batch_size is {config.training.batch_size} and {dataset.name} has {len(dataset.x_train)} training "
+            "examples; give a smaller batch."
         )
     if len(dataset.y_validation) < 2:
         raise UserError(
-            f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; give at least 2."
+            f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; "
+            "give at least 2."
         )
 
 
@@ -346,9 +365,7 @@ def _check_needs(job: Work) -> None:
         load_critics(job)
     missing = _untrained(job) if job.name in ("explain", "report") else []
     if missing:
-        raise UserError(
-            f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`."
-        )
+        raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
 
 
 def _untrained(job: Work) -> list[str]:
@@ -384,7 +401,9 @@ def _record_task(job: Work, name: str) -> None:
     """A finished population: one child run with its curves."""
     result = read_json(job.folder / "arms" / f"{name}.json")
     params = {"arm": result["arm"], "seeds": len(result["seeds"]), "strengths": sorted(set(result["strengths"]))}
-    params |= {key: value for key, value in to_dotted(job.config).items() if key.split(".")[0] in ("data", "target", "training")}
+    params |= {
+        key: value for key, value in to_dotted(job.config).items() if key.split(".")[0] in ("data", "target", "training")
+    }
     run = job.child(name, name, params)
     for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm"):
         means = np.array(result[key]).mean(axis=1).tolist()
@@ -393,7 +412,7 @@ def _record_task(job: Work, name: str) -> None:
         job.records.series(run, f"predicted/{reader}", result["steps"], np.array(rows).mean(axis=1).tolist())
     job.records.series(run, "seconds", result["steps"], result["seconds"])
     job.records.end(run, "FINISHED")
-    job.mirror.send(job.records)
+    job.send()
 
 
 def _round_line(config: Config, row: dict[str, Any]) -> str:
@@ -401,8 +420,9 @@ def _round_line(config: Config, row: dict[str, Any]) -> str:
     he = [f"{key.rsplit('/', 1)[1]}: {value:.3f}" for key, value in row.items() if key.startswith("score/he/")]
     reader = config.enn.readers[0]
     return (
-        f"round {row['round'] + 1}/{config.rl.rounds}  env steps {row['env_steps']}  unseen runs: error {row[f'error/{reader}']:.3f} "
-        f"τ {row[f'kendall/{reader}']:.2f}\n    final score by λ  from small weights  {'  '.join(scores)}\n"
+        f"round {row['round'] + 1}/{config.rl.rounds}  env steps {row['env_steps']}  "
+        f"unseen runs: error {row[f'error/{reader}']:.3f} τ {row[f'kendall/{reader}']:.2f}\n"
+        f"    final score by λ  from small weights  {'  '.join(scores)}\n"
         f"                      from He             {'  '.join(he)}"
     )
 
@@ -430,6 +450,7 @@ def _figure(job: Work, name: str, values: Any) -> None:
 
 def _checkpoints(job: Work, arm: str) -> dict[str, tuple[list[Any], float]]:
     """The first member's weights at the start, middle and end of an arm."""
+    from pipeline.compare import checkpoints_of
     from pipeline.results.files import read_tensors
 
     path = job.folder / "arms" / f"{arm}-0.safetensors"
@@ -437,8 +458,8 @@ def _checkpoints(job: Work, arm: str) -> dict[str, tuple[list[Any], float]]:
         raise UserError(f"{job.folder} holds no trained targets; train them first with `grad-instructor instruct`.")
     tensors = read_tensors(path)
     count = 2 * (len(job.config.target.hidden) + 1)
-    places = {"start": 0.0, "middle": 0.5, "end": 1.0}
-    return {name: ([tensors[f"{name}/{i}"] for i in range(count)], progress) for name, progress in places.items()}
+    weights = {name: [tensors[f"{name}/{i}"] for i in range(count)] for name in checkpoints_of(job.config)}
+    return {name: (weights[name], place / job.config.training.steps) for name, place in checkpoints_of(job.config).items()}
 
 
 def _to_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -136,8 +136,7 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
     batches = Batches(x, y, training.batch_size, task.seeds, training.shared_order)
     validation = selection_data(config, dataset, device)
     weights: dict[str, Tensor] = {}
-    middle = training.steps // 2 // config.rl.period * config.rl.period
-    places = {"start": 0, "middle": middle, "end": training.steps}  # a run of one period has its middle at its start
+    places = checkpoints_of(config)
 
     def checkpoint(step: int) -> None:
         for name in (name for name, place in places.items() if task.keep and place == step):
@@ -152,6 +151,13 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
     result = {"name": task.name, "arm": task.arm, "seeds": list(task.seeds), "strengths": list(task.strengths)}
     result |= trace_json(trace) | {"diverged_at": population.diverged_at.tolist(), "device": device}
     return {"result": result | {"wall_seconds": time.perf_counter() - started}, "weights": weights}
+
+
+def checkpoints_of(config: Config) -> dict[str, int]:
+    """The steps at which weights are kept: the start, the last decision before the middle (in a run of one period the start
+    again), and the end."""
+    steps, period = config.training.steps, config.rl.period
+    return {"start": 0, "middle": steps // 2 // period * period, "end": steps}
 
 
 def make_rule(arm: Arm, task: Task, config: Config, population: Population, critics: Mapping[str, Critic]) -> Rule:

@@ -5,6 +5,7 @@ copies, the optimiser, the recordings) is written after it, atomically. So a tra
 that it was in and ends with the same numbers.
 """
 
+import copy
 import dataclasses
 import functools
 import logging
@@ -215,7 +216,7 @@ def build(config: Config, dataset: Dataset, device: str = "cpu", gpus: float = 0
             dueling=True,
             num_atoms=1,
             td_error_loss_fn="mse",
-            grad_clip=10,
+            grad_clip=None,  # it would couple the critics by their common norm
             epsilon=config.rl.epsilon,
             learner_config_dict={"updates": config.rl.updates},
             learner_class=CriticLearner,
@@ -277,9 +278,8 @@ def _critics(algorithm: "ENNTraining") -> dict[str, Critic]:
 
 
 def _copy(critic: Critic) -> Critic:
-    other = Critic(critic.reader_name, critic.config, critic.home)
-    other.load_state_dict({name: tensor.cpu() for name, tensor in critic.state_dict().items()})
-    return other.eval().requires_grad_(False)
+    """On the CPU, without drawing a random number: exploration must not depend on how many critics there are."""
+    return copy.deepcopy(critic).cpu().eval().requires_grad_(False)
 
 
 def checkpoint(algorithm: "ENNTraining", training: Path, rounds: int) -> None:

@@ -75,9 +75,7 @@ def _sentence(err: str) -> str:
 
 
 def _contents(folder: Path) -> dict[str, bytes | None]:
-    return {
-        str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*") if path.name != ".lock"
-    }
+    return {str(path): path.read_bytes() if path.is_file() else None for path in folder.rglob("*") if path.name != ".lock"}
 
 
 def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess:
@@ -243,7 +241,7 @@ def test_a_damaged_config_is_one_sentence(case, preset, here, refused):
     text, expected = DAMAGED_CONFIGS[case]
     (here / "run").mkdir()
     (here / "run" / "config.json").write_text(text)
-    assert re.search(rf"{here}/run/config\.json.*{expected}|^.*run/config\.json.*{expected}", refused("run", "--output", "run", *preset))
+    assert re.search(rf"run/config\.json.*{expected}", refused("run", "--output", "run", *preset))
 
 
 def _describe(folder: Path, **changes: object) -> None:
@@ -315,9 +313,10 @@ def _small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def _fails_for_want_of_space(folder: Path, *options: str, **settings: object) -> None:
+def _fails_for_want_of_space(folder: Path, **settings: object) -> None:
     before = _contents(folder)
-    done = _run(folder.parent, "instruct", "--output", str(folder), "--local", "--tracking-uri", "http://127.0.0.1:9", *options, **settings)
+    options = ["--output", str(folder), "--local", "--tracking-uri", "http://127.0.0.1:9"]
+    done = _run(folder.parent, "instruct", *options, **settings)
     assert done.returncode == 2, done.stderr + done.stdout
     assert re.search("the disk is full and .* could not be written; free some space", _sentence(done.stderr))
     after = _contents(folder)
