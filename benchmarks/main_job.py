@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import psutil
 
 from pipeline.config import PRESETS, identity
-from pipeline.results.files import read_json, write_atomic, write_json
+from pipeline.files import read_json, write_atomic, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 INTERVAL = 0.2

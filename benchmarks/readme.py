@@ -13,8 +13,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from pipeline.files import read_json, write_atomic
 from pipeline.report import head_to_head_line
-from pipeline.results.files import read_json, write_atomic
 from pipeline.results.tables import markdown
 
 RESULTS = ROOT / "benchmarks" / "results"

@@ -35,8 +35,8 @@ from pipeline import cluster
 from pipeline.config import PRESETS, Config
 from pipeline.data import Dataset
 from pipeline.enn import Critic, Home
+from pipeline.files import write_json
 from pipeline.instruction import Batch, Instruct
-from pipeline.results.files import write_json
 from pipeline.results.provenance import provenance
 from pipeline.targets import MLP, Batches, Population, initialise
 

@@ -86,9 +86,9 @@ class Look:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
-    prepare_environment()
-    _print_what_can_be_printed()
     argv = sys.argv[1:] if arguments is None else arguments
+    prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
+    _print_what_can_be_printed()
     interrupts.install()
     try:
         return dispatch(argv)
@@ -189,7 +189,7 @@ def saved_settings(folder: Path) -> tuple[str, Config] | None:
     Raises:
         UserError: its config.json cannot be read, is damaged, or is of another version.
     """
-    from pipeline.results.files import read_json
+    from pipeline.files import read_json
 
     path = folder / "config.json"
     if not os.path.exists(path):

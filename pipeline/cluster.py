@@ -5,6 +5,7 @@ every worker computes with one thread.
 """
 
 import logging
+import math
 import os
 import socket
 import stat
@@ -17,6 +18,10 @@ from pipeline.errors import UserError
 
 ATTEMPTS = 4
 """how often a task is given to an actor before the actors' deaths are taken to be the task's fault"""
+
+_SETTINGS = b"\x04"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
+"""how HTTP/2, which Ray speaks, begins: whatever else listens would keep ray.init waiting for minutes"""
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,10 @@ class Placement:
 
 def check(placement: Placement) -> None:
     """Raises UserError where what is asked for is not there: a GPU, or a cluster that answers."""
-    if placement.workers < 0 or placement.gpus_per_worker < 0:
-        raise UserError("--workers and --gpus-per-worker cannot be below 0.")
+    if placement.workers < 0 or not 0 <= placement.gpus_per_worker < math.inf:
+        raise UserError("--workers and --gpus-per-worker are counts; give 0 or more.")
+    if placement.device not in ("cpu", "cuda"):
+        raise UserError(f"--device {placement.device!r} is unknown; give cpu or cuda.")
     if placement.local and placement.address:
         raise UserError("--local trains without Ray and --address names a Ray cluster; give one of them.")
     import torch
@@ -85,16 +92,23 @@ def start(placement: Placement, data_bytes: int) -> None:
         )
 
 
-def prepare_environment() -> None:
-    """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own."""
+def prepare_environment(own_cluster: bool = True) -> None:
+    """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own.
+
+    Args:
+        own_cluster: Ray is started here; a cluster that runs already has a token, which Ray finds where ``ray start`` left it.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if "RAY_AUTH_TOKEN_PATH" not in os.environ and "RAY_AUTH_TOKEN" not in os.environ:
+    has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
+    if own_cluster and not has_token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_private_token())
+    elif has_token or (Path.home() / ".ray" / "auth_token").exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")  # or ray.init does not show the token to a cluster that asks for it
 
 
 def worker_count(placement: Placement) -> int:
@@ -198,11 +212,15 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit():
         raise UserError(f"--address {address!r} is no address; give host:port, ray://host:port or auto.")
     try:
-        socket.create_connection((host, int(port)), timeout=3).close()
+        with socket.create_connection((host, int(port)), timeout=3) as connection:
+            connection.sendall(_GREETING)
+            answer = connection.recv(9)
     except (OSError, OverflowError) as error:
         raise UserError(
             f"no Ray cluster answers at {address} ({error}); start one with `ray start --head` or drop --address."
         ) from error
+    if answer[3:4] != _SETTINGS:
+        raise UserError(f"what answers at {address} is no Ray cluster; start one with `ray start --head` or drop --address.")
 
 
 def _private_token() -> Path:

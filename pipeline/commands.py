@@ -19,8 +19,8 @@ from pipeline.cli import Command, Look, check_settings, make_folder, newest_fold
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
 from pipeline.errors import UserError
+from pipeline.files import read_json, write_json, write_tensors
 from pipeline.progress import console, stage
-from pipeline.results.files import read_json, write_json, write_tensors
 from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
@@ -451,7 +451,7 @@ def _figure(job: Work, name: str, values: Any) -> None:
 def _checkpoints(job: Work, arm: str) -> dict[str, tuple[list[Any], float]]:
     """The first member's weights at the start, middle and end of an arm."""
     from pipeline.compare import checkpoints_of
-    from pipeline.results.files import read_tensors
+    from pipeline.files import read_tensors
 
     path = job.folder / "arms" / f"{arm}-0.safetensors"
     if not path.exists():
@@ -469,7 +469,7 @@ def _to_torch(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _write_text(path: Path, text: str) -> None:
-    from pipeline.results.files import write_atomic
+    from pipeline.files import write_atomic
 
     write_atomic(path, text)
 

@@ -20,9 +20,9 @@ from pipeline.cluster import Placement, run_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
+from pipeline.files import read_json, write_json, write_tensors
 from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush, Rule
 from pipeline.instruction.loop import Trace, advance, train
-from pipeline.results.files import read_json, write_json, write_tensors
 from pipeline.seeding import stream
 from pipeline.setting import new_population, selection_data, target_of
 from pipeline.targets import Batches, Population

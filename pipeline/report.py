@@ -10,8 +10,8 @@ import torch
 from pipeline.compare import ARMS, TUNED, final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
+from pipeline.files import read_tensors
 from pipeline.instruction.loop import returns
-from pipeline.results.files import read_tensors
 from pipeline.results.statistics import paired, rank_correlation
 from pipeline.setting import target_of
 from pipeline.targets import Population

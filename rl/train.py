@@ -35,8 +35,8 @@ from pipeline.config import Config, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, save_critic
 from pipeline.errors import UserError
+from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction.loop import returns
-from pipeline.results.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.results.statistics import rank_correlation
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, target_of

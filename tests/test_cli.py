@@ -23,7 +23,7 @@ from pipeline.cli import COMMANDS, main
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
 from pipeline.enn import Critic, save_critic
-from pipeline.results.files import write_json
+from pipeline.files import write_json
 from pipeline.setting import home_of, target_of
 
 CHECKOUT = Path(__file__).parent.parent
@@ -107,6 +107,7 @@ BAD_OPTIONS = {
     "ρ = nan": (["run", "--enn.resolution", "nan"], r"enn\.resolution is nan; give finite numbers"),
     "steps and period": (["run", "--training.steps", "601"], r"training\.steps \(601\) is no multiple of rl\.period"),
     "no steps": (["run", "--training.steps", "0"], r"training\.steps is 0; give at least 1"),
+    "no period": (["run", "--rl.period", "0"], r"rl\.period is 0; give at least 1"),
     "negative seeds": (["run", "--compare.seeds", "-3"], r"compare\.seeds is -3; give at least 2"),
     "huge batch": (["run", "--training.batch-size", "5000"], r"training\.batch_size is 5000 and digits has"),
     "GPU for the ENN": (["run", "--device", "cuda"], "a GPU was asked for and this machine has none.*use --device cpu"),

@@ -300,3 +300,30 @@ def test_starting_twice_is_starting_once(ray_session):
     before = ray_session.get_runtime_context().gcs_address
     start(ACTORS, 0)
     assert ray_session.get_runtime_context().gcs_address == before
+
+
+def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one():
+    """A listener that says nothing, or something else, is refused at once; ray.init would wait for minutes."""
+    import socketserver
+    import threading
+
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self):
+            self.request.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match="is no Ray cluster"):
+            check(Placement(address=f"127.0.0.1:{server.server_address[1]}"))
+        server.shutdown()
+    with socketserver.TCPServer(("127.0.0.1", 0), Other) as silent:  # accepts, never answers
+        began = time.monotonic()
+        with pytest.raises(UserError, match="no Ray cluster answers"):
+            check(Placement(address=f"127.0.0.1:{silent.server_address[1]}"))
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("wrong", [{"device": "banana"}, {"gpus_per_worker": float("nan")}, {"gpus_per_worker": float("inf")}])
+def test_placements_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(UserError, match=r"; give .*\.$"):
+        check(Placement(**wrong))

@@ -14,9 +14,9 @@ import pipeline.compare
 from pipeline.cluster import Placement
 from pipeline.compare import ARMS, Task, choose, collect, compare, final_tasks, trace_json, train_task, tuning_task
 from pipeline.enn import Critic
+from pipeline.files import read_json, read_tensors
 from pipeline.instruction.loop import Trace
 from pipeline.report import curves, evaluate_on_test, head_to_head, prediction_points
-from pipeline.results.files import read_json, read_tensors
 from pipeline.results.tables import report_rows
 from pipeline.seeding import stream
 from pipeline.setting import home_of, new_population, reward_data, selection_data, target_of

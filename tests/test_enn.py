@@ -471,8 +471,8 @@ def test_a_full_disk_leaves_the_old_enn(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path, critic = saved(tmp_path)
-    monkeypatch.setattr("pipeline.enn.files.os.fsync", full)
-    with pytest.raises(UserError, match="No space left"):
+    monkeypatch.setattr("pipeline.files.os.fsync", full)
+    with pytest.raises(UserError, match="disk is full"):
         save_critic(make_critic("convnet", width=5), path, {})
     assert same(load_critic(path), critic) and len(list(tmp_path.iterdir())) == 2
 

@@ -15,8 +15,8 @@ import torch
 from scipy import stats
 
 from pipeline.errors import UserError
+from pipeline.files import read_json, read_tensors, write_atomic, write_json, write_tensors
 from pipeline.results import figures
-from pipeline.results.files import read_json, read_tensors, write_atomic, write_json, write_tensors
 from pipeline.results.provenance import PACKAGE, commit, provenance
 from pipeline.results.records import Records
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
@@ -60,7 +60,7 @@ _WRITE_MUCH = """
 import resource, sys
 from pathlib import Path
 from pipeline.errors import UserError
-from pipeline.results.files import write_atomic
+from pipeline.files import write_atomic
 from pipeline.results.records import Records
 path, limit = Path(sys.argv[1]), int(sys.argv[2])
 records = Records(path.parent)

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 import rl.train
 from pipeline.enn import Critic
+from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction import Backprop, Instruct
 from pipeline.instruction.loop import advance
-from pipeline.results.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.seeding import stream
 from pipeline.setting import home_of, target_of
 from pipeline.targets import Batches, Population, initialise, unflatten

@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from pipeline.config import ENNConfig, from_dotted
 from pipeline.enn.critic import Critic, Home
 from pipeline.errors import UserError
+from pipeline.files import write_atomic
 from pipeline.targets import MLP
 
 FORMAT = 1
@@ -42,8 +42,8 @@ def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
         "home": dataclasses.asdict(critic.home),
     }
     description = {"format": FORMAT, "sha256": _checksum(weights, description), **description, "card": card}
-    _replace(path, weights)
-    _replace(path.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
+    write_atomic(path, weights)
+    write_atomic(path.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
 
 
 def load_critic(path: str | Path, device: str = "cpu") -> Critic:
@@ -118,17 +118,3 @@ def _home(values: dict[str, Any]) -> Home:
     if not all(type(count) is int and count >= 1 for count in (home.steps, home.period, home.refresh, *home.target.widths)):
         raise ValueError("a count is below 1")
     return home
-
-
-def _replace(path: Path, data: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path} ({error.strerror}); free some space or choose another --output.") from error

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
-from pipeline.results.files import write_atomic
+from pipeline.files import write_atomic
 
 DPI = 150
 COLOURS = {

@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
 from pipeline.errors import UserError
-from pipeline.results.files import read_json, write_json
+from pipeline.files import read_json, write_json
 from pipeline.results.records import Event, Records
 
 PROGRESS = "mlflow-sent.json"
@@ -89,6 +89,7 @@ class Mirror:
         sent_before = self._read_progress().get("next", 0) > 0
         if records.folder_id is not None and (sent_before or self._client is not None):
             self._deadline = time.monotonic() + seconds
+            self._run_ids = None  # the send that was interrupted may have made a run that it did not come to note
             os.environ.update(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT="1")
             self._guarded(lambda: self._deliver(records, ends_first=True))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.results.files import plain, write_error
+from pipeline.files import plain, write_error
 
 Event = dict[str, Any]
 _HEAD = "folder"
