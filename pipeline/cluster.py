@@ -60,7 +60,8 @@ def check(placement: Placement) -> None:
 
 
 def start(placement: Placement, data_bytes: int) -> None:
-    """Start Ray here, or connect to the cluster at ``placement.address``.
+    """Start Ray here, or connect to the cluster at ``placement.address``, whose nodes are sent this package's code (not what it
+    depends on).
 
     Raises:
         UserError: nothing answers at the address, or the cluster has too few GPUs.
@@ -71,7 +72,8 @@ def start(placement: Placement, data_bytes: int) -> None:
         return
     if placement.address:
         try:
-            ray.init(placement.address, log_to_driver=False, logging_level=logging.ERROR)
+            ours = [str(Path(__file__).resolve().parents[1] / name) for name in ("pipeline", "rl")]
+            ray.init(placement.address, log_to_driver=False, logging_level=logging.ERROR, runtime_env={"py_modules": ours})
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
@@ -168,7 +170,7 @@ def _run_on_actors(
                 raise error.cause from error
             except RayActorError as error:
                 if attempts[index] >= ATTEMPTS:
-                    raise RuntimeError(f"{attempts[index]} workers died on the same task ({tasks[index]})") from error
+                    raise RuntimeError(f"{attempts[index]} workers died on the same task ({tasks[index]}): {error}") from error
                 waiting.append(index)
                 idle.append(actor_class.remote(**references))
                 continue
