@@ -117,7 +117,7 @@ class RLConfig:
     """targets trained at once in one environment"""
     rounds: int = 6
     """rounds of: collect runs under the current ENN, then learn"""
-    updates: int = 400
+    updates: int = 300
     """gradient steps on the ENN per round"""
     batch_size: int = 128
     """transitions per gradient step"""
@@ -307,7 +307,7 @@ _SMALL = TrainingConfig(learning_rate=0.1, batch_size=100, steps=600)
 _SMALL_RL = RLConfig(rounds=12, updates=250)
 PRESETS: dict[str, Config] = {
     "digits": Config(
-        enn=ENNConfig(resolution=0.5),  # 0.15 would leave 5 × 10 pixels of such small targets
+        enn=ENNConfig(resolution=0.3),  # 0.15 would leave 5 × 10 pixels of such small targets
         instruction=InstructionConfig(refresh=25),  # reading the weights costs as much as three steps of 32 examples
     ),
     "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL),
