@@ -30,6 +30,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
     TIMERS,
 )
+from scipy.stats import kendalltau
 
 from pipeline.config import Config, to_dotted
 from pipeline.data.dataset import Dataset
@@ -37,7 +38,6 @@ from pipeline.enn import Critic, save_critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction.loop import returns
-from pipeline.results.statistics import rank_correlation
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, target_of
 from pipeline.targets import unflatten
@@ -123,10 +123,14 @@ def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> d
     for name, critic in critics.items():
         predicted = predictions(critic, recording)[:, :-1]
         points = np.linspace(0, predicted.shape[1] - 1, min(12, predicted.shape[1])).round().astype(int)
-        correlation = rank_correlation(predicted[:, points].ravel().tolist(), realised[:, points].ravel().tolist())
         row[f"error/{name}"] = float(np.sqrt(np.mean((predicted - realised) ** 2)))
-        row[f"kendall/{name}"] = float(correlation["kendall"])
+        row[f"kendall/{name}"] = _kendall(predicted[:, points].ravel(), realised[:, points].ravel())
     return row
+
+
+def _kendall(predicted: np.ndarray, realised: np.ndarray) -> float:
+    correlation: Any = kendalltau(predicted, realised)
+    return float(correlation.statistic)
 
 
 def final_scores(recording: Recording, gamma: float) -> np.ndarray:
