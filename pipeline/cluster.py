@@ -43,7 +43,7 @@ class Placement:
 def check(placement: Placement) -> None:
     """Raises UserError where what is asked for is not there: a GPU, or a cluster that answers."""
     if placement.workers < 0 or not 0 <= placement.gpus_per_worker < math.inf:
-        raise UserError("--workers and --gpus-per-worker are counts; give 0 or more.")
+        raise UserError("--workers and --gpus-per-worker cannot be below 0, nor without end; give a count.")
     if placement.device not in ("cpu", "cuda"):
         raise UserError(f"--device {placement.device!r} is unknown; give cpu or cuda.")
     if placement.local and placement.address:

@@ -3,8 +3,10 @@
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -212,9 +214,23 @@ def test_placements_that_make_no_sense(placement):
 def test_what_is_there_passes():
     check(Placement())
     check(HERE)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        check(Placement(address=f"127.0.0.1:{server.getsockname()[1]}"))
-        check(Placement(address=f"127.0.0.1:{server.getsockname()[1]}", gpus_per_worker=1.0))  # its GPU, not ours
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _SpeaksHTTP2) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        check(Placement(address=f"127.0.0.1:{server.server_address[1]}"))
+        check(Placement(address=f"127.0.0.1:{server.server_address[1]}", gpus_per_worker=1.0))  # its GPU, not ours
+        server.shutdown()
+
+
+class _SpeaksHTTP2(socketserver.BaseRequestHandler):
+    """Begins as every gRPC server does, Ray's included: with an empty SETTINGS frame."""
+
+    def handle(self):
+        self.request.sendall(bytes.fromhex("000000040000000000"))
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_a_real_cluster_is_known_as_one(ray_session):
+    check(Placement(address=ray_session.get_runtime_context().gcs_address))
 
 
 def test_workers_share_gpus_by_fractions(monkeypatch):
@@ -304,8 +320,6 @@ def test_starting_twice_is_starting_once(ray_session):
 
 def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one():
     """A listener that says nothing, or something else, is refused at once; ray.init would wait for minutes."""
-    import socketserver
-    import threading
 
     class Other(socketserver.BaseRequestHandler):
         def handle(self):

@@ -354,7 +354,16 @@ def test_figures_show_what_they_are_given(tmp_path):
             assert min(image.size) > 300 and image.info["dpi"][0] == pytest.approx(150, abs=1)
             assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
         assert data != other[name]
-    assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_drawing_needs_no_global_state(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from pipeline.results import figures\n"
+        "row = {'round': 1, 'scores': {'0': 0.5}, 'critic_error': 0.1, 'kendall': 0.5}\n"
+        "figures.learning([row], Path(sys.argv[1])); assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "learning.png")], check=True, cwd=Path(__file__).parents[1])
+    assert (tmp_path / "learning.png").stat().st_size > 1000
 
 
 def test_one_arm_has_one_colour_and_no_two_arms_share_one():
