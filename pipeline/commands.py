@@ -128,10 +128,34 @@ def train_enn(job: Work) -> None:
         placement = job.command.placement
         trained = train_enn(config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker)
     _figure(job, "learning", _learning_rounds(config, trained["history"]))
-    for file in trained["files"].values():
+    files = list(trained["files"].values())
+    if config.unroll.segments:
+        files.append(_fine_tune(job, run, placement.device))
+    for file in files:
         job.records.artifact(run, file, "enn")
         job.records.artifact(run, str(Path(file).with_suffix(".json")), "enn")
     job.records.end(run, "FINISHED")
+
+
+def _fine_tune(job: Work, run: str, device: str) -> str:
+    """Stage 1b: the instructing ENN through unrolled training; the file that it is in."""
+    from rl.train import fine_tune_enn
+    from rl.unrolled import KEEP
+
+    segments = job.config.unroll.segments
+    with stage("fine-tune ENN", -(-segments // KEEP)) as bar:
+
+        def on_segment(row: dict[str, Any]) -> None:
+            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in row.items() if value == value}
+            job.records.metrics(run, row["segment"], values)
+            job.send()
+            bar.say(
+                f"segment {row['segment']}/{segments}  loss at its end: {row['loss/small']:.3f} from small weights, "
+                f"{row['loss/he']:.3f} from He  promised change {row['promised']:+.3f}  error {row['error']:.3f}"
+            )
+            bar.advance()
+
+        return fine_tune_enn(job.config, job.dataset, job.folder, on_segment, device)["file"]
 
 
 def instruct(job: Work) -> None:
@@ -379,21 +403,27 @@ def _untrained(job: Work) -> list[str]:
 
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
+    from pipeline.compare import ARMS, BEFORE
     from pipeline.enn import load_critic
     from pipeline.setting import target_of
 
     config, dataset = job.config, job.dataset
     target = target_of(config, dataset)
     critics = {}
-    for index, reader in enumerate(config.enn.readers):
-        critic = load_critic(job.folder / ("enn.safetensors" if index == 0 else f"enn-{reader}.safetensors"))
+    files = {
+        reader: f"enn-{reader}.safetensors" if index else "enn.safetensors" for index, reader in enumerate(config.enn.readers)
+    }
+    if any(ARMS[arm].reader == BEFORE for arm in config.compare.arms):
+        files[BEFORE] = "enn-before.safetensors"
+    for name, file in files.items():
+        critic, reader = load_critic(job.folder / file), config.enn.readers[0] if name == BEFORE else name
         if critic.reader_name != reader:
             raise UserError(
                 f"an ENN in {job.folder} has the {critic.reader_name} reader where enn.readers has {reader}; "
                 "train it again with `grad-instructor train-enn` in another folder."
             )
         critic.reader.check(target)
-        critics[reader] = critic
+        critics[name] = critic
     return critics
 
 

@@ -37,17 +37,25 @@ class Arm:
     """None: as configured"""
     reader: int | str = 0
     """which ENN instructs: by name, or by place in ``enn.readers``"""
+    everything: bool = False
+    """train on training and validation data: a baseline may use what an ENN has seen"""
 
 
+BEFORE = "before"
+"""the name, among the critics, of the instructing ENN as RL left it, before fine-tuning"""
 ARMS: dict[str, Arm] = {
     "conventional": Arm("backprop"),
     "l1": Arm("l1"),
     "l2": Arm("l2"),
     "he": Arm("backprop", "he"),
+    "conventional-all": Arm("backprop", everything=True),
+    "he-all": Arm("backprop", "he", everything=True),
     "growth": Arm("growth"),
     "random-push": Arm("random-push"),
     "instructed": Arm("instruct"),
     "instructed-he": Arm("instruct", "he"),
+    "instructed-rl": Arm("instruct", reader=BEFORE),
+    "instructed-rl-he": Arm("instruct", "he", reader=BEFORE),
     "instructed-image": Arm("instruct", reader="convnet"),
 }
 DIVERGED = 1e6
@@ -132,6 +140,9 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
     x, y = dataset.tensors("train", device)
     critics = {name: critic.to(device) for name, critic in critics.items()}
     arm, training = ARMS[task.arm], config.training
+    if arm.everything:
+        more = dataset.tensors("validation", device)
+        x, y = torch.cat([x, more[0]]), torch.cat([y, more[1]])
     population = new_population(config, target_of(config, dataset), task.seeds, x, arm.initialisation)
     batches = Batches(x, y, training.batch_size, task.seeds, training.shared_order)
     validation = selection_data(config, dataset, device)
@@ -180,7 +191,8 @@ def make_rule(arm: Arm, task: Task, config: Config, population: Population, crit
         own = critic.strengths(population.parameters, progress, population.target.activation)
         return torch.where(strengths < 0, own, strengths)
 
-    return Instruct(critic, config.training.steps, learning_rate, strength)
+    own = all(value < 0 for value in task.strengths)
+    return Instruct(critic, config.training.steps, learning_rate, None if own else strength)
 
 
 def _warm_up(rule: Rule, population: Population, batches: Batches) -> None:

@@ -20,7 +20,21 @@ Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Initialisation = Literal["normal", "glorot", "he", "lsuv"]
 Optimiser = Literal["sgd", "adam", "adamw"]
 ReaderName = Literal["probes", "convnet", "statistics"]
-Arm = Literal["conventional", "l1", "l2", "he", "instructed", "instructed-he", "instructed-image", "growth", "random-push"]
+Arm = Literal[
+    "conventional",
+    "l1",
+    "l2",
+    "growth",
+    "random-push",
+    "he",
+    "conventional-all",
+    "he-all",
+    "instructed",
+    "instructed-he",
+    "instructed-rl",
+    "instructed-rl-he",
+    "instructed-image",
+]
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,8 @@ class ENNConfig:
 
     readers: tuple[ReaderName, ...] = ("probes", "convnet")
     """the readers to train on the same experience; the first one instructs, the others only learn and are explained"""
+    coarsening: int = 1
+    """the ENN learns on runs so much coarser than the real ones (learning rate × c, steps ÷ c), nearly on the same path"""
     hidden: int = 64
     """width of the hidden layer between a reader and the value head"""
     probes: int = 32
@@ -136,6 +152,26 @@ class RLConfig:
 
 
 @dataclass(frozen=True)
+class UnrollConfig:
+    """Fine-tuning of the instructing ENN, after RL, through unrolled instructed training (beyond the paper)."""
+
+    segments: int = 0
+    """gradient steps on the ENN, each through one segment of the runs of all members; 0 leaves the ENN as RL left it"""
+    steps: int = 60
+    """optimiser steps that the score is backpropagated through"""
+    members: int = 8
+    """targets trained at once; every other one starts from He"""
+    strength: float = 5.0
+    """λ from which the ENN's own choice of λ starts"""
+    learning_rate: float = 0.01
+    """step size of the ENN's optimiser (Adam), falling to 0"""
+    folds: int = 10
+    """a member trains without one of so many folds of the training data and is scored on it; 1: scored on validation data"""
+    score_examples: int = 500
+    """examples on which a member is scored at the end of a segment"""
+
+
+@dataclass(frozen=True)
 class CompareConfig:
     """The comparison of training with and without instruction."""
 
@@ -169,6 +205,7 @@ class Config:
     enn: ENNConfig = field(default_factory=ENNConfig)
     instruction: InstructionConfig = field(default_factory=InstructionConfig)
     rl: RLConfig = field(default_factory=RLConfig)
+    unroll: UnrollConfig = field(default_factory=UnrollConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
 
 
@@ -278,6 +315,7 @@ def validate(config: Config) -> Config:
             "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",
         ),
     ]
+    checks += _unroll_checks(config)
     for name in ("batch_size", "steps"):
         checks.append((getattr(training, name) >= 1, f"training.{name} is {getattr(training, name)}; give at least 1."))
     for name in ("period", "members", "updates", "batch_size", "n_step", "score_examples", "replay"):
@@ -295,6 +333,62 @@ def validate(config: Config) -> Config:
     return config
 
 
+def coarsened(config: Config) -> Config:
+    """What the ENN learns on: runs with c times the learning rate and 1/c of the steps, hence nearly on the same path.
+
+    Periods and the reuse of an instruction shrink with the steps, and the trust region of a step grows with the step.
+    """
+    c, training, instruction = config.enn.coarsening, config.training, config.instruction
+    return dataclasses.replace(
+        config,
+        enn=dataclasses.replace(config.enn, coarsening=1),
+        training=dataclasses.replace(training, learning_rate=training.learning_rate * c, steps=training.steps // c),
+        rl=dataclasses.replace(config.rl, period=config.rl.period // c),
+        instruction=dataclasses.replace(
+            instruction, refresh=instruction.refresh // c, trust_region=min(1.0, instruction.trust_region * c)
+        ),
+    )
+
+
+def _unroll_checks(config: Config) -> list[tuple[bool, str]]:
+    unroll, training, coarse = config.unroll, config.training, config.enn.coarsening
+    if coarse < 1:
+        return [(False, f"enn.coarsening is {coarse}; give at least 1.")]
+    counts = (training.steps, config.rl.period, config.instruction.refresh)
+    whole = coarse == 1 or all(count % coarse == 0 for count in counts)
+    checks = [
+        (whole, f"training.steps, rl.period and instruction.refresh {counts} must be multiples of enn.coarsening ({coarse})."),
+        (unroll.segments >= 0, f"unroll.segments is {unroll.segments}; give at least 0."),
+        (
+            bool(unroll.segments) or not {"instructed-rl", "instructed-rl-he"} & set(config.compare.arms),
+            "compare.arms has 'instructed-rl', the ENN before its fine-tuning, but unroll.segments is 0; drop the arm.",
+        ),
+    ]
+    for name in ("steps", "members", "folds", "score_examples"):
+        checks.append((getattr(unroll, name) >= 1, f"unroll.{name} is {getattr(unroll, name)}; give at least 1."))
+    for name in ("strength", "learning_rate"):
+        checks.append((getattr(unroll, name) > 0, f"unroll.{name} is {getattr(unroll, name)}; give one above 0."))
+    if unroll.segments and whole and config.instruction.refresh >= 1 and unroll.steps >= 1:
+        refresh = config.instruction.refresh // coarse
+        checks += [
+            (
+                training.optimiser == "sgd" and training.momentum == 0,
+                "unroll.segments asks to differentiate through training, which is written for plain sgd; "
+                "set training.optimiser to sgd and training.momentum to 0, or unroll.segments to 0.",
+            ),
+            (
+                unroll.steps % refresh == 0,
+                f"unroll.steps ({unroll.steps}) must be a multiple of instruction.refresh / enn.coarsening ({refresh}).",
+            ),
+            (
+                unroll.steps <= training.steps // coarse,
+                f"unroll.steps ({unroll.steps}) is more than a whole run of the ENN's training ({training.steps // coarse} "
+                "steps); make it smaller.",
+            ),
+        ]
+    return checks
+
+
 def _is_finite(value: Any) -> bool:
     return all(math.isfinite(item) for item in (value if isinstance(value, list) else [value]) if isinstance(item, float))
 
@@ -304,24 +398,31 @@ def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl:
 
 
 _SMALL = TrainingConfig(learning_rate=0.1, batch_size=100, steps=600)
-_SMALL_RL = RLConfig(rounds=12, updates=250)
+_SMALL_RL = RLConfig(rounds=6, updates=250)
+_OFTEN = InstructionConfig(refresh=5, trust_region=0.02)
 PRESETS: dict[str, Config] = {
     "digits": Config(
         enn=ENNConfig(resolution=0.3),  # 0.15 would leave 5 × 10 pixels of such small targets
         instruction=InstructionConfig(refresh=25),  # reading the weights costs as much as three steps of 32 examples
     ),
-    "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL),
-    "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL),
+    "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
+    "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
     "paper-shallow": _preset(
         "mnist",
         (100,),
         TrainingConfig(learning_rate=0.01, batch_size=100, steps=3850),
-        RLConfig(period=110, members=32, rounds=6),
+        RLConfig(period=350, rounds=5, updates=200),
+        enn=ENNConfig(coarsening=10),
+        instruction=InstructionConfig(refresh=50, trust_region=0.002),
+        unroll=UnrollConfig(segments=1000),
     ),
     "paper-deep": _preset(
         "mnist",
         (100, 50),
         TrainingConfig(learning_rate=0.05, batch_size=100, steps=2750),
-        RLConfig(period=110, members=32, rounds=6),
+        RLConfig(period=250, rounds=5, updates=200),
+        enn=ENNConfig(coarsening=5),
+        instruction=InstructionConfig(refresh=25, trust_region=0.004),
+        unroll=UnrollConfig(segments=1000, strength=1.0),
     ),
 }

@@ -32,9 +32,9 @@ from ray.rllib.utils.metrics import (
 )
 from scipy.stats import kendalltau
 
-from pipeline.config import Config, to_dotted
+from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
-from pipeline.enn import Critic, save_critic
+from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction.loop import returns
@@ -44,6 +44,7 @@ from pipeline.targets import unflatten
 from rl.env import TrainingRunEnv
 from rl.module import CriticLearner, CriticModule, fixed_level
 from rl.replay import Recording
+from rl.unrolled import fine_tune
 
 ENVIRONMENT = "grad-instructor/training-run"
 MODULE = "default_policy"
@@ -66,7 +67,7 @@ def train_enn(
         device: of the environment and learner in this process.
         gpus: GPUs per env runner, where the runs are collected in processes of their own.
     """
-    training = folder / "training"
+    real, config, training = config, coarsened(config), folder / "training"
     history: list[dict[str, Any]] = read_json(training / "history.json") if (training / "history.json").exists() else []
     for row in history:
         if on_round:
@@ -80,7 +81,7 @@ def train_enn(
                 write_json(training / "history.json", history)
                 if on_round:
                     on_round(history[-1])
-            export(algorithm, config, folder, history)
+            export(algorithm, real, folder, history)
         finally:
             algorithm.stop()
     files = {name: f"{enn_file(config, name)}" for name in config.enn.readers}
@@ -88,8 +89,26 @@ def train_enn(
 
 
 def enn_file(config: Config, reader: str) -> str:
-    """The file name of an exported ENN: the instructing one is ``enn.safetensors``."""
-    return "enn.safetensors" if reader == config.enn.readers[0] else f"enn-{reader}.safetensors"
+    """The file name of an ENN that RL trained: the instructing one is ``enn.safetensors``, or, if it is fine-tuned afterwards,
+    ``enn-before.safetensors``."""
+    if reader != config.enn.readers[0]:
+        return f"enn-{reader}.safetensors"
+    return "enn-before.safetensors" if config.unroll.segments else "enn.safetensors"
+
+
+def fine_tune_enn(
+    config: Config,
+    dataset: Dataset,
+    folder: Path,
+    on_segment: Callable[[dict[str, Any]], None] | None = None,
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Fine-tune the instructing ENN of ``folder`` (see :mod:`rl.unrolled`); the history and the file that was written."""
+    before = load_critic(folder / enn_file(config, config.enn.readers[0]))
+    critic, history = fine_tune(coarsened(config), dataset, before, folder / "training", on_segment, device)
+    card = {"settings": to_dotted(config), "rounds": config.rl.rounds, "segments": len(history) and history[-1]["segment"]}
+    save_critic(_at_home(critic, config), folder / "enn.safetensors", card | {"error": history[-1]["error"], "instructs": True})
+    return {"history": history, "file": "enn.safetensors"}
 
 
 def play_round(algorithm: "ENNTraining", config: Config, training: Path, number: int) -> dict[str, Any]:
@@ -334,7 +353,14 @@ def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list
             "kendall": history[-1][f"kendall/{name}"],
             "instructs": name == config.enn.readers[0],
         }
-        save_critic(critic, folder / enn_file(config, name), card)
+        save_critic(_at_home(critic, config), folder / enn_file(config, name), card)
+
+
+def _at_home(critic: Critic, config: Config) -> Critic:
+    """The ENN as real runs are to use it: learned on coarser ones, it has the real ones' steps and learning rate."""
+    critic = _copy(critic)
+    critic.home = dataclasses.replace(home_of(config, critic.home.target), scale=critic.home.scale)
+    return critic
 
 
 def recordings(folder: Path) -> list[Recording]:

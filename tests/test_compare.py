@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 import pipeline.compare
 from pipeline.cluster import Placement
-from pipeline.compare import ARMS, Task, choose, collect, compare, final_tasks, trace_json, train_task, tuning_task
+from pipeline.compare import ARMS, BEFORE, Task, choose, collect, compare, final_tasks, trace_json, train_task, tuning_task
 from pipeline.enn import Critic
 from pipeline.files import read_json, read_tensors
 from pipeline.instruction.loop import Trace
@@ -184,7 +184,8 @@ def test_conventional_training_is_modules_with_torchs_own_optimiser(tiny, digits
 
 
 def test_every_arm_trains_in_its_own_way(tiny, digits, critics):
-    ends = {}
+    ends, home = {}, home_of(tiny, target_of(tiny, digits))
+    critics = critics | {BEFORE: Critic(tiny.enn.readers[0], tiny.enn, home).eval().requires_grad_(False)}
     for arm in ARMS:
         task = Task(arm, arm, (5, 6), (0.3, 3.0), keep=True)
         ends[arm] = train_task(task, tiny, digits, critics, "cpu")["weights"]["final/0"]

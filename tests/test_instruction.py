@@ -169,7 +169,7 @@ def by_hand(critic, target, strength, run_steps, clipped):
                 radius = home.trust_region * max(leaf.detach().norm().item(), FLOOR * math.sqrt(leaf.numel()))
                 length = RATE * strength * gradient.norm().item()
                 clipped.add(length > radius)
-                kept.append(strength * gradient * (min(1.0, radius / length) if length else 1.0))
+                kept.append(strength * gradient / (1 + length / radius))
         for parameter, instruction in zip(parameters, kept, strict=True):
             parameter.grad -= instruction
 
@@ -253,9 +253,10 @@ def test_the_trust_region_is_never_left():
         radius = 0.02 * parameter.flatten(1).norm(dim=1).clamp_min(FLOOR * math.sqrt(20))
         step = RATE * scale * gradient.flatten(1).norm(dim=1)
         assert (step <= radius * (1 + 1e-9)).all() and (scale <= LAMBDAS).all() and (scale >= 0).all()
-        inside = RATE * LAMBDAS * gradient.flatten(1).norm(dim=1) < radius
-        assert torch.equal(scale[inside], LAMBDAS[inside])
-        torch.testing.assert_close(step[~inside], radius[~inside], rtol=1e-9, atol=0)
+        wanted = RATE * LAMBDAS * gradient.flatten(1).norm(dim=1)
+        inside, outside = wanted < 1e-6 * radius, wanted > 1e6 * radius
+        torch.testing.assert_close(scale[inside], LAMBDAS[inside], rtol=2e-6, atol=0)
+        torch.testing.assert_close(step[outside], radius[outside], rtol=2e-6, atol=0)
 
 
 @pytest.mark.parametrize("reader", ["probes", "convnet", "statistics"])
@@ -316,18 +317,18 @@ def test_instruct_adds_to_the_gradients_that_are_there():
     expected = []
     at = torch.zeros(1, dtype=torch.float64)
     leaves = [parameter.detach()[None].requires_grad_() for parameter in module.parameters()]
-    critic = make_critic(strength=0.01, trust_region=1.0)
+    critic = make_critic(strength=1e-8, trust_region=1.0)
     for gradient in torch.autograd.grad(critic.value(leaves, at).sum(), leaves):
-        expected.append(-0.01 * gradient[0])
+        expected.append(-1e-8 * gradient[0])
     Instructor(critic).instruct(module)
     for parameter, instruction in zip(module.parameters(), expected, strict=True):
-        torch.testing.assert_close(parameter.grad, instruction, rtol=1e-10, atol=1e-16)
+        torch.testing.assert_close(parameter.grad, instruction, rtol=1e-6, atol=1e-22)
         parameter.grad = torch.full_like(parameter, 0.5)
     module[0].bias.requires_grad_(False)
     Instructor(critic).instruct(module)
     for parameter, instruction in zip(module.parameters(), expected, strict=True):
         instruction = instruction if parameter.requires_grad else 0 * instruction
-        torch.testing.assert_close(parameter.grad, 0.5 + instruction, rtol=1e-10, atol=1e-16)
+        torch.testing.assert_close(parameter.grad, 0.5 + instruction, rtol=1e-6, atol=1e-22)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)

@@ -20,6 +20,9 @@ from pipeline.config import ENNConfig
 from pipeline.enn.readers import READERS
 from pipeline.targets import MLP
 
+STRENGTH_RANGE = 4.0
+"""the strength head can make λ at most e⁴ ≈ 55 times larger or smaller"""
+
 
 @dataclass(frozen=True)
 class Home:
@@ -40,11 +43,18 @@ class Home:
     trust_region: float
     """largest instructed step as a fraction of each tensor's norm"""
     strength: float = -1.0
-    """λ to use; -1 lets the advantages choose a level at every period"""
+    """λ to use; -1 lets the ENN choose"""
+    scale: float = 0.0
+    """0: the advantages choose a level of λ at every period; else the strength head does at every reading, around this λ"""
+
+    @property
+    def by_head(self) -> bool:
+        """Whether the strength head chooses λ."""
+        return self.scale > 0 and self.strength < 0
 
 
 class Critic(nn.Module):
-    """A reader, one hidden layer, a value and advantages."""
+    """A reader, one hidden layer, a value, advantages, and a strength head (which only unrolled fine-tuning trains)."""
 
     def __init__(self, reader: str, config: ENNConfig, home: Home) -> None:
         super().__init__()
@@ -53,6 +63,8 @@ class Critic(nn.Module):
         self.hidden = nn.Sequential(nn.Linear(self.reader.features, config.hidden), nn.GELU())
         self.value_head = nn.Linear(config.hidden, 1)
         self.advantage_head = nn.Linear(config.hidden, len(home.ladder))
+        # zeros, drawn from no stream, so that the other weights are the same with and without it
+        self.strength_weight, self.strength_bias = nn.Parameter(torch.zeros(config.hidden)), nn.Parameter(torch.zeros(()))
 
     def value(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
@@ -70,17 +82,29 @@ class Critic(nn.Module):
 
     def value_of(self, features: Float[Tensor, "P features"]) -> Float[Tensor, " P"]:
         """V from features already read (Grad-CAM reads a weight image of its own)."""
-        return torch.sigmoid(self.value_head(self.hidden(features)).squeeze(-1))
+        return self.value_from(self.hidden(features))
+
+    def value_from(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, " P"]:
+        """V from the hidden layer's outputs."""
+        return torch.sigmoid(self.value_head(hidden).squeeze(-1))
 
     def strengths(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, " P"]:
-        """λ of each member at a decision: the home strength if one is fixed, else the level with the largest advantage."""
+        """λ of each member at a decision: the home strength if one is fixed, else the strength head's where there is one, else
+        the level with the largest advantage."""
         if self.home.strength >= 0:
             return torch.full_like(progress, self.home.strength)
+        if self.home.by_head:
+            with torch.no_grad():
+                return self.head_strengths(self.hidden(self.reader.read(parameters, progress, activation)))
         ladder = torch.tensor(self.home.ladder, dtype=progress.dtype, device=progress.device)
         with torch.no_grad():
             return ladder[self.q_values(parameters, progress, activation).argmax(dim=-1)]
+
+    def head_strengths(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, " P"]:
+        """λ = scale · exp(4 tanh(w · h + b)), which is scale to begin with, from the hidden layer's outputs."""
+        return self.home.scale * torch.exp(STRENGTH_RANGE * torch.tanh(hidden @ self.strength_weight + self.strength_bias))
 
     def with_strength(self, strength: float) -> "Critic":
         """A copy of this ENN with λ fixed, or with -1 left to the advantages."""

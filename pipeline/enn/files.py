@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.targets import MLP
 
-FORMAT = 1
+FORMAT = 2
 _MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, UserError)
 """what building an ENN from a description that makes none may raise"""
 
@@ -112,7 +112,7 @@ def _build(description: dict[str, Any], weights: bytes, path: Path) -> Critic:
 def _home(values: dict[str, Any]) -> Home:
     """Raises TypeError or ValueError where a value is none that instruction could use."""
     home = Home(**values)
-    numbers = (home.learning_rate, home.trust_region, home.strength, *home.ladder)
+    numbers = (home.learning_rate, home.trust_region, home.strength, home.scale, *home.ladder)
     if not home.ladder or not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
         raise TypeError("a number is none")
     if not all(type(count) is int and count >= 1 for count in (home.steps, home.period, home.refresh, *home.target.widths)):

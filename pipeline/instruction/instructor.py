@@ -10,6 +10,7 @@ Letters: P members.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -21,42 +22,84 @@ from pipeline.instruction.rules import Batch, per_member, trust_radius
 from pipeline.targets import MLP, Population
 
 
+class Reading(NamedTuple):
+    """What an ENN says about P targets."""
+
+    value: Float[Tensor, " P"]
+    """V(θ, t)"""
+    hidden: Float[Tensor, "P hidden"]
+    """of the critic, for its strength head"""
+    gradients: list[Tensor]
+    """∂V/∂θ, one tensor (P, …) per parameter"""
+
+
+class Terms(NamedTuple):
+    """What is added to P targets' gradients."""
+
+    value: Float[Tensor, " P"]
+    """V(θ, t)"""
+    strength: Float[Tensor, " P"]
+    """λ"""
+    instruction: list[Tensor]
+    """λ ∂V/∂θ within the trust region, one tensor (P, …) per parameter"""
+
+
 def value_gradients(
-    critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None
-) -> list[Tensor]:
-    """∂V/∂θ of each member, one tensor (P, …) per parameter; what is not finite counts as 0."""
-    leaves = [parameter.detach().requires_grad_() for parameter in parameters]
+    critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None, graph: bool = False
+) -> Reading:
+    """V and ∂V/∂θ of each member; what is not finite counts as 0.
+
+    Args:
+        graph: keep what is needed to differentiate them with respect to the ENN.
+    """
+    leaves = [(parameter.detach().clone() if graph else parameter.detach()).requires_grad_() for parameter in parameters]
     with torch.enable_grad():
-        gradients = torch.autograd.grad(critic.value(leaves, progress, activation).sum(), leaves, allow_unused=True)
-    found = [torch.zeros_like(leaf) if own is None else own for own, leaf in zip(gradients, leaves, strict=True)]
-    if torch.stack([gradient.sum() for gradient in found]).isfinite().all():
-        return found
-    return [gradient.nan_to_num(0.0, 0.0, 0.0) for gradient in found]
+        hidden = critic.hidden(critic.reader.read(leaves, progress, activation))
+        value = critic.value_from(hidden)
+        gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True, create_graph=graph)
+    # contiguous, so that a sum over a member takes the same order whether or not a neighbour is finite
+    found = [torch.zeros_like(leaf) if own is None else own.contiguous() for own, leaf in zip(gradients, leaves, strict=True)]
+    if not graph and not torch.stack([gradient.sum() for gradient in found]).isfinite().all():
+        found = [gradient.nan_to_num(0.0, 0.0, 0.0) for gradient in found]
+    return Reading(value if graph else value.detach(), hidden.detach(), found)
 
 
 def instruction_scale(
     gradient: Tensor, parameter: Tensor, strength: Float[Tensor, " P"], learning_rate: float, trust_region: float
 ) -> Float[Tensor, " P"]:
-    """The factor on ∂V/∂θₖ (P, …): λ, lowered where the step would leave the trust region around θₖ (P, …)."""
+    """The factor on ∂V/∂θₖ (P, …): λ / (1 + λ s / r), where s is the step at λ = 1 and r the radius of the trust region.
+
+    So it is λ for small steps, and the step never reaches r. (With the smaller of λ and r / s an ENN that chooses λ would have
+    no gradient by which to lower it.)
+    """
     radius = trust_radius(parameter, trust_region)
     step = learning_rate * gradient.flatten(1).norm(dim=1)
-    return torch.minimum(strength, radius / step.clamp_min(1e-30))
+    return strength / (1 + strength * step / radius)
 
 
 def instructions(
     critic: Critic,
     parameters: Sequence[Tensor],
     progress: Float[Tensor, " P"],
-    strength: Float[Tensor, " P"],
+    strength: Float[Tensor, " P"] | None,
     learning_rate: float,
     activation: str | None = None,
-) -> list[Tensor]:
-    """λ ∂V/∂θ within the critic's trust region, one tensor (P, …) per parameter (each (P, …))."""
-    gradients = value_gradients(critic, parameters, progress, activation)
+    graph: bool = False,
+) -> Terms:
+    """The instruction of each member (``parameters``: each (P, …)).
+
+    Args:
+        strength: λ; the choice of the ENN's strength head if not given.
+        graph: keep what is needed to differentiate the terms with respect to the ENN.
+    """
+    value, hidden, gradients = value_gradients(critic, parameters, progress, activation, graph)
+    if strength is None:
+        strength = critic.head_strengths(hidden) if graph else critic.head_strengths(hidden).detach()
+    instruction = []
     for gradient, parameter in zip(gradients, parameters, strict=True):
         scale = instruction_scale(gradient, parameter, strength, learning_rate, critic.home.trust_region)
-        gradient.mul_(per_member(scale, gradient))
-    return gradients
+        instruction.append(gradient * per_member(scale, gradient) if graph else gradient.mul_(per_member(scale, gradient)))
+    return Terms(value, strength, instruction)
 
 
 @dataclass
@@ -76,16 +119,15 @@ class Instruct:
         critic: the ENN. Its ``home`` gives λ, period, refresh and trust region.
         steps: T of the runs that are instructed.
         learning_rate: of their optimiser.
-        strengths: λ at the start of a period, given the population and progress (P,); the critic's own choice if not given.
+        strengths: λ at a decision, given the population and progress (P,); the critic's own choice if not given. Decisions are
+            taken at the start of a period, or, where the critic has a strength head, at every reading.
     """
 
     def __init__(
         self, critic: Critic, steps: int, learning_rate: float, strengths: Callable[[Population, Tensor], Tensor] | None = None
     ) -> None:
         self.critic, self.steps, self.learning_rate = critic, steps, learning_rate
-        self.strengths = strengths or (
-            lambda population, progress: critic.strengths(population.parameters, progress, self.activation)
-        )
+        self.strengths = strengths
         self.activation: str | None = None
 
     def init(self, population: Population) -> InstructState:
@@ -94,10 +136,7 @@ class Instruct:
         return InstructState()
 
     def update(self, population: Population, batch: Batch, state: InstructState) -> Sequence[Tensor]:
-        home = self.critic.home
-        if population.step % home.period == 0:
-            state.strength = self.strengths(population, self.progress(population))
-        if population.step % home.period % home.refresh == 0:
+        if population.step % self.critic.home.period % self.critic.home.refresh == 0:
             self.refresh(population, state)
         gradients = population.grads(batch.x, batch.y)
         for gradient, instruction in zip(gradients, state.instruction, strict=False):
@@ -112,12 +151,21 @@ class Instruct:
 
     def refresh(self, population: Population, state: InstructState) -> None:
         """Read the weights and make a new instruction."""
-        if not bool((state.strength > 0).any()):
-            state.instruction = []
-            return
-        state.instruction = instructions(
-            self.critic, population.parameters, self.progress(population), state.strength, self.learning_rate, self.activation
-        )
+        progress, own = self.progress(population), None
+        if self.strengths is not None or not self.critic.home.by_head:
+            if self.critic.home.by_head or population.step % self.critic.home.period == 0:
+                state.strength = self._decide(population, progress)
+            if not bool((state.strength > 0).any()):
+                state.instruction = []
+                return
+            own = state.strength
+        terms = instructions(self.critic, population.parameters, progress, own, self.learning_rate, self.activation)
+        state.strength, state.instruction = terms.strength, terms.instruction
+
+    def _decide(self, population: Population, progress: Tensor) -> Float[Tensor, " P"]:
+        if self.strengths is not None:
+            return self.strengths(population, progress)
+        return self.critic.strengths(population.parameters, progress, self.activation)
 
 
 class Instructor:
@@ -200,18 +248,16 @@ class Instructor:
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
 
     def _refresh(self, target: MLP, parameters: list[Tensor]) -> None:
-        progress, home = self._progress(parameters[0]), self.critic.home
-        if self.step % home.period == 0:
-            self._strength = self.critic.strengths(parameters, progress, target.activation)
-        if not bool((self._strength > 0).any()):
-            self._instruction = []
-            return
-        self._instruction = [
-            instruction[0]
-            for instruction in instructions(
-                self.critic, parameters, progress, self._strength, self.learning_rate, target.activation
-            )
-        ]
+        progress, home, own = self._progress(parameters[0]), self.critic.home, None
+        if not home.by_head:
+            if self.step % home.period == 0:
+                self._strength = self.critic.strengths(parameters, progress, target.activation)
+            if not bool((self._strength > 0).any()):
+                self._instruction = []
+                return
+            own = self._strength
+        terms = instructions(self.critic, parameters, progress, own, self.learning_rate, target.activation)
+        self._strength, self._instruction = terms.strength, [instruction[0] for instruction in terms.instruction]
 
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.GELU: "gelu"}

@@ -135,6 +135,17 @@ class Population:
         for own, given in zip(self.parameters, unflatten(flat, self.target.shapes), strict=True):
             own.copy_(given)
 
+    @torch.no_grad()
+    def replace(self, member: int, parameters: Sequence[Tensor]) -> None:
+        """Put a fresh member, given by its tensors (without P), in the place of one; it lives, and has no optimiser state."""
+        for own, given in zip(self.parameters, parameters, strict=True):
+            own[member] = given
+        for buffer in self._state.values():
+            for view in self._views(buffer):
+                view[member] = 0.0
+        self.diverged_at[member] = -1
+        self._all_alive = bool((self.diverged_at < 0).all())
+
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that a bit-identical continuation needs: tensors and one int."""
         tensors = {"parameters": self.flat_parameters, "diverged_at": self.diverged_at, **self._state}

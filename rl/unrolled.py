@@ -1,0 +1,369 @@
+"""Fine-tuning the ENN through unrolled instructed training. This goes beyond the paper.
+
+RL learns V from scores alone, one number per period. But a target's training is itself differentiable: the *costate*
+``a_t = ∂ log(loss at the end) / ∂θ_t`` of a run tells, for every weight at every step, how a push now changes the loss at the
+end of the next ``unroll.steps`` steps. It runs backwards through gradient descent,
+
+    a_t = a_{t+1} − η · H_t · a_{t+1},                    H_t the Hessian of step t's batch loss,
+
+(Pontryagin's adjoint; in RL value-gradient learning, Fairbank & Alonso 2012). The ENN φ is trained so that its instructions
+``λ ∂V/∂θ`` lower the loss at the end of the segment: by the gradient of ``Σ_t a_{t+1} · η λ_φ ∂V_φ/∂θ_t`` with respect to φ,
+beside the squared error of V as a prediction of that score. Without the Hessians (greedily) nothing was learned that lasts.
+
+Choices. The Hessian-vector products are differences of two gradients. The instruction's own dependence on θ is left out of
+the costate. λ is chosen by a head of the ENN, trained in the same way, from weights and progress. Reward: each member trains
+without one fold of the training data and is scored on that fold, so that the ENN is paid for what holds on data its target has
+not seen, and there are as many such data as training data. With 4,000 validation examples instead, the ENN learned those
+examples (the score on them rose by 2.6 points, on others by none).
+
+Letters: P members, S steps of a segment.
+"""
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pipeline.config import Config
+from pipeline.data.dataset import Dataset
+from pipeline.enn import Critic
+from pipeline.files import read_json, read_tensors, write_json, write_tensors
+from pipeline.instruction import instructions
+from pipeline.instruction.rules import per_member
+from pipeline.seeding import numpy_stream, stream
+from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
+from pipeline.targets import Population, initialise
+
+LARGEST_COSTATE = 10.0
+"""a member's costate is shortened to this norm: through chaotic stretches of a run it would explode"""
+DIFFERENCE = 3e-3
+"""length of the step of a Hessian-vector product, relative to the norm of the parameters (at least 1)"""
+SMALLEST_LOSS = 1e-2
+"""losses count as at least this where their logarithm is differentiated"""
+KEEP = 25
+"""segments between two checkpoints"""
+WARM_UP = 10
+"""segments over which the learning rate rises"""
+
+
+def fine_tune(
+    config: Config,
+    dataset: Dataset,
+    critic: Critic,
+    folder: Path,
+    on_segment: Callable[[dict[str, Any]], None] | None = None,
+    device: str = "cpu",
+) -> tuple[Critic, list[dict[str, Any]]]:
+    """A fine-tuned copy of ``critic`` and the history, one row per :data:`KEEP` segments; its home is that of ``config``.
+
+    Continues where an earlier call in the same folder stopped, and ends with the same numbers.
+
+    Args:
+        on_segment: called with every new row of the history (also for rows of an earlier call).
+    """
+    history_file = folder / "unrolled.json"
+    history: list[dict[str, Any]] = read_json(history_file) if history_file.exists() else []
+    tuning = FineTuning(config, dataset, critic, device)
+    if history:
+        tuning.load(read_tensors(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors"))
+    for row in history:
+        if on_segment:
+            on_segment(row)
+    started, rows = time.perf_counter(), []
+    for number in range(tuning.segments, config.unroll.segments):
+        rows.append(tuning.segment(number))
+        if (number + 1) % KEEP == 0 or number + 1 == config.unroll.segments:
+            row = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+            history.append({"segment": number + 1, **row, "seconds": time.perf_counter() - started})
+            write_tensors(folder / f"unrolled-{number + 1:06d}.safetensors", tuning.tensors())
+            write_json(history_file, history)
+            for old in sorted(folder.glob("unrolled-*.safetensors"))[:-2]:
+                old.unlink()
+            started, rows = time.perf_counter(), []
+            if on_segment:
+                on_segment(history[-1])
+    return tuning.exported(), history
+
+
+@dataclass
+class Life:
+    """One member's run: who it is and how far it has come."""
+
+    birth: int
+    """number of the run; names its seed and its fold"""
+    age: int
+    """steps taken"""
+    span: int
+    """steps after which another takes its place"""
+
+
+class FineTuning:
+    """An ENN, its optimiser, and the population that it instructs meanwhile."""
+
+    def __init__(self, config: Config, dataset: Dataset, critic: Critic, device: str = "cpu") -> None:
+        unroll, self.config, self.target = config.unroll, config, target_of(config, dataset)
+        self.learning_rate, self.steps = config.training.learning_rate, config.training.steps
+        self.refresh = config.instruction.refresh
+        self.critic = copy.deepcopy(critic).to(device).train().requires_grad_(True)
+        self.critic.home = dataclasses.replace(home_of(config, self.target), scale=unroll.strength)
+        self.optimiser = torch.optim.Adam(self.critic.parameters(), lr=unroll.learning_rate)
+        self.x, self.y = dataset.tensors("train", device)
+        self.folds = Folds(config, self.x, self.y, reward_data(config, dataset, device))
+        self.segments, self.births = 0, 0
+        self.lives = [self._birth(self._first_span(member)) for member in range(unroll.members)]
+        starts = [self._start(member) for member in range(unroll.members)]
+        start = [torch.cat(tensors) for tensors in zip(*starts, strict=True)]
+        self.population = Population(self.target, start, "sgd", self.learning_rate, 0.0, config.training.weight_decay)
+        self.shadow = Population(self.target, start)
+
+    # -- one segment ---------------------------------------------------------------------------------------------------
+
+    def segment(self, number: int) -> dict[str, float]:
+        """Train all members for S steps under the ENN, then the ENN by one step of Adam."""
+        self._renew()
+        path = self._forward()
+        costate, losses = self._end(number)
+        self._leave_out_failed(path, costate, losses)
+        after = self.population.flat()
+        row = self._backward(path, costate, losses, number)
+        self.population.load_flat(after)
+        for life in self.lives:
+            life.age += self.config.unroll.steps
+        self.segments = number + 1
+        return row
+
+    def _forward(self) -> "Trajectory":
+        path = Trajectory([], [], [], [])
+        instruction: list[Tensor] = []
+        for step in range(self.config.unroll.steps):
+            if step % self.refresh == 0:
+                path.progress.append(self._progress(step))
+                instruction = instructions(
+                    self.critic, self.population.parameters, path.progress[-1], None, self.learning_rate
+                ).instruction
+            batch = self.folds.batch(self.lives, step, self.config.training.batch_size)
+            gradients = self.population.grads(*batch)
+            path.parameters.append([parameter.clone() for parameter in self.population.parameters])
+            path.gradients.append([gradient.clone() for gradient in gradients])
+            path.batches.append(batch)
+            for gradient, own in zip(gradients, instruction, strict=True):
+                gradient.sub_(own)
+            self.population.apply(gradients)
+        return path
+
+    def _end(self, number: int) -> tuple[list[Tensor], Float[Tensor, " P"]]:
+        """∂ log(loss) / ∂θ of each member after the segment, on data that it does not train on, and the losses."""
+        gradients = self.population.grads(*self.folds.reward(self.lives, number, self.config.unroll.score_examples))
+        losses = self.population.losses.clone()
+        weight = 1 / losses.clamp_min(SMALLEST_LOSS)
+        return [gradient * per_member(weight, gradient) for gradient in gradients], losses
+
+    def _leave_out_failed(self, path: "Trajectory", costate: list[Tensor], losses: Tensor) -> None:
+        """A member that is not finite must not teach: it counts as zero weights that no push can change."""
+        failed = (self.population.diverged_at >= 0) | ~losses.isfinite() | ~_norm(costate).isfinite()
+        if not bool(failed.any()):
+            return
+        losses[failed] = 0.0
+        for tensors in (costate, *path.parameters, *path.gradients):
+            for tensor in tensors:
+                tensor[failed] = 0.0
+
+    def _backward(self, path: "Trajectory", costate: list[Tensor], losses: Tensor, number: int) -> dict[str, float]:
+        """The costate back through the segment, and the ENN's gradient on the way; one step of its optimiser."""
+        unroll, decay = self.config.unroll, 1 - self.learning_rate * self.config.training.weight_decay
+        score, members = torch.exp(-losses), unroll.members
+        self.optimiser.zero_grad()
+        promised, error, strengths = 0.0, [], []
+        for read in reversed(range(unroll.steps // self.refresh)):
+            summed = [torch.zeros_like(tensor) for tensor in costate]
+            for step in reversed(range(read * self.refresh, (read + 1) * self.refresh)):
+                for total, tensor in zip(summed, costate, strict=True):
+                    total.add_(tensor)
+                curvature = self._hessian_product(path.parameters[step], path.gradients[step], costate, path.batches[step])
+                for tensor, product in zip(costate, curvature, strict=True):
+                    tensor.mul_(decay).sub_(product, alpha=self.learning_rate)
+            _shorten(costate)
+            weights = path.parameters[read * self.refresh]
+            terms = instructions(self.critic, weights, path.progress[read], None, self.learning_rate, graph=True)
+            change = sum((total * own).sum() for total, own in zip(summed, terms.instruction, strict=True))
+            change = change * (self.learning_rate / members)
+            wrong = ((terms.value - score) ** 2).mean()
+            (change + wrong).backward()
+            promised += float(change.detach())
+            error.append(float(wrong.detach()))
+            strengths.append(terms.strength.detach())
+        for group in self.optimiser.param_groups:
+            group["lr"] = unroll.learning_rate * min(1.0, (number + 1) / WARM_UP) * (1 - number / unroll.segments)
+        torch.nn.utils.clip_grad_norm_(self.critic.parameters(), 1.0)
+        self.optimiser.step()
+        small, he = torch.stack(strengths).log10().mean(0)[0::2], torch.stack(strengths).log10().mean(0)[1::2]
+        return {
+            "promised": promised,
+            "error": float(np.sqrt(np.mean(error))),
+            "loss/small": float(losses[0::2].mean()),
+            "loss/he": float(losses[1::2].mean()) if members > 1 else float("nan"),
+            "log10_strength/small": float(small.mean()),
+            "log10_strength/he": float(he.mean()) if members > 1 else float("nan"),
+        }
+
+    def _hessian_product(
+        self, parameters: list[Tensor], gradients: list[Tensor], vector: list[Tensor], batch: tuple[Tensor, Tensor]
+    ) -> list[Tensor]:
+        """H · v of each member by a forward difference of gradients; lists of (P, …)."""
+        return hessian_product(self.shadow, parameters, gradients, vector, batch)
+
+    # -- lives ---------------------------------------------------------------------------------------------------------
+
+    def _progress(self, step: int) -> Float[Tensor, " P"]:
+        ages = torch.tensor([life.age + step for life in self.lives], dtype=torch.float32, device=self.x.device)
+        return (ages / self.steps).clamp_max(1.0)
+
+    def _first_span(self, member: int) -> int:
+        """The first lives end one after the other, so that all ages are seen together from then on."""
+        pairs = (self.config.unroll.members + 1) // 2
+        return self.steps * (member // 2 + 1) // pairs
+
+    def _birth(self, span: int) -> Life:
+        self.births += 1
+        return Life(self.births, 0, span)
+
+    def _start(self, member: int) -> list[Tensor]:
+        """Fresh weights of a member, each (1, …): odd members start from He, even ones as configured."""
+        scheme = "he" if member % 2 else self.config.target.initialisation
+        seed = stream(self.config.seed, "unrolled", self.lives[member].birth)
+        x = self.x[:LSUV_EXAMPLES]
+        return initialise(self.target, scheme, [seed], self.config.target.sigma, x, device=str(self.x.device))
+
+    def _renew(self) -> None:
+        """Members that have come to their end, or that diverged, are replaced."""
+        for member, life in enumerate(self.lives):
+            if life.age + self.config.unroll.steps > max(life.span, self.config.unroll.steps) or self._failed(member):
+                self.lives[member] = self._birth(self.steps)
+                self.population.replace(member, [tensor[0] for tensor in self._start(member)])
+
+    def _failed(self, member: int) -> bool:
+        return bool(self.population.diverged_at[member] >= 0)
+
+    # -- state ---------------------------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a bit-identical continuation needs."""
+        tensors = {f"critic/{name}": tensor for name, tensor in self.critic.state_dict().items()}
+        for index, values in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+        tensors["parameters"] = self.population.flat()
+        tensors["diverged_at"] = self.population.diverged_at
+        tensors["lives"] = torch.tensor([[life.birth, life.age, life.span] for life in self.lives])
+        tensors["counts"] = torch.tensor([self.segments, self.births])
+        return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """The inverse of :meth:`tensors`."""
+        own = {name.removeprefix("critic/"): t for name, t in tensors.items() if name.startswith("critic/")}
+        self.critic.load_state_dict(own)
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in tensors.items():
+            if key.startswith("optimiser/"):
+                _, index, name = key.split("/")
+                state.setdefault(int(index), {})[name] = tensor
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self.population.load_flat(tensors["parameters"].to(self.x.device))
+        for member in torch.nonzero(tensors["diverged_at"] >= 0).flatten().tolist():
+            self.population.diverged_at[member] = tensors["diverged_at"][member]
+        self.lives = [Life(*row) for row in tensors["lives"].tolist()]
+        self.segments, self.births = tensors["counts"].tolist()
+
+    def exported(self) -> Critic:
+        """A copy on the CPU."""
+        return copy.deepcopy(self.critic).cpu().eval().requires_grad_(False)
+
+
+@dataclass
+class Trajectory:
+    """What the way back needs of a segment: per step the parameters, gradients and batches, per reading the progress."""
+
+    parameters: list[list[Tensor]]
+    gradients: list[list[Tensor]]
+    batches: list[tuple[Tensor, Tensor]]
+    progress: list[Tensor]
+
+
+class Folds:
+    """Who trains on what, and is scored on what."""
+
+    def __init__(self, config: Config, x: Tensor, y: Tensor, reward: tuple[Tensor, Tensor]) -> None:
+        self.config, self.x, self.y, self.kept = config, x, y, reward
+        self.fold_of = numpy_stream(config.seed, "folds").permutation(len(x)) % config.unroll.folds
+        folds = range(config.unroll.folds)
+        self.inside = [np.flatnonzero(self.fold_of == fold) for fold in folds]
+        self.outside = [np.flatnonzero(self.fold_of != fold) if len(folds) > 1 else np.arange(len(x)) for fold in folds]
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}
+
+    def batch(self, lives: Sequence[Life], step: int, size: int) -> tuple[Tensor, Tensor]:
+        """Each member's own batch at ``step`` of the segment: (P, B, inputs), (P, B)."""
+        return self._take([self._indices(life.birth, life.age + step, size) for life in lives])
+
+    def reward(self, lives: Sequence[Life], segment: int, size: int) -> tuple[Tensor, Tensor]:
+        """Examples that each member does not train on: (P, n, inputs), (P, n)."""
+        draws = numpy_stream(self.config.seed, "unrolled reward", segment)
+        if self.config.unroll.folds == 1:
+            chosen = torch.from_numpy(draws.integers(len(self.kept[1]), size=(len(lives), size))).to(self.x.device)
+            return self.kept[0][chosen], self.kept[1][chosen]
+        return self._take([draws.choice(self.inside[self._fold(life.birth)], size) for life in lives])
+
+    def _fold(self, birth: int) -> int:
+        return birth // 2 % self.config.unroll.folds
+
+    def _indices(self, birth: int, step: int, size: int) -> np.ndarray:
+        pool = self.outside[self._fold(birth)]
+        size = min(size, len(pool))
+        epoch, position = divmod(step, len(pool) // size)
+        if self._orders.get(birth, (-1, None))[0] != epoch:
+            self._orders = {
+                other: order for other, order in self._orders.items() if other > birth - 10 * self.config.unroll.members
+            }
+            seed = stream(self.config.seed, "unrolled", birth)
+            self._orders[birth] = (epoch, numpy_stream(seed, "data order", epoch).permutation(pool))
+        return self._orders[birth][1][position * size : (position + 1) * size]
+
+    def _take(self, rows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
+        index = torch.from_numpy(np.stack(rows)).to(self.x.device)
+        return self.x[index], self.y[index].long()
+
+
+def hessian_product(
+    population: Population,
+    parameters: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    vector: Sequence[Tensor],
+    batch: tuple[Tensor, Tensor],
+) -> list[Tensor]:
+    """``(∇L(θ + εv) − ∇L(θ)) / ε`` of each member, lists of (P, …); the population's own parameters are overwritten.
+
+    Args:
+        gradients: ∇L(θ) on the same batch.
+    """
+    length = _norm(vector).clamp_min(1e-20)
+    epsilon = DIFFERENCE * _norm(parameters).clamp_min(1.0) / length
+    for own, parameter, direction in zip(population.parameters, parameters, vector, strict=True):
+        torch.add(parameter, direction * per_member(epsilon, direction), out=own)
+    shifted = population.grads(*batch)
+    return [(there - here) / per_member(epsilon, here) for there, here in zip(shifted, gradients, strict=True)]
+
+
+def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
+    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
+
+
+def _shorten(costate: Sequence[Tensor]) -> None:
+    factor = (LARGEST_COSTATE / _norm(costate).clamp_min(1e-9)).clamp_max(1.0)
+    for tensor in costate:
+        tensor.mul_(per_member(factor, tensor)).nan_to_num_(0.0, 0.0, 0.0)

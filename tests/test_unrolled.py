@@ -1,0 +1,180 @@
+"""Fine-tuning through unrolled training: against autograd through whole segments; resumed; never scored on training data."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import rl.unrolled as module
+from pipeline.config import Config, ENNConfig, InstructionConfig, RLConfig, TargetConfig, TrainingConfig, UnrollConfig
+from pipeline.data import load
+from pipeline.enn import Critic
+from pipeline.instruction import Instruct, instructions
+from pipeline.instruction.loop import advance
+from pipeline.setting import home_of, reward_data, target_of
+from pipeline.targets import MLP, Batches, Population, initialise
+from rl.unrolled import FineTuning, Folds, Life, fine_tune, hessian_product
+
+CONFIG = Config(
+    target=TargetConfig(hidden=(8,), activation="tanh"),
+    training=TrainingConfig(learning_rate=0.2, batch_size=16, steps=24),
+    enn=ENNConfig(readers=("probes",), probes=5, hidden=7),
+    rl=RLConfig(period=12),
+    instruction=InstructionConfig(refresh=3, trust_region=0.05),
+    unroll=UnrollConfig(segments=6, steps=6, members=4, score_examples=64, strength=2.0),
+)
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load("digits")
+
+
+def fresh_critic(config, dataset):
+    torch.manual_seed(0)
+    critic = Critic(config.enn.readers[0], config.enn, home_of(config, target_of(config, dataset)))
+    with torch.no_grad():
+        critic.value_head.weight.mul_(3)
+        critic.strength_weight.normal_()
+    return critic
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "sigmoid"])
+def test_the_hessian_product_is_autograds(activation):
+    target, generator = MLP((5, 6, 4, 3), activation), torch.Generator().manual_seed(0)
+    parameters = initialise(target, "he", [0, 1], dtype=torch.float64)
+    x = torch.randn(2, 10, 5, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (2, 10), generator=generator)
+    population = Population(target, parameters)
+    gradients = [gradient.clone() for gradient in population.grads(x, y)]
+    vector = [torch.randn(tensor.shape, generator=generator, dtype=torch.float64) for tensor in parameters]
+    found = hessian_product(population, parameters, gradients, vector, (x, y))
+    leaves = [tensor.clone().requires_grad_() for tensor in parameters]
+    loss = torch.nn.functional.cross_entropy(target.logits(leaves, x).flatten(0, 1), y.flatten()) * 2
+    first = torch.autograd.grad(loss, leaves, create_graph=True)
+    expected = torch.autograd.grad(sum((a * b).sum() for a, b in zip(first, vector, strict=True)), leaves)
+    for own, other in zip(found, expected, strict=True):
+        assert other.norm() > 1e-3
+        assert (own - other).norm() < 0.02 * other.norm()
+
+
+def test_the_enn_gets_the_gradient_of_unrolled_training(digits):
+    """Autograd through every step of the segment, the slow way, with the instruction's dependence on θ left out."""
+    tuning = FineTuning(CONFIG, digits, fresh_critic(CONFIG, digits))
+    critic, trajectory = tuning.critic, tuning._forward()
+    costate, losses = tuning._end(0)
+    before = [parameter.detach().clone() for parameter in critic.parameters()]
+
+    target, rate = tuning.target, tuning.learning_rate
+    theta = [tensor.clone().requires_grad_() for tensor in trajectory.parameters[0]]
+    wrong = torch.zeros(())
+    for step, (x, y) in enumerate(trajectory.batches):
+        if step % tuning.refresh == 0:
+            terms = instructions(critic, theta, trajectory.progress[step // tuning.refresh], None, rate, graph=True)
+            wrong = wrong + ((terms.value - torch.exp(-losses)) ** 2).mean()
+        loss = torch.nn.functional.cross_entropy(target.logits(theta, x).transpose(1, 2), y, reduction="none").mean(1).sum()
+        gradients = torch.autograd.grad(loss, theta, create_graph=True)
+        theta = [p - rate * (g - i) for p, g, i in zip(theta, gradients, terms.instruction, strict=True)]
+    x, y = tuning.folds.reward(tuning.lives, 0, CONFIG.unroll.score_examples)
+    final = torch.nn.functional.cross_entropy(target.logits(theta, x).transpose(1, 2), y, reduction="none").mean(1)
+    torch.testing.assert_close(final.detach(), losses, rtol=1e-4, atol=1e-5)
+    expected = torch.autograd.grad(final.log().mean() + wrong, list(critic.parameters()), allow_unused=True)
+
+    row = tuning._backward(trajectory, costate, losses, 0)
+    assert row["promised"] != 0 and row["error"] > 0
+    assert any(not torch.equal(now, then) for now, then in zip(critic.parameters(), before, strict=True)), "nothing was learned"
+    mine, theirs = [], []
+    for (name, parameter), gradient in zip(critic.named_parameters(), expected, strict=True):
+        assert (parameter.grad is None) == (gradient is None), name
+        if gradient is not None:
+            mine.append(parameter.grad.flatten())
+            theirs.append(gradient.flatten())
+    mine, theirs = torch.cat(mine), torch.cat(theirs)
+    theirs = theirs * min(1.0, 1.0 / float(theirs.norm()))  # the optimiser's gradient is cut to this norm
+    assert (mine - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "KEEP", 2)
+    whole, history = fine_tune(CONFIG, digits, fresh_critic(CONFIG, digits), tmp_path / "whole")
+
+    class Killed(Exception):
+        pass
+
+    def kill(row):
+        if row["segment"] == 4:
+            raise Killed
+
+    with pytest.raises(Killed):
+        fine_tune(CONFIG, digits, fresh_critic(CONFIG, digits), tmp_path / "parts", kill)
+    resumed, again = fine_tune(CONFIG, digits, fresh_critic(CONFIG, digits), tmp_path / "parts")
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    for row in history + again:
+        del row["seconds"]
+    assert history == again and [row["segment"] for row in history] == [2, 4, 6]
+
+
+def test_no_member_is_scored_on_what_it_trains_on(digits):
+    x, y = digits.tensors("train")
+    numbered = torch.arange(len(x), dtype=torch.float32)[:, None]
+    folds = Folds(CONFIG, numbered, y, reward_data(CONFIG, digits))
+    lives = [Life(birth, 0, 10**6) for birth in range(1, 41)]
+    scored = {life.birth: set(folds.reward([life], 0, 5000)[0].flatten().int().tolist()) for life in lives}
+    for life in lives:
+        epoch = len(folds.outside[folds._fold(life.birth)]) // 16
+        trained = {int(i) for step in range(epoch) for i in folds.batch([life], step, 16)[0].flatten().tolist()}
+        assert len(trained) == epoch * 16, "an example came twice in an epoch"
+        assert not trained & scored[life.birth]
+    assert set.union(*scored.values()) == set(range(len(x))), "some examples never score"
+    kept = Folds(
+        dataclasses.replace(CONFIG, unroll=dataclasses.replace(CONFIG.unroll, folds=1)), x, y, reward_data(CONFIG, digits)
+    )
+    rows = kept.reward(lives[:2], 0, 50)[0].flatten(0, 1)
+    reward = reward_data(CONFIG, digits)[0]
+    assert all(bool((row == reward).all(1).any()) for row in rows)
+
+
+@pytest.mark.parametrize("reader", ["probes", "convnet", "statistics"])
+def test_every_reader_can_be_fine_tuned(digits, tmp_path, reader):
+    config = dataclasses.replace(CONFIG, enn=dataclasses.replace(CONFIG.enn, readers=(reader,), resolution=0.5))
+    before = fresh_critic(config, digits)
+    after, _ = fine_tune(config, digits, before, tmp_path)
+    moved = [name for name, tensor in after.state_dict().items() if not torch.equal(tensor, before.state_dict()[name])]
+    assert {"value_head.weight", "strength_weight", "strength_bias"} <= set(moved)
+    assert not [name for name in moved if name.startswith("advantage")]
+
+
+def test_a_member_that_diverged_is_replaced(digits):
+    tuning = FineTuning(CONFIG, digits, fresh_critic(CONFIG, digits))
+    tuning.population.parameters[0][1] = torch.nan
+    tuning.segment(0)
+    assert tuning.population.diverged_at[1] >= 0
+    births = [life.birth for life in tuning.lives]
+    row = tuning.segment(1)
+    assert tuning.lives[1].birth > births[1] and bool((tuning.population.diverged_at < 0).all())
+    assert all(np.isfinite(value) for value in row.values())
+
+
+@pytest.mark.slow
+def test_fine_tuning_teaches(digits, tmp_path):
+    """From the same small weights, targets under the fine-tuned ENN beat those under the ENN that it started from."""
+    config = dataclasses.replace(
+        Config(),
+        enn=ENNConfig(readers=("probes",)),
+        instruction=InstructionConfig(refresh=5),
+        unroll=UnrollConfig(segments=100),
+    )
+    before = fresh_critic(config, digits)
+    before.home = dataclasses.replace(before.home, scale=config.unroll.strength)
+    after, _ = fine_tune(config, digits, before, tmp_path)
+    losses = []
+    for critic in (before, after):
+        target = target_of(config, digits)
+        population = Population(target, initialise(target, "normal", list(range(8))), "sgd", config.training.learning_rate)
+        batches = Batches(*digits.tensors("train"), config.training.batch_size, list(range(8)), False)
+        rule = Instruct(critic, config.training.steps, config.training.learning_rate)
+        advance(population, rule, rule.init(population), batches, 200)
+        losses.append(population.evaluate(*digits.tensors("validation")).loss.mean())
+    assert losses[1] < 0.8 * losses[0]
