@@ -399,20 +399,21 @@ def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl:
 
 _SMALL = TrainingConfig(learning_rate=0.1, batch_size=100, steps=600)
 _SMALL_RL = RLConfig(rounds=6, updates=250)
+_MANY = ENNConfig(probes=64)
 _OFTEN = InstructionConfig(refresh=5, trust_region=0.02)
 PRESETS: dict[str, Config] = {
     "digits": Config(
         enn=ENNConfig(resolution=0.3),  # 0.15 would leave 5 × 10 pixels of such small targets
         instruction=InstructionConfig(refresh=25),  # reading the weights costs as much as three steps of 32 examples
     ),
-    "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
-    "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
+    "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL, enn=_MANY, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
+    "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL, enn=_MANY, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
     "paper-shallow": _preset(
         "mnist",
         (100,),
         TrainingConfig(learning_rate=0.01, batch_size=100, steps=3850),
-        RLConfig(period=350, rounds=5, updates=200),
-        enn=ENNConfig(coarsening=10),
+        RLConfig(period=350, rounds=4, updates=200),
+        enn=ENNConfig(probes=64, coarsening=10),
         instruction=InstructionConfig(refresh=50, trust_region=0.002),
         unroll=UnrollConfig(segments=1000),
     ),
@@ -420,9 +421,9 @@ PRESETS: dict[str, Config] = {
         "mnist",
         (100, 50),
         TrainingConfig(learning_rate=0.05, batch_size=100, steps=2750),
-        RLConfig(period=250, rounds=5, updates=200),
-        enn=ENNConfig(coarsening=5),
+        RLConfig(period=250, rounds=4, updates=200),
+        enn=ENNConfig(probes=64, coarsening=5),
         instruction=InstructionConfig(refresh=25, trust_region=0.004),
-        unroll=UnrollConfig(segments=1000, strength=1.0),
+        unroll=UnrollConfig(segments=1000),
     ),
 }

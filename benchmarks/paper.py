@@ -1,0 +1,184 @@
+"""Table 1: the paper's claim, in both protocols (paper-shallow and paper-deep), and what the controls say about it.
+
+    python benchmarks/paper.py                          # both protocols: make benchmark-paper
+    python benchmarks/paper.py --protocol paper-deep    # one of them
+    python benchmarks/paper.py --collect                # only write the results of the runs that are there
+
+Each protocol is three runs of ``grad-instructor run`` (ENN by probes and fine-tuned; ENN by the weight image, and fine-tuned; the
+paper's kind: by the weight image with γ = 0), two at a time. All train the same fresh targets (same seeds, same order of the
+data), so that their arms are paired. A run that was stopped is continued by the same command.
+
+Writes benchmarks/results/PROTOCOL.json and PROTOCOL.png (accuracy against steps and seconds). Needs MNIST (GRAD_INSTRUCTOR_DATA).
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from pipeline.files import read_json, write_atomic, write_json
+from pipeline.results.statistics import paired
+from pipeline.results.tables import report_rows
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PROTOCOLS = ("paper-shallow", "paper-deep")
+BOTH = ("conventional", "conventional-all", "l1", "l2", "growth", "random-push", "he", "he-all")
+OURS = ("instructed-rl", "instructed-rl-he", "instructed", "instructed-he")
+IMAGE = ("--enn.readers", "convnet", "--unroll.segments")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "probes": ("--compare.arms", *BOTH, *OURS),
+    "image": (*IMAGE, "400", "--compare.arms", "conventional", "instructed-rl", "instructed", "instructed-he"),
+    "image-gamma-0": (*IMAGE, "0", "--rl.gamma", "0", "--compare.arms", "conventional", "instructed"),
+}
+"""what each run adds to its protocol's preset"""
+NAMES = {
+    ("probes", "instructed-rl"): "ENN by probes, RL",
+    ("probes", "instructed-rl-he"): "ENN by probes, RL, from He",
+    ("probes", "instructed"): "ENN by probes, fine-tuned",
+    ("probes", "instructed-he"): "ENN by probes, fine-tuned, from He",
+    ("image", "instructed-rl"): "ENN by weight image, RL",
+    ("image", "instructed"): "ENN by weight image, fine-tuned",
+    ("image", "instructed-he"): "ENN by weight image, fine-tuned, from He",
+    ("image-gamma-0", "instructed"): "ENN by weight image, RL, γ = 0 (the paper's)",
+}
+DUELS = (
+    ("ENN by probes, fine-tuned", "he"),
+    ("ENN by probes, fine-tuned", "he-all"),
+    ("ENN by probes, fine-tuned", "growth"),
+    ("ENN by probes, fine-tuned", "ENN by probes, RL"),
+    ("ENN by probes, fine-tuned, from He", "he"),
+    ("ENN by probes, fine-tuned, from He", "he-all"),
+    ("ENN by probes, RL", "growth"),
+    ("ENN by weight image, fine-tuned", "growth"),
+    ("ENN by weight image, RL", "growth"),
+    ("ENN by weight image, RL, γ = 0 (the paper's)", "growth"),
+    ("ENN by weight image, RL, γ = 0 (the paper's)", "random-push"),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--protocol", choices=PROTOCOLS, action="append", help="default: both")
+    parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder of the runs")
+    parser.add_argument("--collect", action="store_true", help="run nothing")
+    options = parser.parse_args()
+    protocols = options.protocol or PROTOCOLS
+    if not options.collect:
+        # the long ones first, so that both cores end at about the same time
+        jobs = [(protocol, variant) for variant in VARIANTS for protocol in protocols]
+        with ThreadPoolExecutor(max_workers=2) as pool:
+            failed = [status for status in pool.map(lambda job: run(*job, options.output), jobs) if status]
+        if failed:
+            return failed[0]
+    for protocol in protocols:
+        collect(protocol, options.output)
+    return 0
+
+
+def run(protocol: str, variant: str, output: Path) -> int:
+    """One run in a process of its own, its output in a log beside its folder; the exit status."""
+    folder = output / protocol / variant
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    arguments = ["run", "--preset", protocol, "--local", *VARIANTS[variant], "--compare.tuning-seeds", "4"]
+    command = [sys.executable, "-m", "pipeline.cli", *arguments, "--output", str(folder)]
+    log = folder.parent / f"{variant}.log"
+    print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: begins; progress in {log}", flush=True)
+    with log.open("a") as file:
+        status = subprocess.run(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
+    last = log.read_text().strip().splitlines()[-1:] if status else [""]
+    print(
+        f"{time.strftime('%H:%M:%S')} {protocol} {variant}: {'done' if not status else f'exit code {status}: {last[0]}'}",
+        flush=True,
+    )
+    return status
+
+
+def collect(protocol: str, output: Path) -> None:
+    """One table of all runs of a protocol, paired by seed."""
+    arms: dict[str, Any] = {}
+    reports = {variant: read_json(output / protocol / variant / "report.json") for variant in VARIANTS}
+    for variant, report in reports.items():
+        if report["seeds"]["conventional"]["test_accuracy"] != reports["probes"]["seeds"]["conventional"]["test_accuracy"]:
+            raise RuntimeError(f"{protocol}: the conventional targets of {variant} are not those of the other runs")
+        for arm, values in report["seeds"].items():
+            if variant == "probes" or arm.startswith("instructed"):
+                arms[NAMES.get((variant, arm), arm)] = values
+    rows, seconds = report_rows(arms), {variant: training_seconds(output / protocol / variant) for variant in VARIANTS}
+    for row in rows:
+        row["enn_seconds"] = seconds_of(row["arm"], seconds)
+    duels = [
+        {"arm": one, "against": other, **paired(arms[one]["test_accuracy"], arms[other]["test_accuracy"])}
+        for one, other in DUELS
+    ]
+    provenance = reports["probes"]["rows"][0]["provenance"]
+    provenance["command"] = f"python benchmarks/paper.py --protocol {protocol}"
+    write_json(
+        RESULTS / f"{protocol}.json",
+        {
+            "protocol": protocol,
+            "rows": rows,
+            "duels": duels,
+            "training_seconds": seconds,
+            "candidates": {variant: report["candidates"] for variant, report in reports.items()},
+            "break_even": break_even(output / protocol / "probes", seconds["probes"]),
+            "prediction": {variant: read_json(output / protocol / variant / "prediction.json") for variant in VARIANTS},
+            "seeds": {name: values["test_accuracy"] for name, values in arms.items()},
+            "provenance": provenance,
+        },
+    )
+    for figure in ("accuracy", "instruction"):
+        picture = (output / protocol / "probes" / "figures" / f"{figure}.png").read_bytes()
+        write_atomic(RESULTS / f"{protocol}-{figure}.png", picture)
+    print(f"{protocol}: written to {RESULTS / f'{protocol}.json'}")
+
+
+def training_seconds(folder: Path) -> dict[str, float]:
+    """Seconds that the ENNs of a run took to train: by RL, and by fine-tuning."""
+    rl = sum(row["seconds"] for row in read_json(folder / "training" / "history.json"))
+    unrolled = folder / "training" / "unrolled.json"
+    return {"rl": rl, "fine_tuning": sum(row["seconds"] for row in read_json(unrolled)) if unrolled.exists() else 0.0}
+
+
+def seconds_of(arm: str, seconds: dict[str, dict[str, float]]) -> float:
+    """What the ENN of an arm took to train, 0 where there is none."""
+    if not arm.startswith("ENN"):
+        return 0.0
+    variant = "probes" if "probes" in arm else "image-gamma-0" if "γ = 0" in arm else "image"
+    return seconds[variant]["rl"] + ("fine-tuned" in arm) * seconds[variant]["fine_tuning"]
+
+
+def break_even(folder: Path, seconds: dict[str, float]) -> dict[str, Any]:
+    """After how many instructed runs the ENN has paid for itself.
+
+    Per baseline: the first step at which the instructed targets' mean validation accuracy is the baseline's last, the share of
+    the baseline's steps and seconds that is saved, and the ENN's training seconds over the seconds saved per run (None: never).
+    """
+    from pipeline.compare import collect as collect_arms
+    from pipeline.config import from_dotted
+
+    arms = collect_arms(from_dotted(read_json(folder / "config.json")["settings"]), folder)
+    results = {}
+    for arm, other in (("instructed", "conventional"), ("instructed", "he"), ("instructed-he", "he")):
+        mine, wanted = np.mean(arms[arm]["accuracy"], axis=0), np.mean(arms[other]["accuracy"], axis=0)[-1]
+        reached = np.flatnonzero(mine >= wanted)
+        total, result = arms[other]["seconds"][-1], {"steps": None, "share_of_steps": None, "seconds_saved": None, "runs": None}
+        if len(reached):
+            at = int(reached[0])
+            saved = total - arms[arm]["seconds"][at]
+            result |= {"steps": arms[arm]["steps"][at], "share_of_steps": arms[arm]["steps"][at] / arms[arm]["steps"][-1]}
+            result |= {"seconds_saved": saved, "seconds_of_a_run": total}
+            result["runs"] = sum(seconds.values()) / saved if saved > 0 else None
+        results[f"{arm} to {other}"] = result
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main())
