@@ -4,11 +4,11 @@
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
-Each protocol is three runs of ``grad-instructor run`` (ENN by probes and fine-tuned; ENN by the weight image, and fine-tuned; the
-paper's kind: by the weight image with γ = 0), two at a time. All train the same fresh targets (same seeds, same order of the
-data), so that their arms are paired. A run that was stopped is continued by the same command.
+Each protocol is three runs of ``grad-instructor run`` (ENN by probes, and fine-tuned; ENN by the weight image, and fine-tuned;
+the paper's kind: by the weight image with γ = 0), two at a time. All train the same fresh targets (same seeds, same order of
+the data), so that their arms are paired. A run that was stopped is continued by the same command.
 
-Writes benchmarks/results/PROTOCOL.json and PROTOCOL.png (accuracy against steps and seconds). Needs MNIST (GRAD_INSTRUCTOR_DATA).
+Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-instruction.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
 import argparse
@@ -130,7 +130,7 @@ def collect(protocol: str, output: Path) -> None:
             "candidates": {variant: report["candidates"] for variant, report in reports.items()},
             "break_even": break_even(output / protocol / "probes", seconds["probes"]),
             "prediction": {variant: read_json(output / protocol / variant / "prediction.json") for variant in VARIANTS},
-            "seeds": {name: values["test_accuracy"] for name, values in arms.items()},
+            "seeds": accuracy,
             "provenance": provenance,
         },
     )
