@@ -14,8 +14,9 @@ from pipeline.enn import Critic, Home, save_critic
 from pipeline.enn.readers import Unreadable
 from pipeline.errors import UserError
 from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, instruction_scale
+from pipeline.instruction.guard import Guard
 from pipeline.instruction.instructor import as_mlp
-from pipeline.instruction.loop import advance, norms, returns, score, train
+from pipeline.instruction.loop import advance, advance_guarded, norms, returns, score, train
 from pipeline.instruction.rules import FLOOR
 from pipeline.targets import MLP, Batches, Evaluation, Population, initialise
 
@@ -286,16 +287,17 @@ def test_an_unreadable_population_is_refused_before_the_first_step():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("reader", ["probes", "convnet", "statistics"])
-def test_instructor_equals_instruct_on_a_population_of_one(reader, dtype, tmp_path):
+@pytest.mark.parametrize("guarded", [False, True])
+def test_instructor_equals_instruct_on_a_population_of_one(reader, guarded, dtype, tmp_path):
     x, y = data()
     order, target = Batches(x.to(dtype), y, 9, [1], False), MLP((6, 9, 4, 3), "tanh")
     critic = make_critic(reader, dtype=dtype)
     save_critic(critic, tmp_path / "enn.safetensors", {})
-    instructor = Instructor.load(tmp_path / "enn.safetensors", steps=30, learning_rate=RATE)
+    instructor = Instructor.load(tmp_path / "enn.safetensors", steps=30, learning_rate=RATE, guarded=guarded)
     parameters = start(target, [1], dtype)
     own = [tensor[0] for tensor in parameters]
     population = Population(target, parameters, learning_rate=RATE)
-    moved = movement(population, Instruct(critic, 30, RATE), order=order)[0]
+    moved = movement(population, Instruct(critic, 30, RATE, guard=Guard() if guarded else None), order=order)[0]
     module, before = target.module(own), flat(own)
     optimiser = torch.optim.SGD(module.parameters(), lr=RATE)
     for step in range(STEPS):
@@ -427,3 +429,84 @@ def test_measuring_changes_nothing(instructed):
 def test_norms_are_over_all_tensors_of_a_member():
     tensors = start()
     assert norms(tensors).tolist() == pytest.approx([flat(own).norm().item() for own in zip(*tensors, strict=True)], rel=1e-12)
+
+
+# The guard
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_the_guard_ends_an_instruction_that_leads_uphill_and_leaves_one_that_leads_downhill(sign):
+    guard, generator = Guard(), torch.Generator().manual_seed(0)
+    for _ in range(30):
+        gradients = [torch.randn(3, 5, 4, generator=generator), torch.randn(3, 5, generator=generator)]
+        guard.reading(gradients, [sign * tensor + 0.5 * torch.randn(tensor.shape, generator=generator) for tensor in gradients])
+    assert guard.factor.tolist() == pytest.approx([1e-3] * 3 if sign > 0 else [1.0] * 3)
+
+
+def test_a_member_goes_on_from_the_better_half_of_a_trial():
+    """With the instruction for a member whose score it raises, without it for the others; then on as usual."""
+    rule = Instruct(make_critic(period=4, refresh=2), 40, RATE, lambda population, progress: LAMBDAS.clamp_min(1.0), Guard())
+    half = {}
+    for name in ("with", "without"):
+        population = fresh()
+        free = Instruct(rule.critic, 40, RATE, rule.strengths, Guard()) if name == "with" else Backprop()
+        advance(population, free, free.init(population), batches(), 4)
+        half[name] = population.flat()
+    calls = []
+
+    def score(population):
+        calls.append(population.flat())
+        return torch.tensor([1.0, 0.0, 0.5]) if len(calls) == 1 else torch.tensor([0.0, 1.0, 0.5])
+
+    rule.guard = Guard(score)
+    population = fresh()
+    assert advance_guarded(population, rule, rule.init(population), batches(), 4) == 8
+    assert torch.equal(calls[0], half["with"]) and torch.equal(calls[1], half["without"])
+    assert torch.equal(population.flat()[0], half["with"][0]) and torch.equal(population.flat()[1:], half["without"][1:])
+    assert not torch.equal(half["with"][0], half["without"][0])
+    assert rule.guard.allowed.tolist() == [1.0, 0.0, 0.0] and population.step == 4
+    before = population.flat()
+    state = rule.init(population)
+    advance(population, rule, state, batches(), 1)
+    assert state.strength[0] > 0 and not state.strength[1:].any()
+    assert not torch.equal(population.flat(), before)
+
+
+def test_trials_are_at_doubling_distances_and_more_often_while_the_enn_is_followed():
+    guard = Guard(lambda population: torch.zeros(1))
+    guard.allowed = torch.zeros(2)
+    assert [period for period in range(40) if guard.is_trial(period)] == [0, 1, 3, 7, 15, 31]
+    guard.allowed = torch.tensor([0.0, 1.0])
+    assert [period for period in range(20) if guard.is_trial(period)] == [0, 1, 3, 7, 11, 15, 19]
+
+
+# Any module, by probes
+
+
+def test_probes_instruct_any_module_as_they_do_a_chain_of_linear_layers():
+    target = MLP((6, 8, 3))
+    modules = [target.module([tensor[0] for tensor in start(target)]) for _ in range(2)]
+    critic, x, y = make_critic(), *data()
+    for module, shape in zip(modules, (None, (6,)), strict=True):
+        instructor = Instructor(critic, 40, RATE, strength=1.0, input_shape=shape)
+        F.cross_entropy(module(x), y).backward()
+        instructor.instruct(module)
+    for one, other in zip(modules[0].parameters(), modules[1].parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-14)
+
+
+def test_probes_instruct_a_convolutional_network_and_refuse_other_outputs():
+    def network(classes):
+        return nn.Sequential(nn.Conv2d(1, 4, 2), nn.ReLU(), nn.Dropout(), nn.Flatten(), nn.Linear(8, classes)).double()
+
+    model, critic = network(3), make_critic()
+    instructor = Instructor(critic, 40, RATE, strength=1.0, input_shape=(1, 2, 3))
+    instructor.instruct(model)
+    assert all(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in model.parameters())
+    assert model.training and 0 < instructor.predict(model) < 1
+    with pytest.raises(Unreadable, match="reads 3 classes"):
+        Instructor(critic, 40, RATE, strength=1.0, input_shape=(1, 2, 3)).instruct(network(4))
+    with pytest.raises(Unreadable, match="is not 6 values"):
+        Instructor(critic, 40, RATE, strength=1.0, input_shape=(1, 3, 3)).instruct(model)
+    with pytest.raises(Unreadable, match="reads by probes"):
+        Instructor(make_critic("convnet"), 40, RATE, strength=1.0, input_shape=(1, 2, 3)).instruct(model)

@@ -76,7 +76,9 @@ class Critic(nn.Module):
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, "P A"]:
         """Q(θ, t, a) in [0, 1] for every level of λ."""
-        hidden = self.hidden(self.reader.read(parameters, progress, activation))
+        return self._q(self.hidden(self.reader.read(parameters, progress, activation)))
+
+    def _q(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, "P A"]:
         advantages = self.advantage_head(hidden)
         return torch.sigmoid(self.value_head(hidden) + advantages - advantages.mean(dim=-1, keepdim=True))
 
@@ -93,14 +95,18 @@ class Critic(nn.Module):
     ) -> Float[Tensor, " P"]:
         """λ of each member at a decision: the home strength if one is fixed, else the strength head's where there is one, else
         the level with the largest advantage."""
-        if self.home.strength >= 0:
-            return torch.full_like(progress, self.home.strength)
-        if self.home.by_head:
-            with torch.no_grad():
-                return self.head_strengths(self.hidden(self.reader.read(parameters, progress, activation)))
-        ladder = torch.tensor(self.home.ladder, dtype=progress.dtype, device=progress.device)
         with torch.no_grad():
-            return ladder[self.q_values(parameters, progress, activation).argmax(dim=-1)]
+            return self.strengths_of(self.reader.read(parameters, progress, activation))
+
+    def strengths_of(self, features: Float[Tensor, "P features"]) -> Float[Tensor, " P"]:
+        """λ of each member from features already read."""
+        if self.home.strength >= 0:
+            return torch.full_like(features[:, 0], self.home.strength)
+        hidden = self.hidden(features)
+        if self.home.by_head:
+            return self.head_strengths(hidden)
+        ladder = torch.tensor(self.home.ladder, dtype=features.dtype, device=features.device)
+        return ladder[self._q(hidden).argmax(dim=-1)]
 
     def head_strengths(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, " P"]:
         """λ = scale · exp(4 tanh(w · h + b)), which is scale to begin with, from the hidden layer's outputs."""

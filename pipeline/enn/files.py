@@ -46,13 +46,25 @@ def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
     write_atomic(path.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
 
 
+SHIPPED = Path(__file__).parent / "shipped"
+
+
+def shipped() -> list[str]:
+    """Names of the ENNs that come with the package."""
+    return sorted(path.stem for path in SHIPPED.glob("*.safetensors"))
+
+
+def _shipped(name: str) -> Path:
+    return SHIPPED / f"{name}.safetensors"
+
+
 def load_critic(path: str | Path, device: str = "cpu") -> Critic:
-    """The ENN saved at ``path`` (.safetensors, with its .json beside it).
+    """The ENN saved at ``path`` (.safetensors, with its .json beside it), or one that comes with the package, by its name.
 
     Raises:
         UserError: a file is missing, truncated, of another version, or the two do not belong together.
     """
-    path = Path(path)
+    path = _shipped(path) if isinstance(path, str) and path in shipped() else Path(path)
     description = read_description(path)
     try:
         weights = path.read_bytes()

@@ -7,6 +7,7 @@ fraction of each tensor's norm ``‖θₖ‖``, because a critic is right only n
 Letters: P members.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.enn import Critic, load_critic
-from pipeline.enn.readers import Unreadable
+from pipeline.enn.readers import Probes, Unreadable
+from pipeline.instruction.guard import Guard
 from pipeline.instruction.rules import Batch, per_member, trust_radius
 from pipeline.targets import MLP, Population
 
@@ -45,16 +47,23 @@ class Terms(NamedTuple):
 
 
 def value_gradients(
-    critic: Critic, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None, graph: bool = False
+    critic: Critic,
+    parameters: Sequence[Tensor],
+    progress: Tensor,
+    activation: str | None = None,
+    graph: bool = False,
+    features: Callable[[Sequence[Tensor], Tensor], Tensor] | None = None,
 ) -> Reading:
     """V and ∂V/∂θ of each member; what is not finite counts as 0.
 
     Args:
         graph: keep what is needed to differentiate them with respect to the ENN.
+        features: reads parameters and progress in the reader's stead.
     """
     leaves = [(parameter.detach().clone() if graph else parameter.detach()).requires_grad_() for parameter in parameters]
     with torch.enable_grad():
-        hidden = critic.hidden(critic.reader.read(leaves, progress, activation))
+        read = features(leaves, progress) if features else critic.reader.read(leaves, progress, activation)
+        hidden = critic.hidden(read)
         value = critic.value_from(hidden)
         gradients = torch.autograd.grad(value.sum(), leaves, allow_unused=True, create_graph=graph)
     # contiguous, so that a sum over a member takes the same order whether or not a neighbour is finite
@@ -85,14 +94,16 @@ def instructions(
     learning_rate: float,
     activation: str | None = None,
     graph: bool = False,
+    features: Callable[[Sequence[Tensor], Tensor], Tensor] | None = None,
 ) -> Terms:
     """The instruction of each member (``parameters``: each (P, …)).
 
     Args:
         strength: λ; the choice of the ENN's strength head if not given.
         graph: keep what is needed to differentiate the terms with respect to the ENN.
+        features: reads parameters and progress in the reader's stead.
     """
-    value, hidden, gradients = value_gradients(critic, parameters, progress, activation, graph)
+    value, hidden, gradients = value_gradients(critic, parameters, progress, activation, graph, features)
     if strength is None:
         strength = critic.head_strengths(hidden) if graph else critic.head_strengths(hidden).detach()
     instruction = []
@@ -108,8 +119,10 @@ class InstructState:
 
     instruction: list[Tensor] = field(default_factory=list)
     """λ ∂V/∂θ within the trust region, one tensor (P, …) per parameter; empty while every λ is 0"""
+    decided: Tensor = field(default_factory=lambda: torch.zeros(0))
+    """λ of each member at the last decision (P,)"""
     strength: Tensor = field(default_factory=lambda: torch.zeros(0))
-    """λ of each member in this period (P,)"""
+    """λ of each member now: as decided, times the guard's trust (P,)"""
 
 
 class Instruct:
@@ -121,13 +134,19 @@ class Instruct:
         learning_rate: of their optimiser.
         strengths: λ at a decision, given the population and progress (P,); the critic's own choice if not given. Decisions are
             taken at the start of a period, or, where the critic has a strength head, at every reading.
+        guard: lowers λ where the ENN is wrong. Its trials are the loop's (:func:`pipeline.instruction.loop.advance_guarded`).
     """
 
     def __init__(
-        self, critic: Critic, steps: int, learning_rate: float, strengths: Callable[[Population, Tensor], Tensor] | None = None
+        self,
+        critic: Critic,
+        steps: int,
+        learning_rate: float,
+        strengths: Callable[[Population, Tensor], Tensor] | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self.critic, self.steps, self.learning_rate = critic, steps, learning_rate
-        self.strengths = strengths
+        self.strengths, self.guard = strengths, guard
         self.activation: str | None = None
 
     def init(self, population: Population) -> InstructState:
@@ -136,9 +155,16 @@ class Instruct:
         return InstructState()
 
     def update(self, population: Population, batch: Batch, state: InstructState) -> Sequence[Tensor]:
-        if population.step % self.critic.home.period % self.critic.home.refresh == 0:
+        read = population.step % self.critic.home.period % self.critic.home.refresh == 0
+        if read:
             self.refresh(population, state)
         gradients = population.grads(batch.x, batch.y)
+        if read and self.guard is not None and state.instruction:
+            self.guard.reading(gradients, state.instruction)
+            factor = self.guard.factor
+            state.strength = state.strength * factor
+            for instruction in state.instruction:
+                instruction.mul_(per_member(factor, instruction) if isinstance(factor, Tensor) else factor)
         for gradient, instruction in zip(gradients, state.instruction, strict=False):
             gradient.sub_(instruction)
         return gradients
@@ -154,11 +180,11 @@ class Instruct:
         progress, own = self.progress(population), None
         if self.strengths is not None or not self.critic.home.by_head:
             if self.critic.home.by_head or population.step % self.critic.home.period == 0:
-                state.strength = self._decide(population, progress)
-            if not bool((state.strength > 0).any()):
+                state.decided = state.strength = self._decide(population, progress)
+            if not bool((state.decided > 0).any()):
                 state.instruction = []
                 return
-            own = state.strength
+            own = state.decided
         terms = instructions(self.critic, population.parameters, progress, own, self.learning_rate, self.activation)
         state.strength, state.instruction = terms.strength, terms.instruction
 
@@ -176,18 +202,30 @@ class Instructor:
         instructor.instruct(model)     # adds −λ ∂V/∂θ to each parameter's .grad
         optimizer.step()
 
-    Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them,
-    of any floating type, on any device. Parameters that do not require gradients are left alone.
+    Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them, of
+    any floating type, on any device; and, where the ENN reads by probes, on any ``nn.Module`` at all that turns inputs of
+    ``input_shape`` into the home target's classes. Parameters that do not require gradients are left alone.
+
+    The instruction is weakened while it leads uphill on the batches at hand (see :mod:`pipeline.instruction.guard`; its trials
+    need a loop of their own and are not made here).
     """
 
     def __init__(
-        self, critic: Critic, steps: int | None = None, learning_rate: float | None = None, strength: float | None = None
+        self,
+        critic: Critic,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        strength: float | None = None,
+        input_shape: tuple[int, ...] | None = None,
+        guarded: bool = True,
     ) -> None:
         if strength is not None:
             critic = critic.with_strength(strength)
         self.critic, self.step = critic.eval().requires_grad_(False), 0
         self.steps = steps or critic.home.steps
         self.learning_rate = learning_rate or critic.home.learning_rate
+        self.input_shape = input_shape
+        self.guard = Guard() if guarded else None
         self._instruction: list[Tensor] = []
         self._strength = torch.zeros(1)
 
@@ -199,18 +237,22 @@ class Instructor:
         learning_rate: float | None = None,
         strength: float | None = None,
         device: str = "cpu",
+        input_shape: tuple[int, ...] | None = None,
+        guarded: bool = True,
     ) -> "Instructor":
-        """An instructor with the ENN saved at ``path``.
+        """An instructor with the ENN saved at ``path``, or with one that comes with the package, by its name.
 
         Args:
             steps: T, optimiser steps of your whole run (default: that of the runs the ENN learned on).
             learning_rate: of your optimiser, for the trust region (default: likewise).
             strength: λ; 0 is conventional training, -1 lets the ENN choose (default: as saved).
+            input_shape: of one input of a model that is no chain of linear layers, for example (1, 28, 28).
+            guarded: weaken the instruction while it leads uphill on the batches at hand.
 
         Raises:
             UserError: the file is missing, damaged or of another version.
         """
-        return cls(load_critic(path, device), steps, learning_rate, strength)
+        return cls(load_critic(path, device), steps, learning_rate, strength, input_shape, guarded)
 
     def instruct(self, model: nn.Module) -> None:
         """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step.
@@ -218,12 +260,13 @@ class Instructor:
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
         """
-        target, tensors = as_mlp(model)
-        if self.step == 0:
-            self.critic.reader.check(target)
+        read = self._reading(model)
+        tensors = read.tensors
         home = self.critic.home
         if self.step % home.period % home.refresh == 0:
-            self._refresh(target, self._stacked(tensors))
+            self._refresh(read)
+            if self.guard is not None and self._instruction:
+                self._weaken(tensors, self.guard)
         for tensor, instruction in zip(tensors, self._instruction, strict=False):
             if not tensor.requires_grad:
                 continue
@@ -233,31 +276,95 @@ class Instructor:
 
     def predict(self, model: nn.Module) -> float:
         """V(θ, t) of the model now."""
-        target, tensors = as_mlp(model)
-        self.critic.reader.check(target)
-        parameters = self._stacked(tensors)
+        read = self._reading(model)
         with torch.no_grad():
-            return float(self.critic.value(parameters, self._progress(parameters[0]), target.activation))
+            return float(self.critic.value_of(read.features([tensor.detach() for tensor in read.stacked()], self._progress())))
 
-    def _stacked(self, tensors: list[Tensor]) -> list[Tensor]:
-        """A population of one, of the critic's type and on its device."""
+    def _reading(self, model: nn.Module) -> "_Readable":
+        if self.input_shape is not None:
+            return _Readable.of_any(model, self.critic, self.input_shape)
+        return _Readable.of_mlp(model, self.critic, check=self.step == 0)
+
+    def _progress(self) -> Tensor:
         like = next(self.critic.parameters())
-        return [tensor.detach()[None].to(like) for tensor in tensors]
-
-    def _progress(self, like: Tensor) -> Tensor:
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
 
-    def _refresh(self, target: MLP, parameters: list[Tensor]) -> None:
-        progress, home, own = self._progress(parameters[0]), self.critic.home, None
+    def _refresh(self, read: "_Readable") -> None:
+        progress, home, own = self._progress(), self.critic.home, None
+        parameters = read.stacked()
         if not home.by_head:
             if self.step % home.period == 0:
-                self._strength = self.critic.strengths(parameters, progress, target.activation)
+                with torch.no_grad():
+                    self._strength = self.critic.strengths_of(read.features(parameters, progress))
             if not bool((self._strength > 0).any()):
                 self._instruction = []
                 return
             own = self._strength
-        terms = instructions(self.critic, parameters, progress, own, self.learning_rate, target.activation)
+        terms = instructions(self.critic, parameters, progress, own, self.learning_rate, features=read.features)
         self._strength, self._instruction = terms.strength, [instruction[0] for instruction in terms.instruction]
+
+    def _weaken(self, tensors: list[Tensor], guard: Guard) -> None:
+        pairs = [(t.grad, own) for t, own in zip(tensors, self._instruction, strict=True) if t.grad is not None]
+        if not pairs:
+            return
+        guard.reading([grad.to(own)[None] for grad, own in pairs], [own[None] for _, own in pairs])
+        for instruction in self._instruction:
+            instruction.mul_(float(guard.factor))
+
+
+@dataclass(frozen=True)
+class _Readable:
+    """A module, as an ENN reads it."""
+
+    tensors: list[Tensor]
+    features: Callable[[Sequence[Tensor], Tensor], Tensor]
+    """of parameters, each (1, …), and progress (1,)"""
+    like: Tensor
+
+    def stacked(self) -> list[Tensor]:
+        """A population of one, of the critic's type and on its device."""
+        return [tensor.detach()[None].to(self.like) for tensor in self.tensors]
+
+    @classmethod
+    def of_mlp(cls, model: nn.Module, critic: Critic, check: bool) -> "_Readable":
+        target, tensors = as_mlp(model)
+        if check:
+            critic.reader.check(target)
+        return cls(
+            tensors,
+            lambda parameters, progress: critic.reader.read(parameters, progress, target.activation),
+            next(critic.parameters()),
+        )
+
+    @classmethod
+    def of_any(cls, model: nn.Module, critic: Critic, input_shape: tuple[int, ...]) -> "_Readable":
+        if not isinstance(critic.reader, Probes):
+            raise Unreadable(
+                f"only an ENN that reads by probes can read any module, and this one reads by {critic.reader_name}; "
+                "leave input_shape out for a chain of linear layers."
+            )
+        inputs, classes = critic.reader.home.widths[0], critic.reader.home.widths[-1]
+        if math.prod(input_shape) != inputs:
+            raise Unreadable(f"input_shape {input_shape} is not {inputs} values, which this ENN's probes have; give another.")
+        reader, names = critic.reader, [name for name, _ in model.named_parameters()]
+        probes = reader.probes.view(-1, *input_shape)
+
+        def features(parameters: Sequence[Tensor], progress: Tensor) -> Tensor:
+            own = {name: tensor[0] for name, tensor in zip(names, parameters, strict=True)}
+            training = model.training
+            model.eval()  # no dropout, and running statistics where there are any
+            try:
+                logits = torch.func.functional_call(model, own, (probes,))
+            finally:
+                model.train(training)
+            if logits.shape != (len(probes), classes):
+                raise Unreadable(
+                    f"the model makes outputs of shape {tuple(logits.shape[1:])} and this ENN reads {classes} classes; "
+                    "train an ENN on such targets."
+                )
+            return reader.read_logits(logits[None], progress)
+
+        return cls([tensor for _, tensor in model.named_parameters()], features, next(critic.parameters()))
 
 
 ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.GELU: "gelu"}

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.enn import Critic
-from pipeline.instruction.instructor import InstructState
-from pipeline.instruction.rules import Batch, Rule
+from pipeline.instruction.instructor import Instruct, InstructState
+from pipeline.instruction.rules import Backprop, Batch, Rule
 from pipeline.targets import Batches, Evaluation, Population
 
 
@@ -43,6 +43,28 @@ def advance(population: Population, rule: Rule, state: Any, batches: Batches, st
         population.apply(rule.update(population, batch, state))
 
 
+def advance_guarded(population: Population, rule: Instruct, state: InstructState, batches: Batches, steps: int) -> int:
+    """One period under a guard: in a trial with and without the instruction, each member going on from the better.
+
+    Returns:
+        The optimiser steps taken per member: ``steps``, twice that in a trial.
+    """
+    guard = rule.guard
+    assert guard is not None
+    if guard.score is None or not guard.is_trial(population.step // rule.critic.home.period):
+        advance(population, rule, state, batches, steps)
+        return steps
+    before, guard.allowed = population.state_dict(), None
+    advance(population, rule, state, batches, steps)
+    scores, instructed = guard.score(population), population.state_dict()
+    population.load_state_dict(before)
+    advance(population, Backprop(), None, batches, steps)
+    won = scores > guard.score(population)
+    population.take(won, instructed)
+    guard.allowed = won.to(population.dtype)
+    return 2 * steps
+
+
 def train(
     population: Population,
     rule: Rule,
@@ -65,7 +87,10 @@ def train(
         if at_point:
             at_point(population.step)
         started = _clock(population)
-        advance(population, rule, state, batches, min(period, steps - population.step))
+        if isinstance(rule, Instruct) and rule.guard is not None:
+            advance_guarded(population, rule, state, batches, min(period, steps - population.step))
+        else:
+            advance(population, rule, state, batches, min(period, steps - population.step))
         elapsed += (_clock(population) - started) / population.members
         _measure(trace, population, state, batches, elapsed, steps, validation, critics or {})
     if at_point:

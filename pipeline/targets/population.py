@@ -146,6 +146,15 @@ class Population:
         self.diverged_at[member] = -1
         self._all_alive = bool((self.diverged_at < 0).all())
 
+    @torch.no_grad()
+    def take(self, members: Tensor, state: dict[str, Any]) -> None:
+        """Where ``members`` (P,) is true, become what ``state`` (of :meth:`state_dict`, at the same step) says."""
+        for name, own in {"parameters": self.flat_parameters, **self._state}.items():
+            for view, given in zip(self._views(own), self._views(state[name]), strict=True):
+                view[members] = given[members]
+        self.diverged_at[members] = state["diverged_at"][members]
+        self._all_alive = bool((self.diverged_at < 0).all())
+
     def state_dict(self) -> dict[str, Any]:
         """A copy of all that a bit-identical continuation needs: tensors and one int."""
         tensors = {"parameters": self.flat_parameters, "diverged_at": self.diverged_at, **self._state}

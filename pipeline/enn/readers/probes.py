@@ -49,6 +49,9 @@ class Probes(Reader):
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, "P features"]:
         target = MLP(self.home.widths, activation or self.home.activation)
-        log_probabilities = target.logits(parameters, self.probes).log_softmax(dim=-1)
-        squashed = 1 - torch.log1p(-log_probabilities)
+        return self.read_logits(target.logits(parameters, self.probes), progress)
+
+    def read_logits(self, logits: Float[Tensor, "P K C"], progress: Float[Tensor, " P"]) -> Float[Tensor, "P features"]:
+        """Features of what any network makes of the probes."""
+        squashed = 1 - torch.log1p(-logits.log_softmax(dim=-1))
         return torch.cat([squashed.flatten(1), progress[:, None]], dim=1)
