@@ -1,0 +1,225 @@
+"""Table 3: one ENN, trained on MNIST 784-100-10, instructs other targets and other data.
+
+    python benchmarks/transfer.py                 # the ENN that comes with the package
+    python benchmarks/transfer.py --enn FILE      # another one
+
+Every task: n fresh targets, paired by seed, trained conventionally, with the instruction, and with a guarded one, from
+small weights (N(0, 0.01²)) and from He; plain SGD, learning rate 0.1, batches of 100, as many steps as the ENN's own runs. The
+guard's trials look at 300 validation examples. Hostile tasks: labels permuted (every class is called by another's name), labels
+drawn at random, and labels that are permuted half-way through the run. Nothing is tuned.
+
+Writes benchmarks/results/transfer.json. Needs MNIST and Fashion-MNIST (GRAD_INSTRUCTOR_DATA).
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import Config, DataConfig, TargetConfig, TrainingConfig
+from pipeline.data import Dataset, load
+from pipeline.enn import Critic, load_critic
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.instruction import Backprop, Instruct, Instructor
+from pipeline.instruction.guard import Guard
+from pipeline.instruction.loop import train
+from pipeline.results.provenance import provenance
+from pipeline.results.statistics import mean_interval, paired
+from pipeline.seeding import stream, torch_stream
+from pipeline.setting import new_population, reward_data, selection_data, target_of
+from pipeline.targets import Batches
+
+RESULTS = Path(__file__).resolve().parent / "results"
+PERMUTED = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)
+GUARD_EXAMPLES = 300
+BOTH = ("normal", "he")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained on what."""
+
+    name: str
+    hidden: tuple[int, ...] = (100,)
+    activation: str = "relu"
+    dataset: str = "mnist"
+    labels: str = "true"
+    """true, permuted, random, or permuted half-way"""
+    starts: tuple[str, ...] = BOTH
+
+
+TASKS = (
+    Task("home: 784-100-10"),
+    Task("width 25", (25,)),
+    Task("width 50", (50,)),
+    Task("width 200", (200,)),
+    Task("width 400", (400,)),
+    Task("depth 2", (100, 100)),
+    Task("depth 3", (100,) * 3, starts=("he",)),  # from weights that small neither arm leaves its plateau in so few steps
+    Task("depth 4", (100,) * 4, starts=("he",)),
+    Task("tanh", activation="tanh"),
+    Task("gelu", activation="gelu"),
+    Task("sigmoid", activation="sigmoid"),
+    Task("Fashion-MNIST", dataset="fashion"),
+    Task("permuted labels", labels="permuted"),
+    Task("random labels", labels="random"),
+    Task("labels permuted half-way", labels="permuted half-way"),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--enn", default="mnist-mlp", help="file of an ENN, or the name of one that comes with the package")
+    parser.add_argument("--seeds", type=int, default=30)
+    parser.add_argument("--work", type=Path, default=Path("runs/transfer"), help="folder of finished tasks")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        critic = load_critic(options.enn)
+        datasets = {name: load(name) for name in ("mnist", "fashion")}
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    started, rows = time.perf_counter(), []
+    jobs: list[tuple[str, Callable[[], list[dict[str, Any]]]]] = [
+        (task.name, lambda task=task: run(task, critic, datasets[task.dataset], options.seeds)) for task in TASKS
+    ]
+    jobs.append(("convolutional network", lambda: convolutional(critic, datasets["mnist"], options.seeds)))
+    for number, (name, job) in enumerate(jobs, 1):
+        file = options.work / f"{name.replace(' ', '-').replace(':', '')}.json"
+        if not file.exists():
+            write_json(file, job())
+        rows += read_json(file)
+        print(f"{number}/{len(jobs)} {name}: {time.perf_counter() - started:.0f} s", flush=True)
+    facts = provenance("python benchmarks/transfer.py", 0)
+    home = dataclasses.asdict(critic.home)
+    write_json(RESULTS / "transfer.json", {"enn": options.enn, "home": home, "rows": rows, **facts})
+    return 0
+
+
+def run(task: Task, critic: Critic, dataset: Dataset, count: int) -> list[dict[str, Any]]:
+    """The rows of a task, one per start."""
+    home = critic.home
+    config = Config(
+        data=DataConfig(task.dataset),
+        target=TargetConfig(hidden=task.hidden, activation=task.activation),  # type: ignore[arg-type]
+        training=TrainingConfig(learning_rate=home.learning_rate, batch_size=100, steps=home.steps),
+    )
+    return [_row(task, start, config, critic, dataset, count) for start in task.starts]
+
+
+def _row(task: Task, start: str, config: Config, critic: Critic, dataset: Dataset, count: int) -> dict[str, Any]:
+    """Test accuracies and seconds of the arms, paired by seed."""
+    seeds = [stream(0, "transfer", number) for number in range(count)]
+    test, accuracy, seconds, diverged = dataset.tensors("test"), {}, {}, {}
+    for arm in ("conventional", "unguarded", "guarded"):
+        accuracy[arm], seconds[arm], diverged[arm] = _train(task, start, arm, config, critic, dataset, seeds, test)
+    row = {"task": task.name, "start": start, "n": count, "seconds": seconds, "diverged": diverged, "accuracies": accuracy}
+    return row | summary(accuracy)
+
+
+def summary(accuracy: dict[str, list[float]]) -> dict[str, Any]:
+    """Means with their intervals, and the paired differences from conventional training."""
+    means = {arm: dict(zip(("mean", "low", "high"), mean_interval(values), strict=True)) for arm, values in accuracy.items()}
+    differences = {arm: paired(values, accuracy["conventional"]) for arm, values in accuracy.items() if arm != "conventional"}
+    return {"accuracy": means, "difference": differences}
+
+
+def _train(
+    task: Task,
+    start: str,
+    arm: str,
+    config: Config,
+    critic: Critic,
+    dataset: Dataset,
+    seeds: list[int],
+    test: tuple[Tensor, Tensor],
+) -> tuple[list[float], float, int]:
+    x, y = dataset.tensors("train")
+    population = new_population(config, target_of(config, dataset), seeds, x, start)
+    guarded = reward_data(config, dataset)
+    guarded = guarded[0][:GUARD_EXAMPLES], guarded[1][:GUARD_EXAMPLES]
+    labels, after = phases(task.labels)
+    current = {"labels": labels}
+
+    def score(population: Any) -> Tensor:
+        return torch.exp(-population.evaluate(guarded[0], relabelled(guarded[1], current["labels"], "guard")).loss)
+
+    training = config.training
+    guard = Guard(score) if arm == "guarded" else None
+    rule = Backprop() if arm == "conventional" else Instruct(critic, training.steps, training.learning_rate, guard=guard)
+    seen, seconds, period = selection_data(config, dataset), 0.0, critic.home.period
+    half = training.steps // period // 2 * period if after != labels else training.steps
+    for own, steps in ((labels, half), (after, training.steps)):
+        if population.step < steps:
+            current["labels"] = own
+            batches = Batches(x, relabelled(y, own, "train"), training.batch_size, seeds, False)
+            validation = seen[0][:10], seen[1][:10]  # measured only for the loop's own trace
+            seconds += train(population, rule, batches, steps, period, validation).seconds[-1]
+    result = population.evaluate(test[0], relabelled(test[1], after, "test"))
+    return result.accuracy.tolist(), seconds, int((population.diverged_at >= 0).sum())
+
+
+def phases(labels: str) -> tuple[str, str]:
+    """What the labels are in the first and in the second half of a run."""
+    return ("true", "permuted") if labels == "permuted half-way" else (labels, labels)
+
+
+def relabelled(y: Tensor, labels: str, split: str) -> Tensor:
+    """The labels of a task."""
+    if labels == "permuted":
+        return torch.tensor(PERMUTED)[y.long()]
+    if labels == "random":
+        return torch.randint(10, y.shape, generator=torch_stream(0, "random labels", split))
+    return y
+
+
+def convolutional(critic: Critic, dataset: Dataset, count: int) -> list[dict[str, Any]]:
+    """Two convolutions and a linear layer in a plain torch loop; the guard has no trials here."""
+    x, y = dataset.tensors("train")
+    test, home = dataset.tensors("test"), critic.home
+    accuracy: dict[str, list[float]] = {"conventional": [], "unguarded": [], "guarded": []}
+    seconds = dict.fromkeys(accuracy, 0.0)
+    for number in range(count):
+        seed = stream(0, "transfer", number)
+        batches = Batches(x, y, 100, [seed], True)
+        for arm, values in accuracy.items():
+            torch.manual_seed(seed % 2**63)
+            model = nn.Sequential(
+                nn.Unflatten(1, (1, 28, 28)),
+                nn.Conv2d(1, 8, 3, 2, 1),
+                nn.ReLU(),
+                nn.Conv2d(8, 16, 3, 2, 1),
+                nn.ReLU(),
+                nn.Flatten(),
+                nn.Linear(16 * 49, 10),
+            )
+            optimiser = torch.optim.SGD(model.parameters(), lr=home.learning_rate)
+            instructor = Instructor(critic, input_shape=(784,), guarded=arm == "guarded")
+            started = time.thread_time()
+            for step in range(home.steps):
+                xs, ys = batches(step)
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(model(xs), ys).backward()
+                if arm != "conventional":
+                    instructor.instruct(model)
+                optimiser.step()
+            seconds[arm] += (time.thread_time() - started) / count
+            with torch.no_grad():
+                values.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
+    row = {"task": "convolutional network", "start": "torch's own", "n": count, "seconds": seconds, "accuracies": accuracy}
+    return [row | {"diverged": dict.fromkeys(accuracy, 0)} | summary(accuracy)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
