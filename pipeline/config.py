@@ -405,6 +405,8 @@ PRESETS: dict[str, Config] = {
     "digits": Config(
         enn=ENNConfig(resolution=0.3),  # 0.15 would leave 5 × 10 pixels of such small targets
         instruction=InstructionConfig(refresh=25),  # reading the weights costs as much as three steps of 32 examples
+        rl=RLConfig(rounds=3),  # and 250 segments: what two minutes allow
+        unroll=UnrollConfig(segments=250, steps=75),
     ),
     "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL, enn=_MANY, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
     "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL, enn=_MANY, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
