@@ -60,10 +60,44 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
 
+def prediction(results: dict[str, Any]) -> str:
+    """One row per predictor, both goals side by side; below it the budget and the differences from the outside baselines."""
+    rows, recipe = results["rows"], results["recipe"]
+    head = ["predictor", *(f"{name}, {goal}" for goal in ("now", "end") for name in ("τ", "ρ", "R²")), "parameters", "s"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for name in dict.fromkeys(row["predictor"] for row in rows):
+        now, end = (next(row for row in rows if (row["predictor"], row["goal"]) == (name, goal)) for goal in ("now", "end"))
+        sizes = " / ".join(f"{count:,}" for count in dict.fromkeys((now["parameters"], end["parameters"])))
+        lines.append([name, *_skill(now), *_skill(end), sizes, f"{now['seconds']:.0f} / {end['seconds']:.0f}"])
+    duels = [
+        f"- {duel['goal']}: {duel['reader']} (best reader on the validation runs) against {duel['baseline']}: Δτ = "
+        f"{duel['difference']:+.3f} [{duel['low']:+.3f}, {duel['high']:+.3f}]".replace("-0.", "−0.")
+        for duel in results["differences"]
+    ]
+    widths, hardware = "-".join(str(width) for width in results["target"]), results["hardware"]
+    caption = (
+        f"Test runs of {results['dataset']} {widths}, {results['steps']} steps, {recipe['checkpoints']} checkpoints each: "
+        f"{recipe['train']} runs train, {recipe['validation']} choose, {recipe['test']} test; intervals resample runs. Each "
+        f"predictor has {results['candidates']} candidates; networks get {recipe['short']} steps of {results['batch']} points "
+        f"per candidate and {recipe['full']} for the chosen one, one seed. s: seconds of the last training. "
+        f"`{results['command']}`: {results['seconds']:.0f} s, one thread, shared cores ({hardware['cpu']}; "
+        f"{results['date'][:10]}; commit {results['commit'][:10]}; seed {results['seed']})."
+    )
+    return "\n".join(["\n".join("| " + " | ".join(line) + " |" for line in lines), "", *duels, "", caption])
+
+
+def _skill(row: dict[str, Any]) -> list[str]:
+    numbers = [row["kendall"], row["low"], row["high"], row["spearman"], row["r2"]]
+    if any(number is None or number != number for number in numbers[:4]):  # a constant prediction ranks nothing
+        return ["–", "–", f"{row['r2']:.2f}"]
+    return [f"{numbers[0]:.3f} [{numbers[1]:.3f}, {numbers[2]:.3f}]", f"{numbers[3]:.3f}", f"{row['r2']:.2f}"]
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "main-digits": main_job,
     "main-mnist": main_job,
     "throughput": throughput,
+    "prediction": prediction,
 }
 
 

@@ -50,7 +50,7 @@ def card(config: Config, preset: str, run: Path) -> dict[str, Any]:
     }
     return {
         "data": config.data.dataset,
-        "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, plain SGD; from small weights and He",
+        "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, from small weights and He",
         "command": f"grad-instructor run --preset {preset}",
         "commit": facts["commit"],
         "seed": config.seed,
