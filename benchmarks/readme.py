@@ -4,6 +4,7 @@ python benchmarks/readme.py            # rewrite README.md
 python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
 """
 
+import math
 import re
 import sys
 from collections.abc import Callable
@@ -93,11 +94,115 @@ def _skill(row: dict[str, Any]) -> list[str]:
     return [f"{numbers[0]:.3f} [{numbers[1]:.3f}, {numbers[2]:.3f}]", f"{numbers[3]:.3f}", f"{row['r2']:.2f}"]
 
 
+def paper(results: dict[str, Any]) -> str:
+    """One row per arm; below it what is set against what, and when an ENN has paid for itself."""
+    head = ["arm", "test accuracy %", "paired difference", "p", "test − train loss", "ms per step", "λ", "ENN's training, s"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in results["rows"]:
+        own = math.isfinite(row["difference"])
+        lines.append(
+            [
+                row["arm"],
+                _interval(row, "accuracy", ".2f", 100),
+                _interval(row, "difference", "+.2f", 100) if own else "–",
+                _p(row["p"]) if own else "–",
+                f"{row['gap']:.3f}".replace("-", "−"),
+                f"{row['ms_per_step']:.2f}",
+                row["strength"],
+                f"{row['enn_seconds']:.0f}" if row["enn_seconds"] else "–",
+            ]
+        )
+    duels = [f"- {head_to_head_line(duel)}" for duel in results["duels"]]
+    facts = results["provenance"]
+    paid = [f"- {name}: {_break_even(values)}" for name, values in results["break_even"].items()]
+    caption = (
+        f"`{facts['command']}`: n = {results['rows'][0]['n']} fresh targets per arm, paired by seed, one ENN per row "
+        f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores, shared with other work, so that seconds are upper "
+        f"bounds; {facts['date'][:10]}; commit {facts['commit'][:10]}; seed {facts['seed']})."
+    )
+    return "\n".join([_lines(lines), "", *duels, "", "To the last validation accuracy of the second:", *paid, "", caption])
+
+
+def _break_even(values: dict[str, Any]) -> str:
+    if values["steps"] is None:
+        return "never reached"
+    share = f"{100 * values['share_of_steps']:.0f} % of the steps"
+    if values["runs"] is None:
+        return f"{share}; no seconds saved"
+    return f"{share}; the ENN's training is repaid after {values['runs']:,.0f} runs of {values['seconds_of_a_run']:.2f} s"
+
+
+def transfer(results: dict[str, Any]) -> str:
+    """One row per task and start."""
+    head = ["targets and data", "from", "conventional %", "instructed, guarded: difference", "unguarded: difference", "time ×"]
+    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    for row in results["rows"]:
+        start = {"normal": "small", "he": "He"}.get(row["start"], row["start"])
+        differences = [
+            f"{_signed(row['difference'][arm])}, p {_p(row['difference'][arm]['p'])}" for arm in ("guarded", "unguarded")
+        ]
+        ratio = row["seconds"]["guarded"] / row["seconds"]["conventional"]
+        lines.append([row["task"], start, f"{100 * row['accuracy']['conventional']['mean']:.2f}", *differences, f"{ratio:.2f}"])
+    caption = (
+        f"`{results['command']}`: test accuracy, n = {results['rows'][0]['n']} per arm, paired by seed, "
+        f"{results['home']['steps']} steps; time: training seconds of the guarded arm over the conventional one's ({results['hardware']['cpu']}; "
+        f"{results['date'][:10]}; commit {results['commit'][:10]})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
+def baselines(results: dict[str, Any]) -> str:
+    """One row per baseline."""
+    head = [
+        "from He, cosine",
+        "alone %",
+        "instructed %",
+        "difference",
+        "p",
+        "to its final accuracy: steps",
+        "seconds",
+        "time ×",
+    ]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in results["rows"]:
+        alone, instructed = (f"{100 * row['test'][arm]['mean']:.2f}" for arm in ("baseline", "instructed"))
+        shares = ["never" if row[key] is None else f"{100 * row[key]:.0f} %" for key in ("share_of_steps", "share_of_seconds")]
+        difference, cost = row["difference"], f"{row['seconds_per_step']:.2f}"
+        lines.append([row["baseline"], alone, instructed, _signed(difference), _p(difference["p"]), *shares, cost])
+    caption = (
+        f"`{results['command']}`: test accuracy, n = {results['rows'][0]['difference']['n']}, paired by seed, "
+        f"{results['steps']} steps; steps and seconds to the baseline's last validation accuracy, of the baseline's own ({results['hardware']['cpu']}; {results['date'][:10]}; commit {results['commit'][:10]})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
+def _lines(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _interval(row: dict[str, Any], name: str, form: str, scale: float) -> str:
+    mean, low, high = (format(scale * row[f"{name}{end}"], form).replace("-", "−") for end in ("", "_low", "_high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _signed(difference: dict[str, Any]) -> str:
+    mean, low, high = (f"{100 * difference[name]:+.2f}".replace("-", "−") for name in ("difference", "low", "high"))
+    return f"{mean} [{low}, {high}]"
+
+
+def _p(p: float) -> str:
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "main-digits": main_job,
     "main-mnist": main_job,
     "throughput": throughput,
     "prediction": prediction,
+    "paper-shallow": paper,
+    "paper-deep": paper,
+    "transfer": transfer,
+    "baselines": baselines,
 }
 
 
