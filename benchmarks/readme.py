@@ -145,8 +145,8 @@ def transfer(results: dict[str, Any]) -> str:
         lines.append([row["task"], start, f"{100 * row['accuracy']['conventional']['mean']:.2f}", *differences, f"{ratio:.2f}"])
     caption = (
         f"`{results['command']}`: test accuracy, n = {results['rows'][0]['n']} per arm, paired by seed, "
-        f"{results['home']['steps']} steps; time: training seconds of the guarded arm over the conventional one's ({results['hardware']['cpu']}; "
-        f"{results['date'][:10]}; commit {results['commit'][:10]})."
+        f"{results['home']['steps']} steps; time: training seconds of the guarded arm over the conventional "
+        f"one's ({_where(results)})."
     )
     return "\n".join([_lines(lines), "", caption])
 
@@ -159,7 +159,7 @@ def baselines(results: dict[str, Any]) -> str:
         "instructed %",
         "difference",
         "p",
-        "to its final accuracy: steps",
+        "steps",
         "seconds",
         "time ×",
     ]
@@ -171,9 +171,14 @@ def baselines(results: dict[str, Any]) -> str:
         lines.append([row["baseline"], alone, instructed, _signed(difference), _p(difference["p"]), *shares, cost])
     caption = (
         f"`{results['command']}`: test accuracy, n = {results['rows'][0]['difference']['n']}, paired by seed, "
-        f"{results['steps']} steps; steps and seconds to the baseline's last validation accuracy, of the baseline's own ({results['hardware']['cpu']}; {results['date'][:10]}; commit {results['commit'][:10]})."
+        f"{results['steps']} steps; steps and seconds: to the baseline's last validation accuracy, as shares of the baseline's own "
+        f"({_where(results)})."
     )
     return "\n".join([_lines(lines), "", caption])
+
+
+def _where(facts: dict[str, Any]) -> str:
+    return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {facts['commit'][:10]}"
 
 
 def _lines(lines: list[list[str]]) -> str:
