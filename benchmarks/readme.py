@@ -171,7 +171,7 @@ def baselines(results: dict[str, Any]) -> str:
         lines.append([row["baseline"], alone, instructed, _signed(difference), _p(difference["p"]), *shares, cost])
     caption = (
         f"`{results['command']}`: test accuracy, n = {results['rows'][0]['difference']['n']}, paired by seed, "
-        f"{results['steps']} steps; steps and seconds: to the baseline's last validation accuracy, as shares of the baseline's own "
+        f"{results['steps']} steps; steps and seconds: to the baseline's last validation accuracy, as shares of its own "
         f"({_where(results)})."
     )
     return "\n".join([_lines(lines), "", caption])
