@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.results.statistics import paired
 from pipeline.results.tables import report_rows
@@ -35,7 +36,7 @@ OURS = ("instructed-rl", "instructed-rl-he", "instructed", "instructed-he")
 IMAGE = ("--enn.readers", "convnet", "--unroll.segments")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "probes": ("--compare.arms", *BOTH, *OURS),
-    "image": (*IMAGE, "400", "--compare.arms", "conventional", "instructed-rl", "instructed", "instructed-he"),
+    "image": (*IMAGE, "200", "--compare.arms", "conventional", "instructed-rl", "instructed", "instructed-he"),
     "image-gamma-0": (*IMAGE, "0", "--rl.gamma", "0", "--compare.arms", "conventional", "instructed"),
 }
 """what each run adds to its protocol's preset"""
@@ -78,8 +79,12 @@ def main() -> int:
             failed = [status for status in pool.map(lambda job: run(*job, options.output), jobs) if status]
         if failed:
             return failed[0]
-    for protocol in protocols:
-        collect(protocol, options.output)
+    try:
+        for protocol in protocols:
+            collect(protocol, options.output)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
     return 0
 
 
@@ -104,14 +109,18 @@ def run(protocol: str, variant: str, output: Path) -> int:
 def collect(protocol: str, output: Path) -> None:
     """One table of all runs of a protocol, paired by seed."""
     arms: dict[str, Any] = {}
-    reports = {variant: read_json(output / protocol / variant / "report.json") for variant in VARIANTS}
+    folders = {variant: output / protocol / variant for variant in VARIANTS}
+    folders = {variant: folder for variant, folder in folders.items() if (folder / "report.json").exists()}
+    if "probes" not in folders:
+        raise UserError(f"{output / protocol / 'probes'} holds no finished run; run this without --collect.")
+    reports = {variant: read_json(folder / "report.json") for variant, folder in folders.items()}
     for variant, report in reports.items():
         if report["seeds"]["conventional"]["test_accuracy"] != reports["probes"]["seeds"]["conventional"]["test_accuracy"]:
             raise RuntimeError(f"{protocol}: the conventional targets of {variant} are not those of the other runs")
         for arm, values in report["seeds"].items():
             if variant == "probes" or arm.startswith("instructed"):
                 arms[NAMES.get((variant, arm), arm)] = values
-    rows, seconds = report_rows(arms), {variant: training_seconds(output / protocol / variant) for variant in VARIANTS}
+    rows, seconds = report_rows(arms), {variant: training_seconds(folder) for variant, folder in folders.items()}
     for row in rows:
         row["enn_seconds"] = seconds_of(row["arm"], seconds)
     duels = [
@@ -129,7 +138,8 @@ def collect(protocol: str, output: Path) -> None:
             "training_seconds": seconds,
             "candidates": {variant: report["candidates"] for variant, report in reports.items()},
             "break_even": break_even(output / protocol / "probes", seconds["probes"]),
-            "prediction": {variant: read_json(output / protocol / variant / "prediction.json") for variant in VARIANTS},
+            "prediction": {variant: read_json(folder / "prediction.json") for variant, folder in folders.items()},
+            "not_run": sorted(set(VARIANTS) - set(folders)),
             "seeds": accuracy,
             "provenance": provenance,
         },

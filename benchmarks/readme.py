@@ -120,6 +120,8 @@ def paper(results: dict[str, Any]) -> str:
         f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores, shared with other work, so that seconds are upper "
         f"bounds; {facts['date'][:10]}; commit {facts['commit'][:10]}; seed {facts['seed']})."
     )
+    if results["not_run"]:
+        caption += f" Not run: {', '.join(results['not_run'])}."
     return "\n".join([_lines(lines), "", *duels, "", "To the last validation accuracy of the second:", *paid, "", caption])
 
 
