@@ -179,6 +179,26 @@ def baselines(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
+def resolution(results: dict[str, Any]) -> str:
+    """One row per ρ."""
+    head = ["reader", "ρ", "image", "τ", "R²", "gain from small", "gain from He", "ms per instruction", "parameters"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in results["rows"]:
+        skill, image = row["prediction"], row["pixels"]
+        rho = "–" if row["reader"] == "probes" else f"{row['resolution']:g}"
+        tau = f"{skill['kendall']:.2f} [{skill['low']:.2f}, {skill['high']:.2f}]"
+        gains = [_signed(row["gain"][start]) for start in ("normal", "he")]
+        cost = [f"{row['ms_per_instruction']:.2f}", f"{row['parameters']:,}"]
+        lines.append([row["reader"], rho, image, tau, f"{skill['r2']:.2f}".replace("-", "−"), *gains, *cost])
+    small, he = (f"{100 * results['conventional'][start]:.2f}" for start in ("normal", "he"))
+    caption = (
+        f"`{results['command']}`: {results['segments']} segments of fine-tuning each, from random weights; gain in validation "
+        f"accuracy over conventional training ({small} % from small weights, {he} % from He), n = "
+        f"{results['rows'][0]['gain']['he']['n']}, paired; τ and R²: V against the score a period later ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
 def _where(facts: dict[str, Any]) -> str:
     return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {facts['commit'][:10]}"
 
@@ -209,6 +229,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper-shallow": paper,
     "paper-deep": paper,
     "transfer": transfer,
+    "resolution-digits": resolution,
     "baselines": baselines,
 }
 
