@@ -165,6 +165,8 @@ class UnrollConfig:
     """λ from which the ENN's own choice of λ starts"""
     learning_rate: float = 0.01
     """step size of the ENN's optimiser (Adam), falling to 0"""
+    largest_costate: float = 10.0
+    """norm to which a costate is shortened; else members on a plateau, where it explodes, are all that the ENN learns from"""
     folds: int = 10
     """a member trains without one of so many folds of the training data and is scored on it; 1: scored on validation data"""
     score_examples: int = 500
@@ -366,7 +368,7 @@ def _unroll_checks(config: Config) -> list[tuple[bool, str]]:
     ]
     for name in ("steps", "members", "folds", "score_examples"):
         checks.append((getattr(unroll, name) >= 1, f"unroll.{name} is {getattr(unroll, name)}; give at least 1."))
-    for name in ("strength", "learning_rate"):
+    for name in ("strength", "learning_rate", "largest_costate"):
         checks.append((getattr(unroll, name) > 0, f"unroll.{name} is {getattr(unroll, name)}; give one above 0."))
     if unroll.segments and whole and config.instruction.refresh >= 1 and unroll.steps >= 1:
         refresh = config.instruction.refresh // coarse
@@ -426,6 +428,6 @@ PRESETS: dict[str, Config] = {
         RLConfig(period=250, members=64, rounds=4, updates=150, batch_size=64),
         enn=ENNConfig(readers=("probes",), probes=64, coarsening=5),
         instruction=InstructionConfig(refresh=25, trust_region=0.004),
-        unroll=UnrollConfig(segments=1000),
+        unroll=UnrollConfig(segments=600, largest_costate=1.0),
     ),
 }

@@ -42,8 +42,6 @@ from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
 
-LARGEST_COSTATE = 10.0
-"""a member's costate is shortened to this norm: through chaotic stretches of a run it would explode"""
 DIFFERENCE = 3e-3
 """length of the step of a Hessian-vector product, relative to the norm of the parameters (at least 1)"""
 SMALLEST_LOSS = 1e-2
@@ -190,7 +188,7 @@ class FineTuning:
                 curvature = self._hessian_product(path.parameters[step], path.gradients[step], costate, path.batches[step])
                 for tensor, product in zip(costate, curvature, strict=True):
                     tensor.mul_(decay).sub_(product, alpha=self.learning_rate)
-            _shorten(costate)
+            _shorten(costate, unroll.largest_costate)
             weights = path.parameters[read * self.refresh]
             terms = instructions(self.critic, weights, path.progress[read], None, self.learning_rate, graph=True)
             change = sum((total * own).sum() for total, own in zip(summed, terms.instruction, strict=True))
@@ -363,7 +361,7 @@ def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
     return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
 
 
-def _shorten(costate: Sequence[Tensor]) -> None:
-    factor = (LARGEST_COSTATE / _norm(costate).clamp_min(1e-9)).clamp_max(1.0)
+def _shorten(costate: Sequence[Tensor], largest: float) -> None:
+    factor = (largest / _norm(costate).clamp_min(1e-9)).clamp_max(1.0)
     for tensor in costate:
         tensor.mul_(per_member(factor, tensor)).nan_to_num_(0.0, 0.0, 0.0)
