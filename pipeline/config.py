@@ -428,6 +428,6 @@ PRESETS: dict[str, Config] = {
         RLConfig(period=250, members=64, rounds=4, updates=150, batch_size=64),
         enn=ENNConfig(readers=("probes",), probes=64, coarsening=5),
         instruction=InstructionConfig(refresh=25, trust_region=0.004),
-        unroll=UnrollConfig(segments=600, largest_costate=1.0),
+        unroll=UnrollConfig(segments=400, largest_costate=1.0),
     ),
 }
