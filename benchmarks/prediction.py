@@ -1,6 +1,6 @@
 """How well readers predict a target's validation score, now and at the end of its run, on runs never trained on.
 
-    python benchmarks/prediction.py            # under 15 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
+    python benchmarks/prediction.py            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
     python benchmarks/prediction.py --work DIR # keep the recorded runs (0.4 GB) there instead of in the temporary folder
 
 Needs lightgbm and nfn: pip install '.[benchmarks]'. Writes benchmarks/results/prediction.json.
@@ -141,6 +141,7 @@ class Fitted:
     predict: Callable[[Points], np.ndarray]
     parameters: int
     seconds: float
+    """of the processor, on one thread: another process's load does not count"""
 
 
 Fit = Callable[[Candidate, int, Points, Points], Fitted]
@@ -299,7 +300,7 @@ def tuned(
     fit: Fit, among: Sequence[Candidate], recipe: Recipe, train: Points, validation: Points
 ) -> tuple[Fitted, dict[str, Any]]:
     """The candidate with the best Kendall on the validation runs after ``short`` steps, trained anew for ``full`` steps."""
-    started = time.monotonic()
+    started = time.process_time()
     trials = [kendall(fit(candidate, recipe.short, train, validation).predict(validation), validation) for candidate in among]
     chosen = among[int(np.argmax(trials))]
     fitted = fit(chosen, recipe.full, train, validation)
@@ -307,7 +308,7 @@ def tuned(
         "chosen": dataclasses.asdict(chosen),
         "trials": [{**dataclasses.asdict(c), "kendall": trial} for c, trial in zip(among, trials, strict=True)],
         "validation_kendall": kendall(fitted.predict(validation), validation),
-        "seconds_with_tuning": round(time.monotonic() - started, 1),
+        "seconds_with_tuning": round(time.process_time() - started, 1),
     }
 
 
@@ -485,7 +486,7 @@ def network_fit(build: Build, inputs: Tensor, seed: int) -> Fit:
     """Supervised regression by Adam; the parameters with the smallest squared error on the validation runs are kept."""
 
     def fit(candidate: Candidate, steps: int, train: Points, validation: Points) -> Fitted:
-        started = time.monotonic()
+        started = time.process_time()
         torch.manual_seed(stream(seed, "prediction", "network"))
         network = build(candidate.size)
         if isinstance(network, _NFN):
@@ -507,7 +508,7 @@ def network_fit(build: Build, inputs: Tensor, seed: int) -> Fit:
                     best, kept = error, copy.deepcopy(network.state_dict())
         network.load_state_dict(kept)
         parameters = sum(parameter.numel() for parameter in network.parameters())
-        return Fitted(lambda part: predict(network, inputs, part), parameters, time.monotonic() - started)
+        return Fitted(lambda part: predict(network, inputs, part), parameters, time.process_time() - started)
 
     return fit
 
@@ -524,7 +525,7 @@ def boosted_fit(features: np.ndarray, seed: int) -> Fit:
     def fit(candidate: Candidate, steps: int, train: Points, validation: Points) -> Fitted:
         import lightgbm
 
-        started = time.monotonic()
+        started = time.process_time()
         options = {"objective": "regression", "learning_rate": candidate.learning_rate, "num_leaves": candidate.size}
         quiet = {"verbosity": -1, "num_threads": 1, "deterministic": True, "seed": seed}
         known = lightgbm.Dataset(features[train.rows], train.goal.numpy())
@@ -532,17 +533,17 @@ def boosted_fit(features: np.ndarray, seed: int) -> Fit:
         stopping = [lightgbm.early_stopping(PATIENCE, verbose=False)]
         trees = lightgbm.train(options | quiet, known, ROUNDS, valid_sets=[judge], callbacks=stopping)
         leaves = sum(tree["num_leaves"] for tree in trees.dump_model()["tree_info"])
-        return Fitted(lambda part: np.asarray(trees.predict(features[part.rows])), leaves, time.monotonic() - started)
+        return Fitted(lambda part: np.asarray(trees.predict(features[part.rows])), leaves, time.process_time() - started)
 
     return fit
 
 
 def progress_alone(train: Points) -> Fitted:
     """The mean score of the training points of the same progress."""
-    started = time.monotonic()
+    started = time.process_time()
     means = {float(t): float(train.goal[train.progress == t].mean()) for t in train.progress.unique()}
     predict_means = lambda part: np.array([means[float(t)] for t in part.progress])  # noqa: E731
-    return Fitted(predict_means, len(means), time.monotonic() - started)
+    return Fitted(predict_means, len(means), time.process_time() - started)
 
 
 if __name__ == "__main__":

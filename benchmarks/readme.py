@@ -82,8 +82,8 @@ def prediction(results: dict[str, Any]) -> str:
         f"predictor has {results['candidates']} candidates; networks get {recipe['short']} steps of {results['batch']} points "
         f"per candidate and {recipe['full']} for the chosen one, one seed. s: seconds of the last training. "
         f"`{results['command']}`: {results['seconds']:.0f} s, one thread, shared cores ({hardware['cpu']}; "
-        f"{results['date'][:10]}; commit {results['commit'][:10]}; seed {results['seed']})."
-    )
+        f"{results['date'][:10]}; commit {results['commit'][:10]}; seed {results['seed']}). {results.get('note', '')}"
+    ).strip()
     return "\n".join(["\n".join("| " + " | ".join(line) + " |" for line in lines), "", *duels, "", caption])
 
 
