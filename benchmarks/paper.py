@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 
 from pipeline.errors import UserError
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.files import read_json, write_json
 from pipeline.results.statistics import paired
 from pipeline.results.tables import report_rows
 
@@ -144,10 +144,22 @@ def collect(protocol: str, output: Path) -> None:
             "provenance": provenance,
         },
     )
-    for figure in ("accuracy", "instruction"):
-        picture = (output / protocol / "probes" / "figures" / f"{figure}.png").read_bytes()
-        write_atomic(RESULTS / f"{protocol}-{figure}.png", picture)
+    draw(output / protocol / "probes", protocol)
     print(f"{protocol}: written to {RESULTS / f'{protocol}.json'}")
+
+
+def draw(folder: Path, protocol: str) -> None:
+    """Accuracy against steps and seconds; λ and the sizes of both gradients by progress."""
+    from pipeline.compare import collect as collect_arms
+    from pipeline.config import from_dotted
+    from pipeline.report import curves
+    from pipeline.results import figures
+
+    arms = collect_arms(from_dotted(read_json(folder / "config.json")["settings"]), folder)
+    shown = ("conventional", "growth", "he", "instructed-rl", "instructed", "instructed-he")
+    figures.accuracy({arm: curves(arms[arm], "accuracy") for arm in shown}, RESULTS / f"{protocol}-accuracy.png")
+    instructed = {arm: curves(arms[arm], "instruction") for arm in ("instructed", "instructed-he")}
+    figures.instruction(instructed, RESULTS / f"{protocol}-instruction.png")
 
 
 def training_seconds(folder: Path) -> dict[str, float]:

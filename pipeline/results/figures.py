@@ -38,6 +38,10 @@ BAND = 0.18
 """opacity of a 95 % band"""
 
 
+MOST_LEVELS = 8
+"""more different λ than these are drawn as a curve, fewer as shares of the targets"""
+
+
 def accuracy(curves: dict[str, dict[str, Any]], path: Path) -> None:
     """Accuracy against steps and against seconds: mean over seeds and the 95 % band of the mean (Student's t).
 
@@ -75,17 +79,24 @@ def instruction(curves: dict[str, dict[str, Any]], path: Path) -> None:
         curves: per arm "progress" [D] in [0, 1], and per seed [D]: "strength", "gradient_norm", "instruction_norm".
     """
     figure = Figure(figsize=(3.7 * max(len(curves), 1) + 1.3, 7), layout="constrained")
-    panels = figure.subplots(2, max(len(curves), 1), squeeze=False, sharex=True, sharey="row")
-    levels = sorted({float(level) for curve in curves.values() for level in np.unique(_matrix(curve["strength"]))})
+    panels = figure.subplots(2, max(len(curves), 1), squeeze=False, sharex=True)
+    used = {arm: sorted({float(level) for level in np.unique(_matrix(curve["strength"]))}) for arm, curve in curves.items()}
+    few = [arm for arm, levels in used.items() if len(levels) <= MOST_LEVELS]
+    levels = sorted({level for arm in few for level in used[arm]})
     for number, (arm, curve) in enumerate(curves.items()):
-        _levels(panels[0, number], curve, levels)
+        if arm in few:
+            _levels(panels[0, number], curve, levels)
+            panels[0, number].set_ylabel("share of the targets, %")
+        else:
+            _typical(panels[0, number], curve, "strength", "λ", "#0072B2")
+            panels[0, number].set_ylabel("λ")
         panels[0, number].set_title(arm, color=_colour(arm, number), fontweight="bold")
         _norms(panels[1, number], curve)
-    panels[0, 0].set_ylabel("share of the targets, %")
     panels[1, 0].set_ylabel("norm of the gradient of …")
-    for panel in panels[:, -1]:
-        handles, labels = panel.get_legend_handles_labels()
-        panel.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    for panel in (panels[0, number] for number, arm in reversed(list(enumerate(curves))) if arm in few):
+        _beside(panel)
+        break
+    _beside(panels[1, -1])
     _save(figure, path)
 
 
@@ -200,20 +211,31 @@ def _levels(panel: Axes, curve: dict[str, Any], levels: list[float]) -> None:
     _plain(panel, grid=False)
 
 
+def _beside(panel: Axes) -> None:
+    handles, labels = panel.get_legend_handles_labels()
+    panel.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+
+
 def _norms(panel: Axes, curve: dict[str, Any]) -> None:
     """Geometric means over seeds with the range from the 10th to the 90th percentile; zeros (no instruction) are left out."""
-    for name, label, colour in (("gradient_norm", "loss", "#000000"), ("instruction_norm", "instruction", "#D55E00")):
-        values = _matrix(curve[name])
-        logs_SD = np.log(np.where(np.isfinite(values) & (values > 0), values, np.nan))
-        seen = np.isfinite(logs_SD).any(0)
-        if not seen.any():
-            continue
-        progress, logs_SD = np.asarray(curve["progress"])[seen], logs_SD[:, seen]
-        low, high = np.exp(np.nanpercentile(logs_SD, [10, 90], axis=0))
-        panel.plot(progress, np.exp(np.nanmean(logs_SD, axis=0)), color=colour, linewidth=1.6, label=label)
-        panel.fill_between(progress, low, high, color=colour, alpha=BAND, linewidth=0)
-    panel.set(yscale="log", xlabel="progress", xlim=(0, 1))
+    _typical(panel, curve, "gradient_norm", "loss", "#000000")
+    _typical(panel, curve, "instruction_norm", "instruction", "#D55E00")
+    panel.set(xlabel="progress")
+
+
+def _typical(panel: Axes, curve: dict[str, Any], name: str, label: str, colour: str) -> None:
+    """Geometric mean over seeds and the range from the 10th to the 90th percentile of what is above 0."""
+    panel.set(yscale="log", xlim=(0, 1))
     _plain(panel)
+    values = _matrix(curve[name])
+    logs_SD = np.log(np.where(np.isfinite(values) & (values > 0), values, np.nan))
+    seen = np.isfinite(logs_SD).any(0)
+    if not seen.any():
+        return
+    progress, logs_SD = np.asarray(curve["progress"])[seen], logs_SD[:, seen]
+    low, high = np.exp(np.nanpercentile(logs_SD, [10, 90], axis=0))
+    panel.plot(progress, np.exp(np.nanmean(logs_SD, axis=0)), color=colour, linewidth=1.6, label=label)
+    panel.fill_between(progress, low, high, color=colour, alpha=BAND, linewidth=0)
 
 
 def _matrix(rows: Any) -> Float[np.ndarray, "S E"]:
