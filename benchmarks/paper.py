@@ -123,10 +123,9 @@ def collect(protocol: str, output: Path) -> None:
     rows, seconds = report_rows(arms), {variant: training_seconds(folder) for variant, folder in folders.items()}
     for row in rows:
         row["enn_seconds"] = seconds_of(row["arm"], seconds)
-    duels = [
-        {"arm": one, "against": other, **paired(arms[one]["test_accuracy"], arms[other]["test_accuracy"])}
-        for one, other in DUELS
-    ]
+    accuracy = {name: values["test_accuracy"] for name, values in arms.items()}
+    pairs = [pair for pair in DUELS if set(pair) <= set(accuracy)]
+    duels = [{"arm": one, "against": other, **paired(accuracy[one], accuracy[other])} for one, other in pairs]
     provenance = reports["probes"]["rows"][0]["provenance"]
     provenance["command"] = f"python benchmarks/paper.py --protocol {protocol}"
     write_json(
