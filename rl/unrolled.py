@@ -191,8 +191,8 @@ class FineTuning:
             _shorten(costate, unroll.largest_costate)
             weights = path.parameters[read * self.refresh]
             terms = instructions(self.critic, weights, path.progress[read], None, self.learning_rate, graph=True)
-            change = sum((total * own).sum() for total, own in zip(summed, terms.instruction, strict=True))
-            change = change * (self.learning_rate / members)
+            changes = [(total * own).sum() for total, own in zip(summed, terms.instruction, strict=True)]
+            change = torch.stack(changes).sum() * (self.learning_rate / members)
             wrong = ((terms.value - score) ** 2).mean()
             (change + wrong).backward()
             promised += float(change.detach())
