@@ -317,7 +317,6 @@ def validate(config: Config) -> Config:
             "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",
         ),
     ]
-    checks += _unroll_checks(config)
     for name in ("batch_size", "steps"):
         checks.append((getattr(training, name) >= 1, f"training.{name} is {getattr(training, name)}; give at least 1."))
     for name in ("period", "members", "updates", "batch_size", "n_step", "score_examples", "replay"):
@@ -329,6 +328,7 @@ def validate(config: Config) -> Config:
     for name in ("l1", "l2", "instruction"):
         checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
     checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
+    checks += _unroll_checks(config)
     for holds, message in checks:
         if not holds:
             raise UserError(message)

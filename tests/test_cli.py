@@ -202,8 +202,8 @@ def test_a_damaged_mnist_is_one_sentence(here, refused):
 def _config(**changes: int) -> Config:
     plain = PRESETS["digits"]
     training = replace(plain.training, steps=50)
-    rl = replace(plain.rl, period=10)
-    return replace(plain, training=training, rl=rl, target=replace(plain.target, hidden=(8,)), **changes)
+    rl, unroll = replace(plain.rl, period=10), replace(plain.unroll, segments=2, steps=50)
+    return replace(plain, training=training, rl=rl, unroll=unroll, target=replace(plain.target, hidden=(8,)), **changes)
 
 
 def _folder_with_enn(folder: Path, config: Config, trained_on: Config | None = None) -> Path:
@@ -256,7 +256,7 @@ DAMAGED_ENNS = {
     "truncated .json": (lambda folder: os.truncate(folder / "enn.json", 50), r"enn\.json is damaged"),
     "no .json": (lambda folder: (folder / "enn.json").unlink(), r"cannot read .*enn\.json .*two files"),
     "no second ENN": (lambda folder: (folder / "enn-convnet.safetensors").unlink(), r"enn-convnet\.safetensors"),
-    "another version": (lambda folder: _describe(folder, format=99), r"enn\.json is not an ENN of format 1; train it again"),
+    "another version": (lambda folder: _describe(folder, format=99), r"enn\.json is not an ENN of format 2; train it again"),
     "another ENN": (lambda folder: shutil.copy(folder / "enn-convnet.json", folder / "enn.json"), "does not belong to"),
 }
 

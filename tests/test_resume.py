@@ -21,6 +21,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parent.parent
 SETTINGS = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
+SETTINGS |= {"unroll.segments": 3, "unroll.steps": 50, "unroll.members": 4}
 SETTINGS |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
 TINY = [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
 MARK = "GRAD_INSTRUCTOR_TEST"
