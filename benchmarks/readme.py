@@ -176,6 +176,8 @@ def baselines(results: dict[str, Any]) -> str:
         f"{results['steps']} steps; steps and seconds: to the baseline's last validation accuracy, as shares of its own "
         f"({_where(results)})."
     )
+    if results.get("not_run"):
+        caption += f" Not run: {', '.join(results['not_run'])}."
     return "\n".join([_lines(lines), "", caption])
 
 

@@ -30,6 +30,10 @@ COLOURS = {
     "instructed-image": "#009E73",
     "growth": "#E69F00",
     "random-push": "#F0E442",
+    "conventional-all": "#555555",
+    "he-all": "#88CCEE",
+    "instructed-rl": "#DDAA77",
+    "instructed-rl-he": "#6699CC",
 }
 DASHES = {"l1": (0, (5, 1)), "l2": (0, (1, 1)), "he": (0, (3, 1, 1, 1)), "growth": (0, (5, 1)), "random-push": (0, (1, 1))}
 OTHERS = ("#661100", "#332288", "#44AA99", "#AA4499")
