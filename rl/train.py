@@ -44,6 +44,7 @@ from pipeline.targets import unflatten
 from rl.env import TrainingRunEnv
 from rl.module import CriticLearner, CriticModule, fixed_level
 from rl.replay import Recording
+from rl.state import load_optimiser, optimiser_tensors
 from rl.unrolled import fine_tune
 
 ENVIRONMENT = "grad-instructor/training-run"
@@ -309,8 +310,7 @@ def checkpoint(algorithm: "ENNTraining", training: Path, rounds: int) -> None:
     """Critics, their target copies and the optimiser after ``rounds`` rounds, without pickle."""
     tensors = {f"module/{name}": tensor for name, tensor in _module(algorithm).state_dict().items()}
     (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
-    for index, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+    tensors |= optimiser_tensors(optimiser)
     write_tensors(training / f"state-{rounds:03d}.safetensors", {name: t.detach().cpu() for name, t in tensors.items()})
     (training / f"state-{rounds - 2:03d}.safetensors").unlink(missing_ok=True)
 
@@ -335,12 +335,7 @@ def _load_critics(env_runner: Any, weights: dict[str, torch.Tensor]) -> None:
 
 def _load_optimiser(algorithm: "ENNTraining", tensors: dict[str, torch.Tensor]) -> None:
     (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, tensor in tensors.items():
-        if key.startswith("optimiser/"):
-            _, index, name = key.split("/")
-            state.setdefault(int(index), {})[name] = tensor
-    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    load_optimiser(optimiser, tensors)
 
 
 def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list[dict[str, Any]]) -> None:

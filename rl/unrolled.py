@@ -41,6 +41,7 @@ from pipeline.instruction.rules import per_member
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
+from rl.state import load_optimiser, optimiser_tensors
 
 DIFFERENCE = 3e-3
 """length of the step of a Hessian-vector product, relative to the norm of the parameters (at least 1)"""
@@ -185,7 +186,8 @@ class FineTuning:
             for step in reversed(range(read * self.refresh, (read + 1) * self.refresh)):
                 for total, tensor in zip(summed, costate, strict=True):
                     total.add_(tensor)
-                curvature = self._hessian_product(path.parameters[step], path.gradients[step], costate, path.batches[step])
+                here = path.parameters[step], path.gradients[step]
+                curvature = hessian_product(self.shadow, *here, costate, path.batches[step])
                 for tensor, product in zip(costate, curvature, strict=True):
                     tensor.mul_(decay).sub_(product, alpha=self.learning_rate)
             _shorten(costate, unroll.largest_costate)
@@ -211,12 +213,6 @@ class FineTuning:
             "log10_strength/small": float(small.mean()),
             "log10_strength/he": float(he.mean()) if members > 1 else float("nan"),
         }
-
-    def _hessian_product(
-        self, parameters: list[Tensor], gradients: list[Tensor], vector: list[Tensor], batch: tuple[Tensor, Tensor]
-    ) -> list[Tensor]:
-        """H · v of each member by a forward difference of gradients; lists of (P, …)."""
-        return hessian_product(self.shadow, parameters, gradients, vector, batch)
 
     # -- lives ---------------------------------------------------------------------------------------------------------
 
@@ -255,8 +251,7 @@ class FineTuning:
     def tensors(self) -> dict[str, Tensor]:
         """All that a bit-identical continuation needs."""
         tensors = {f"critic/{name}": tensor for name, tensor in self.critic.state_dict().items()}
-        for index, values in self.optimiser.state_dict()["state"].items():
-            tensors |= {f"optimiser/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+        tensors |= optimiser_tensors(self.optimiser)
         tensors["parameters"] = self.population.flat()
         tensors["diverged_at"] = self.population.diverged_at
         tensors["lives"] = torch.tensor([[life.birth, life.age, life.span] for life in self.lives])
@@ -267,12 +262,7 @@ class FineTuning:
         """The inverse of :meth:`tensors`."""
         own = {name.removeprefix("critic/"): t for name, t in tensors.items() if name.startswith("critic/")}
         self.critic.load_state_dict(own)
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, tensor in tensors.items():
-            if key.startswith("optimiser/"):
-                _, index, name = key.split("/")
-                state.setdefault(int(index), {})[name] = tensor
-        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        load_optimiser(self.optimiser, tensors)
         self.population.load_flat(tensors["parameters"].to(self.x.device))
         for member in torch.nonzero(tensors["diverged_at"] >= 0).flatten().tolist():
             self.population.diverged_at[member] = tensors["diverged_at"][member]
