@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Initialisation = Literal["normal", "glorot", "he", "lsuv"]
 Optimiser = Literal["sgd", "adam", "adamw"]
+Schedule = Literal["constant", "cosine"]
 ReaderName = Literal["probes", "convnet", "statistics"]
 Arm = Literal[
     "conventional",
@@ -71,6 +72,8 @@ class TrainingConfig:
     """momentum of sgd"""
     weight_decay: float = 0.0
     """weight decay, in torch's sense of the chosen optimiser"""
+    schedule: Schedule = "constant"
+    """how the learning rate changes during a run; cosine: falling to 0 at its end"""
     batch_size: int = 32
     """examples per step"""
     steps: int = 600
@@ -167,6 +170,9 @@ class UnrollConfig:
     """step size of the ENN's optimiser (Adam), falling to 0"""
     largest_costate: float = 10.0
     """norm to which a costate is shortened; else members on a plateau, where it explodes, are all that the ENN learns from"""
+    anneal: int = 0
+    """steps without instruction after each segment, the learning rate falling to 0, before its end is scored; for runs whose
+    learning rate is high and falls later, where a score in their midst says little"""
     folds: int = 10
     """a member trains without one of so many folds of the training data and is scored on it; 1: scored on validation data"""
     score_examples: int = 500
@@ -361,6 +367,7 @@ def _unroll_checks(config: Config) -> list[tuple[bool, str]]:
     checks = [
         (whole, f"training.steps, rl.period and instruction.refresh {counts} must be multiples of enn.coarsening ({coarse})."),
         (unroll.segments >= 0, f"unroll.segments is {unroll.segments}; give at least 0."),
+        (unroll.anneal >= 0, f"unroll.anneal is {unroll.anneal}; give at least 0."),
         (
             bool(unroll.segments) or not {"instructed-rl", "instructed-rl-he"} & set(config.compare.arms),
             "compare.arms has 'instructed-rl', the ENN before its fine-tuning, but unroll.segments is 0; drop the arm.",
@@ -373,11 +380,6 @@ def _unroll_checks(config: Config) -> list[tuple[bool, str]]:
     if unroll.segments and whole and config.instruction.refresh >= 1 and unroll.steps >= 1:
         refresh = config.instruction.refresh // coarse
         checks += [
-            (
-                training.optimiser == "sgd" and training.momentum == 0,
-                "unroll.segments asks to differentiate through training, which is written for plain sgd; "
-                "set training.optimiser to sgd and training.momentum to 0, or unroll.segments to 0.",
-            ),
             (
                 unroll.steps % refresh == 0,
                 f"unroll.steps ({unroll.steps}) must be a multiple of instruction.refresh / enn.coarsening ({refresh}).",

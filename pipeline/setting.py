@@ -38,7 +38,16 @@ def new_population(
     training = config.training
     scheme = initialisation or config.target.initialisation
     start = initialise(target, scheme, seeds, config.target.sigma, x[:LSUV_EXAMPLES], device=str(x.device))
-    return Population(target, start, training.optimiser, training.learning_rate, training.momentum, training.weight_decay)
+    return Population(
+        target,
+        start,
+        training.optimiser,
+        training.learning_rate,
+        training.momentum,
+        training.weight_decay,
+        training.schedule,
+        training.steps,
+    )
 
 
 def reward_data(config: Config, dataset: Dataset, device: str = "cpu") -> tuple[Tensor, Tensor]:

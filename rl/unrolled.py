@@ -6,9 +6,10 @@ end of the next ``unroll.steps`` steps. It runs backwards through gradient desce
 
     a_t = a_{t+1} − η · H_t · a_{t+1},                    H_t the Hessian of step t's batch loss,
 
-(Pontryagin's adjoint; in RL value-gradient learning, Fairbank & Alonso 2012). The ENN φ is trained so that its instructions
-``λ ∂V/∂θ`` lower the loss at the end of the segment: by the gradient of ``Σ_t a_{t+1} · η λ_φ ∂V_φ/∂θ_t`` with respect to φ,
-beside the squared error of V as a prediction of that score. Without the Hessians (greedily) nothing was learned that lasts.
+and likewise through momentum and Adam (:mod:`rl.descent`). This is Pontryagin's adjoint; in RL value-gradient learning,
+Fairbank & Alonso 2012. The ENN φ is trained so that its instructions ``λ ∂V/∂θ`` lower the loss at the end of the segment: by
+the gradient of ``Σ_t a_{t+1} · η λ_φ ∂V_φ/∂θ_t`` with respect to φ, beside the squared error of V as a prediction of that
+score. Without the Hessians (greedily) nothing was learned that lasts.
 
 Choices. The Hessian-vector products are differences of two gradients. The instruction's own dependence on θ is left out of
 the costate. λ is chosen by a head of the ENN, trained in the same way, from weights and progress. Reward: each member trains
@@ -41,6 +42,7 @@ from pipeline.instruction.rules import per_member
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
+from rl.descent import Costate, Descent, Step, annealed
 from rl.state import load_optimiser, optimiser_tensors
 
 DIFFERENCE = 3e-3
@@ -120,8 +122,9 @@ class FineTuning:
         self.lives = [self._birth(self._first_span(member)) for member in range(unroll.members)]
         starts = [self._start(member) for member in range(unroll.members)]
         start = [torch.cat(tensors) for tensors in zip(*starts, strict=True)]
-        self.population = Population(self.target, start, "sgd", self.learning_rate, 0.0, config.training.weight_decay)
-        self.shadow = Population(self.target, start)
+        self.population, self.shadow = Population(self.target, start), Population(self.target, start)
+        self.descent = Descent(config.training, self.population.parameters)
+        self.failed = torch.zeros(unroll.members, dtype=torch.bool, device=self.x.device)
 
     # -- one segment ---------------------------------------------------------------------------------------------------
 
@@ -129,18 +132,20 @@ class FineTuning:
         """Train all members for S steps under the ENN, then the ENN by one step of Adam."""
         self._renew()
         path = self._forward()
+        after, state = self.population.flat(), self.descent.copy()
+        self._anneal(path)
         costate, losses = self._end(number)
         self._leave_out_failed(path, costate, losses)
-        after = self.population.flat()
         row = self._backward(path, costate, losses, number)
         self.population.load_flat(after)
+        self.descent.state = state
         for life in self.lives:
             life.age += self.config.unroll.steps
         self.segments = number + 1
         return row
 
     def _forward(self) -> "Trajectory":
-        path = Trajectory([], [], [], [])
+        path = Trajectory([], [], [], [], [])
         instruction: list[Tensor] = []
         for step in range(self.config.unroll.steps):
             if step % self.refresh == 0:
@@ -148,53 +153,66 @@ class FineTuning:
                 instruction = instructions(
                     self.critic, self.population.parameters, path.progress[-1], None, self.learning_rate
                 ).instruction
-            batch = self.folds.batch(self.lives, step, self.config.training.batch_size)
-            gradients = self.population.grads(*batch)
-            path.parameters.append([parameter.clone() for parameter in self.population.parameters])
-            path.gradients.append([gradient.clone() for gradient in gradients])
-            path.batches.append(batch)
-            for gradient, own in zip(gradients, instruction, strict=True):
-                gradient.sub_(own)
-            self.population.apply(gradients)
+            self._descend(path, step, self.descent.rates([life.age + step for life in self.lives]), instruction)
         return path
 
-    def _end(self, number: int) -> tuple[list[Tensor], Float[Tensor, " P"]]:
+    def _anneal(self, path: "Trajectory") -> None:
+        """On to where the learning rate is 0, without instruction: what the segment was worth once the noise has gone."""
+        first, steps = self.config.unroll.steps, self.config.unroll.anneal
+        rate = self.descent.rates([life.age + first for life in self.lives])
+        for step in range(steps):
+            self._descend(path, first + step, annealed(rate, step, steps), [])
+
+    def _descend(self, path: "Trajectory", step: int, rate: Tensor, instruction: list[Tensor]) -> None:
+        batch = self.folds.batch(self.lives, step, self.config.training.batch_size)
+        gradients = self.population.grads(*batch)
+        path.parameters.append([parameter.clone() for parameter in self.population.parameters])
+        path.gradients.append([gradient.clone() for gradient in gradients])
+        path.batches.append(batch)
+        for gradient, own in zip(gradients, instruction, strict=False):
+            gradient.sub_(own)
+        ages = [life.age + step for life in self.lives]
+        path.steps.append(self.descent.step(self.population.parameters, gradients, rate, ages))
+
+    def _end(self, number: int) -> tuple[Costate, Float[Tensor, " P"]]:
         """∂ log(loss) / ∂θ of each member after the segment, on data that it does not train on, and the losses."""
         gradients = self.population.grads(*self.folds.reward(self.lives, number, self.config.unroll.score_examples))
         losses = self.population.losses.clone()
         weight = 1 / losses.clamp_min(SMALLEST_LOSS)
-        return [gradient * per_member(weight, gradient) for gradient in gradients], losses
+        return Costate([gradient * per_member(weight, gradient) for gradient in gradients]), losses
 
-    def _leave_out_failed(self, path: "Trajectory", costate: list[Tensor], losses: Tensor) -> None:
+    def _leave_out_failed(self, path: "Trajectory", costate: Costate, losses: Tensor) -> None:
         """A member that is not finite must not teach: it counts as zero weights that no push can change."""
-        failed = (self.population.diverged_at >= 0) | ~losses.isfinite() | ~_norm(costate).isfinite()
+        failed = ~losses.isfinite() | ~_norm(costate.parameters).isfinite() | ~_norm(self.population.parameters).isfinite()
+        self.failed |= failed
         if not bool(failed.any()):
             return
         losses[failed] = 0.0
-        for tensors in (costate, *path.parameters, *path.gradients):
+        slopes = [taken.slopes for taken in path.steps]
+        for tensors in (costate.parameters, *path.parameters, *path.gradients, *slopes):
             for tensor in tensors:
                 tensor[failed] = 0.0
 
-    def _backward(self, path: "Trajectory", costate: list[Tensor], losses: Tensor, number: int) -> dict[str, float]:
+    def _backward(self, path: "Trajectory", costate: Costate, losses: Tensor, number: int) -> dict[str, float]:
         """The costate back through the segment, and the ENN's gradient on the way; one step of its optimiser."""
-        unroll, decay = self.config.unroll, 1 - self.learning_rate * self.config.training.weight_decay
+        unroll = self.config.unroll
         score, members = torch.exp(-losses), unroll.members
         self.optimiser.zero_grad()
         promised, error, strengths = 0.0, [], []
+        for step in reversed(range(unroll.steps, len(path.steps))):
+            self._back(path, step, costate)
+        if unroll.anneal:
+            _shorten(costate, unroll.largest_costate)
         for read in reversed(range(unroll.steps // self.refresh)):
-            summed = [torch.zeros_like(tensor) for tensor in costate]
+            summed = [torch.zeros_like(tensor) for tensor in costate.parameters]
             for step in reversed(range(read * self.refresh, (read + 1) * self.refresh)):
-                for total, tensor in zip(summed, costate, strict=True):
-                    total.add_(tensor)
-                here = path.parameters[step], path.gradients[step]
-                curvature = hessian_product(self.shadow, *here, costate, path.batches[step])
-                for tensor, product in zip(costate, curvature, strict=True):
-                    tensor.mul_(decay).sub_(product, alpha=self.learning_rate)
+                for total, push in zip(summed, self._back(path, step, costate), strict=True):
+                    total.sub_(push)
             _shorten(costate, unroll.largest_costate)
             weights = path.parameters[read * self.refresh]
             terms = instructions(self.critic, weights, path.progress[read], None, self.learning_rate, graph=True)
             changes = [(total * own).sum() for total, own in zip(summed, terms.instruction, strict=True)]
-            change = torch.stack(changes).sum() * (self.learning_rate / members)
+            change = torch.stack(changes).sum() / members
             wrong = ((terms.value - score) ** 2).mean()
             (change + wrong).backward()
             promised += float(change.detach())
@@ -213,6 +231,12 @@ class FineTuning:
             "log10_strength/small": float(small.mean()),
             "log10_strength/he": float(he.mean()) if members > 1 else float("nan"),
         }
+
+    def _back(self, path: "Trajectory", step: int, costate: Costate) -> list[Tensor]:
+        """The costate back over one step; what a push added to its gradient would do, a list of (P, …)."""
+        here = path.parameters[step], path.gradients[step]
+        batch = path.batches[step]
+        return self.descent.back(costate, path.steps[step], lambda vector: hessian_product(self.shadow, *here, vector, batch))
 
     # -- lives ---------------------------------------------------------------------------------------------------------
 
@@ -239,12 +263,11 @@ class FineTuning:
     def _renew(self) -> None:
         """Members that have come to their end, or that diverged, are replaced."""
         for member, life in enumerate(self.lives):
-            if life.age + self.config.unroll.steps > max(life.span, self.config.unroll.steps) or self._failed(member):
+            if life.age + self.config.unroll.steps > max(life.span, self.config.unroll.steps) or bool(self.failed[member]):
                 self.lives[member] = self._birth(self.steps)
                 self.population.replace(member, [tensor[0] for tensor in self._start(member)])
-
-    def _failed(self, member: int) -> bool:
-        return bool(self.population.diverged_at[member] >= 0)
+                self.descent.forget(member)
+                self.failed[member] = False
 
     # -- state ---------------------------------------------------------------------------------------------------------
 
@@ -253,7 +276,9 @@ class FineTuning:
         tensors = {f"critic/{name}": tensor for name, tensor in self.critic.state_dict().items()}
         tensors |= optimiser_tensors(self.optimiser)
         tensors["parameters"] = self.population.flat()
-        tensors["diverged_at"] = self.population.diverged_at
+        tensors["failed"] = self.failed
+        for name, own in self.descent.state.items():
+            tensors |= {f"descent/{name}/{index}": tensor for index, tensor in enumerate(own)}
         tensors["lives"] = torch.tensor([[life.birth, life.age, life.span] for life in self.lives])
         tensors["counts"] = torch.tensor([self.segments, self.births])
         return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
@@ -264,8 +289,10 @@ class FineTuning:
         self.critic.load_state_dict(own)
         load_optimiser(self.optimiser, tensors)
         self.population.load_flat(tensors["parameters"].to(self.x.device))
-        for member in torch.nonzero(tensors["diverged_at"] >= 0).flatten().tolist():
-            self.population.diverged_at[member] = tensors["diverged_at"][member]
+        self.failed = tensors["failed"].to(self.x.device)
+        for name, own in self.descent.state.items():
+            for index, tensor in enumerate(own):
+                tensor.copy_(tensors[f"descent/{name}/{index}"])
         self.lives = [Life(*row) for row in tensors["lives"].tolist()]
         self.segments, self.births = tensors["counts"].tolist()
 
@@ -281,6 +308,7 @@ class Trajectory:
     parameters: list[list[Tensor]]
     gradients: list[list[Tensor]]
     batches: list[tuple[Tensor, Tensor]]
+    steps: list[Step]
     progress: list[Tensor]
 
 
@@ -351,7 +379,5 @@ def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
     return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
 
 
-def _shorten(costate: Sequence[Tensor], largest: float) -> None:
-    factor = (largest / _norm(costate).clamp_min(1e-9)).clamp_max(1.0)
-    for tensor in costate:
-        tensor.mul_(per_member(factor, tensor)).nan_to_num_(0.0, 0.0, 0.0)
+def _shorten(costate: Costate, largest: float) -> None:
+    costate.scale((largest / _norm(costate.parameters).clamp_min(1e-9)).clamp_max(1.0))

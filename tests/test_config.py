@@ -136,6 +136,7 @@ OTHER = {
     "target.activation": "tanh",
     "target.initialisation": "he",
     "training.optimiser": "adam",
+    "training.schedule": "cosine",
     "rl.score": "accuracy",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",

@@ -2,23 +2,28 @@
 
 import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pipeline.errors import UserError
 from pipeline.seeding import torch_stream
 from pipeline.targets import MLP, Batches, Population, initialise, unflatten
 
 STEPS, BATCH, EXAMPLES = 8, 9, 40
+COSINE = {"schedule": "cosine", "steps": 11}
 OPTIMISERS = {
     "sgd": ("sgd", {}, torch.optim.SGD),
     "sgd with decay": ("sgd", {"weight_decay": 0.03}, torch.optim.SGD),
     "sgd with momentum and decay": ("sgd", {"momentum": 0.9, "weight_decay": 0.03}, torch.optim.SGD),
     "adam": ("adam", {"weight_decay": 0.03}, torch.optim.Adam),
     "adamw": ("adamw", {"weight_decay": 0.03}, torch.optim.AdamW),
+    "sgd with momentum, cosine": ("sgd", {"momentum": 0.9, **COSINE}, torch.optim.SGD),
+    "adamw, cosine": ("adamw", {"weight_decay": 0.03, **COSINE}, torch.optim.AdamW),
 }
 HUGE = 1e200
 
@@ -45,14 +50,17 @@ def train(population, batches, steps=STEPS, first=0):
     return population
 
 
-def module_movement(target, parameters, optimiser, x, y):
+def module_movement(target, parameters, optimiser, x, y, settings):
     """One member alone: an nn.Module, autograd and torch.optim."""
     module = target.module(parameters)
-    optimiser = optimiser(module.parameters())
+    optimiser = optimiser(module.parameters(), **{name: value for name, value in settings.items() if name not in COSINE})
+    schedule = CosineAnnealingLR(optimiser, settings["steps"]) if "schedule" in settings else None
     for xs, ys in zip(x, y, strict=True):
         optimiser.zero_grad()
         F.cross_entropy(module(xs), ys).backward()
         optimiser.step()
+        if schedule:
+            schedule.step()
     return [now.detach() - before for now, before in zip(module.parameters(), parameters, strict=True)]
 
 
@@ -72,7 +80,7 @@ def test_a_population_equals_separate_modules(name, activation, widths):
             xs, ys = ([pair[part] if shared else pair[part][member] for pair in history] for part in (0, 1))
             own_rate = rate if isinstance(rate, float) else rate[member].item()
             own = [tensor[member] for tensor in parameters]
-            expected = module_movement(target, own, lambda p, lr=own_rate: reference(p, lr=lr, **settings), xs, ys)
+            expected = module_movement(target, own, partial(reference, lr=own_rate), xs, ys, settings)
             for now, before, moved in zip(population.parameters, own, expected, strict=True):
                 assert moved.norm() > 1e-5
                 assert (now[member] - before - moved).norm() < 1e-10 * moved.norm()
@@ -330,6 +338,7 @@ def test_flat_rows_are_members_and_a_fresh_copy():
         (lambda: Population(MLP((4, 2)), [torch.zeros(3, 2, 4), torch.zeros(3, 3)]), "no population"),
         (lambda: Population(MLP((4, 2)), initialise(MLP((4, 2)), "he", [0]), "lion"), "optimiser"),
         (lambda: Population(MLP((4, 2)), initialise(MLP((4, 2)), "he", [0]), learning_rate=torch.ones(2)), "learning rates"),
+        (lambda: Population(MLP((4, 2)), initialise(MLP((4, 2)), "he", [0]), schedule="cosine"), "how many steps"),
         (lambda: Batches(torch.zeros(3, 4), torch.zeros(2, dtype=torch.int64), 2, [0], True), "one label per example"),
         (
             lambda: Population(MLP((4, 2)), initialise(MLP((4, 2)), "he", [0]), "adam").load_state_dict(

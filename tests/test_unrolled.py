@@ -14,6 +14,7 @@ from pipeline.instruction import Instruct, instructions
 from pipeline.instruction.loop import advance
 from pipeline.setting import home_of, reward_data, target_of
 from pipeline.targets import MLP, Batches, Population, initialise
+from rl.descent import DAMPING
 from rl.unrolled import FineTuning, Folds, Life, fine_tune, hessian_product
 
 CONFIG = Config(
@@ -59,26 +60,74 @@ def test_the_hessian_product_is_autograds(activation):
         assert (own - other).norm() < 0.02 * other.norm()
 
 
-def test_the_enn_gets_the_gradient_of_unrolled_training(digits):
+TRAININGS = {
+    "sgd": {},
+    "momentum": {"momentum": 0.8, "learning_rate": 0.05, "weight_decay": 0.02},
+    "adam": {"optimiser": "adam", "learning_rate": 0.01, "weight_decay": 0.02},
+    "adamw": {"optimiser": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
+    "cosine": {"momentum": 0.8, "learning_rate": 0.05, "schedule": "cosine"},
+}
+
+
+def reference_step(optimiser, state, theta, gradients, step):
+    """One step by formula. With Adam the way back sees a constant, damped size, as rl/descent.py says."""
+    training, rate = optimiser.training, optimiser.rates([step] * 4).view(-1, 1, 1)
+    moved = []
+    for index, (parameter, gradient) in enumerate(zip(theta, gradients, strict=True)):
+        eta = rate.view(-1, *[1] * (parameter.dim() - 1))
+        if training.optimiser != "adamw":
+            gradient = gradient + training.weight_decay * parameter
+        first, second = (0.9, 0.999) if training.optimiser != "sgd" else (training.momentum, 0.0)
+        gain = 1 - first if training.optimiser != "sgd" else 1.0
+        mean = first * state.get(("mean", index), 0.0) + gain * gradient
+        state["mean", index] = mean
+        shrunk = parameter * (1 - eta * training.weight_decay) if training.optimiser == "adamw" else parameter
+        if training.optimiser == "sgd":
+            moved.append(shrunk - eta * mean)
+            continue
+        square = second * state.get(("square", index), 0.0) + (1 - second) * gradient.detach() ** 2
+        state["square", index] = square
+        root, unbiased = (square / (1 - second ** (step + 1))).sqrt(), 1 - first ** (step + 1)
+        typical = root.flatten(1).mean(1).view(-1, *[1] * (parameter.dim() - 1))
+        taken = eta * mean / ((root + 1e-8) * unbiased)
+        seen = eta * mean / ((root + DAMPING * typical + 1e-8) * unbiased)
+        moved.append(shrunk - (taken.detach() + seen - seen.detach()))
+    return moved
+
+
+@pytest.mark.parametrize("anneal", [0, 3])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, anneal):
     """Autograd through every step of the segment, the slow way, with the instruction's dependence on θ left out."""
-    tuning = FineTuning(CONFIG, digits, fresh_critic(CONFIG, digits))
+    config = dataclasses.replace(
+        CONFIG,
+        training=dataclasses.replace(CONFIG.training, **TRAININGS[name]),
+        unroll=dataclasses.replace(CONFIG.unroll, anneal=anneal),
+    )
+    tuning = FineTuning(config, digits, fresh_critic(config, digits))
     critic, trajectory = tuning.critic, tuning._forward()
+    tuning._anneal(trajectory)
     costate, losses = tuning._end(0)
     before = [parameter.detach().clone() for parameter in critic.parameters()]
 
     target, rate = tuning.target, tuning.learning_rate
     theta = [tensor.clone().requires_grad_() for tensor in trajectory.parameters[0]]
-    wrong = torch.zeros(())
+    wrong, state = torch.zeros(()), {}
+    last = tuning.descent.rates([CONFIG.unroll.steps])
     for step, (x, y) in enumerate(trajectory.batches):
-        if step % tuning.refresh == 0:
+        if step < CONFIG.unroll.steps and step % tuning.refresh == 0:
             terms = instructions(critic, theta, trajectory.progress[step // tuning.refresh], None, rate, graph=True)
             wrong = wrong + ((terms.value - torch.exp(-losses)) ** 2).mean()
         loss = torch.nn.functional.cross_entropy(target.logits(theta, x).transpose(1, 2), y, reduction="none").mean(1).sum()
-        gradients = torch.autograd.grad(loss, theta, create_graph=True)
-        theta = [p - rate * (g - i) for p, g, i in zip(theta, gradients, terms.instruction, strict=True)]
+        gradients = list(torch.autograd.grad(loss, theta, create_graph=True))
+        if step < CONFIG.unroll.steps:
+            gradients = [g - i for g, i in zip(gradients, terms.instruction, strict=True)]
+        else:
+            tuning.descent.rates = lambda ages, at=step: last * (1 - (at - CONFIG.unroll.steps + 1) / (anneal + 1))
+        theta = reference_step(tuning.descent, state, theta, gradients, step)
     x, y = tuning.folds.reward(tuning.lives, 0, CONFIG.unroll.score_examples)
     final = torch.nn.functional.cross_entropy(target.logits(theta, x).transpose(1, 2), y, reduction="none").mean(1)
-    torch.testing.assert_close(final.detach(), losses, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(final.detach(), losses, rtol=1e-3, atol=1e-5)
     expected = torch.autograd.grad(final.log().mean() + wrong, list(critic.parameters()), allow_unused=True)
 
     row = tuning._backward(trajectory, costate, losses, 0)
@@ -95,9 +144,11 @@ def test_the_enn_gets_the_gradient_of_unrolled_training(digits):
     assert (mine - theirs).norm() < 0.02 * theirs.norm()
 
 
-def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch, name):
     monkeypatch.setattr(module, "KEEP", 2)
-    whole, history = fine_tune(CONFIG, digits, fresh_critic(CONFIG, digits), tmp_path / "whole")
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **TRAININGS[name]))
+    whole, history = fine_tune(config, digits, fresh_critic(CONFIG, digits), tmp_path / "whole")
 
     class Killed(Exception):
         pass
@@ -107,8 +158,8 @@ def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch):
             raise Killed
 
     with pytest.raises(Killed):
-        fine_tune(CONFIG, digits, fresh_critic(CONFIG, digits), tmp_path / "parts", kill)
-    resumed, again = fine_tune(CONFIG, digits, fresh_critic(CONFIG, digits), tmp_path / "parts")
+        fine_tune(config, digits, fresh_critic(CONFIG, digits), tmp_path / "parts", kill)
+    resumed, again = fine_tune(config, digits, fresh_critic(CONFIG, digits), tmp_path / "parts")
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
     for row in history + again:
@@ -150,10 +201,10 @@ def test_a_member_that_diverged_is_replaced(digits):
     tuning = FineTuning(CONFIG, digits, fresh_critic(CONFIG, digits))
     tuning.population.parameters[0][1] = torch.nan
     tuning.segment(0)
-    assert tuning.population.diverged_at[1] >= 0
+    assert tuning.failed.tolist() == [False, True, False, False]
     births = [life.birth for life in tuning.lives]
     row = tuning.segment(1)
-    assert tuning.lives[1].birth > births[1] and bool((tuning.population.diverged_at < 0).all())
+    assert tuning.lives[1].birth > births[1] and not bool(tuning.failed.any())
     assert all(np.isfinite(value) for value in row.values())
 
 

@@ -82,3 +82,9 @@ OPTIMISERS: dict[str, tuple[Callable[[Piece, Settings, int], None], tuple[str, .
     "adamw": (adamw, ("mean", "square")),
 }
 """The step, which takes a piece, the settings and the number of steps before it, and the names of its state"""
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": lambda progress: 1.0,
+    "cosine": lambda progress: 0.5 * (1 + math.cos(math.pi * progress)),
+}
+"""The factor on the learning rate at t / T; cosine: Loshchilov & Hutter, 2017, eq. 5, without restarts"""

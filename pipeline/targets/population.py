@@ -9,6 +9,7 @@ notice: every product and every step keeps members apart.
 P members, B examples, N parameters of one member.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from torch import Tensor
 from pipeline.errors import UserError
 from pipeline.targets.backprop import Workspace, backprop, forward, log_likelihood
 from pipeline.targets.mlp import MLP, unflatten
-from pipeline.targets.optimisers import OPTIMISERS, Piece, Settings
+from pipeline.targets.optimisers import OPTIMISERS, SCHEDULES, Piece, Settings
 
 CHUNK = 1 << 16
 """Elements that an optimiser on the CPU steps at a time: what it reads and writes then stays in the core's cache"""
@@ -60,9 +61,13 @@ class Population:
         learning_rate: float | Tensor = 0.1,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        schedule: str = "constant",
+        steps: int | None = None,
     ) -> None:
         if optimiser not in OPTIMISERS:
             raise UserError(f"unknown optimiser {optimiser!r}; choose from {', '.join(OPTIMISERS)}.")
+        if schedule not in SCHEDULES or (schedule != "constant" and not steps):
+            raise UserError(f"schedule {schedule!r}: choose from {', '.join(SCHEDULES)}, and say how many steps a run has.")
         _check_parameters(target, parameters)
         self.target, self.members, self.step = target, len(parameters[0]), 0
         self.device, self.dtype = parameters[0].device, parameters[0].dtype
@@ -76,6 +81,7 @@ class Population:
                 raise UserError(f"learning rates have shape {tuple(learning_rate.shape)}; give one, or {self.members}.")
             learning_rate = learning_rate.to(self.device, self.dtype).unsqueeze(1)
         self._settings = Settings(learning_rate, momentum, weight_decay)
+        self._schedule, self._steps = (None if schedule == "constant" else SCHEDULES[schedule]), steps or 1
         self._optimise, names = OPTIMISERS[optimiser]
         stateless = optimiser == "sgd" and not momentum
         self._state = {} if stateless else {name: torch.zeros_like(self.flat_parameters) for name in names}
@@ -214,8 +220,12 @@ class Population:
             self._all_alive = bool((self.diverged_at < 0).all())
 
     def _descend(self) -> None:
+        settings = self._settings
+        if self._schedule is not None:
+            factor = self._schedule(min(1.0, self.step / self._steps))
+            settings = dataclasses.replace(settings, learning_rate=settings.learning_rate * factor)
         for piece in self._pieces:
-            self._optimise(piece, self._settings, self.step)
+            self._optimise(piece, settings, self.step)
 
 
 def _check_parameters(target: MLP, parameters: Sequence[Tensor]) -> None:
