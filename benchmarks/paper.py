@@ -107,44 +107,46 @@ def run(protocol: str, variant: str, output: Path) -> int:
 
 
 def collect(protocol: str, output: Path) -> None:
-    """One table of all runs of a protocol, paired by seed."""
-    arms: dict[str, Any] = {}
-    folders = {variant: output / protocol / variant for variant in VARIANTS}
-    folders = {variant: folder for variant, folder in folders.items() if (folder / "report.json").exists()}
-    if "probes" not in folders:
+    """One table of all runs of a protocol, paired by seed; a run that is not there keeps what an earlier call found of it."""
+    file = RESULTS / f"{protocol}.json"
+    earlier = read_json(file)["parts"] if file.exists() else {}
+    found = [variant for variant in VARIANTS if (output / protocol / variant / "report.json").exists()]
+    parts = {name: part(protocol, name, output / protocol / name) if name in found else earlier.get(name) for name in VARIANTS}
+    parts = {name: own for name, own in parts.items() if own}
+    if "probes" not in parts:
         raise UserError(f"{output / protocol / 'probes'} holds no finished run; run this without --collect.")
-    reports = {variant: read_json(folder / "report.json") for variant, folder in folders.items()}
-    for variant, report in reports.items():
-        if report["seeds"]["conventional"]["test_accuracy"] != reports["probes"]["seeds"]["conventional"]["test_accuracy"]:
-            raise RuntimeError(f"{protocol}: the conventional targets of {variant} are not those of the other runs")
-        for arm, values in report["seeds"].items():
-            if variant == "probes" or arm.startswith("instructed"):
-                arms[NAMES.get((variant, arm), arm)] = values
-    rows, seconds = report_rows(arms), {variant: training_seconds(folder) for variant, folder in folders.items()}
-    for row in rows:
-        row["enn_seconds"] = seconds_of(row["arm"], seconds)
-    accuracy = {name: values["test_accuracy"] for name, values in arms.items()}
+    baseline = parts["probes"]["seeds"]["conventional"]
+    for name, own in parts.items():
+        if own["seeds"]["conventional"] != baseline:
+            raise RuntimeError(f"{protocol}: the conventional targets of {name} are not those of the other runs")
+    rows = [row for name, own in parts.items() for row in own["rows"] if name == "probes" or row["arm"] in NAMES.values()]
+    accuracy = {row["arm"]: own["seeds"][row["arm"]] for own in parts.values() for row in own["rows"]}
     pairs = [pair for pair in DUELS if set(pair) <= set(accuracy)]
     duels = [{"arm": one, "against": other, **paired(accuracy[one], accuracy[other])} for one, other in pairs]
-    provenance = reports["probes"]["rows"][0]["provenance"]
-    provenance["command"] = f"python benchmarks/paper.py --protocol {protocol}"
-    write_json(
-        RESULTS / f"{protocol}.json",
-        {
-            "protocol": protocol,
-            "rows": rows,
-            "duels": duels,
-            "training_seconds": seconds,
-            "candidates": {variant: report["candidates"] for variant, report in reports.items()},
-            "break_even": break_even(output / protocol / "probes", seconds["probes"]),
-            "prediction": {variant: read_json(folder / "prediction.json") for variant, folder in folders.items()},
-            "not_run": sorted(set(VARIANTS) - set(folders)),
-            "seeds": accuracy,
-            "provenance": provenance,
-        },
-    )
-    draw(output / protocol / "probes", protocol)
-    print(f"{protocol}: written to {RESULTS / f'{protocol}.json'}")
+    missing = sorted(set(VARIANTS) - set(parts))
+    write_json(file, {"protocol": protocol, "rows": rows, "duels": duels, "not_run": missing, "parts": parts})
+    if "probes" in found:
+        draw(output / protocol / "probes", protocol)
+    print(f"{protocol}: written to {file}")
+
+
+def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
+    """What one run found."""
+    report, seconds = read_json(folder / "report.json"), training_seconds(folder)
+    arms = {NAMES.get((variant, arm), arm): values for arm, values in report["seeds"].items()}
+    rows = report_rows(arms)
+    for row in rows:
+        own = row["arm"] in NAMES.values()
+        row["enn_seconds"] = own * (seconds["rl"] + ("fine-tuned" in row["arm"]) * seconds["fine_tuning"])
+    return {
+        "rows": rows,
+        "seeds": {name: values["test_accuracy"] for name, values in arms.items()},
+        "training_seconds": seconds,
+        "candidates": report["candidates"],
+        "prediction": read_json(folder / "prediction.json"),
+        "break_even": break_even(folder, seconds) if variant == "probes" else {},
+        "provenance": report["rows"][0]["provenance"] | {"command": f"python benchmarks/paper.py --protocol {protocol}"},
+    }
 
 
 def draw(folder: Path, protocol: str) -> None:
@@ -166,14 +168,6 @@ def training_seconds(folder: Path) -> dict[str, float]:
     rl = sum(row["seconds"] for row in read_json(folder / "training" / "history.json"))
     unrolled = folder / "training" / "unrolled.json"
     return {"rl": rl, "fine_tuning": sum(row["seconds"] for row in read_json(unrolled)) if unrolled.exists() else 0.0}
-
-
-def seconds_of(arm: str, seconds: dict[str, dict[str, float]]) -> float:
-    """What the ENN of an arm took to train, 0 where there is none."""
-    if not arm.startswith("ENN"):
-        return 0.0
-    variant = "probes" if "probes" in arm else "image-gamma-0" if "γ = 0" in arm else "image"
-    return seconds[variant]["rl"] + ("fine-tuned" in arm) * seconds[variant]["fine_tuning"]
 
 
 def break_even(folder: Path, seconds: dict[str, float]) -> dict[str, Any]:

@@ -113,12 +113,14 @@ def paper(results: dict[str, Any]) -> str:
             ]
         )
     duels = [f"- {head_to_head_line(duel)}" for duel in results["duels"]]
-    facts = results["provenance"]
-    paid = [f"- {name}: {_break_even(values)}" for name, values in results["break_even"].items()]
+    parts = results["parts"]
+    facts = parts["probes"]["provenance"]
+    paid = [f"- {name}: {_break_even(values)}" for name, values in parts["probes"]["break_even"].items()]
+    commits = dict.fromkeys(part["provenance"]["commit"][:10] for part in parts.values())
     caption = (
         f"`{facts['command']}`: n = {results['rows'][0]['n']} fresh targets per arm, paired by seed, one ENN per row "
         f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores, shared with other work, so that seconds are upper "
-        f"bounds; {facts['date'][:10]}; commit {facts['commit'][:10]}; seed {facts['seed']})."
+        f"bounds; {facts['date'][:10]}; commit{'s' * (len(commits) > 1)} {', '.join(commits)}; seed {facts['seed']})."
     )
     if results["not_run"]:
         caption += f" Not run: {', '.join(results['not_run'])}."
