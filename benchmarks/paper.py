@@ -4,9 +4,10 @@
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
-Each protocol is three runs of ``grad-instructor run`` (ENN by probes, and fine-tuned; ENN by the weight image, and fine-tuned;
-the paper's kind: by the weight image with γ = 0), two at a time. All train the same fresh targets (same seeds, same order of
-the data), so that their arms are paired. A run that was stopped is continued by the same command.
+Each protocol is several runs of ``grad-instructor run`` (ENN by probes, and fine-tuned; ENN by the weight image, and fine-tuned;
+the paper's kind: by the weight image with γ = 0; in paper-deep also the ENN of paper-shallow that comes with the package, as it
+is and fine-tuned), two at a time. All train the same fresh targets (same seeds, same order of the data), so that their arms are
+paired. A run that was stopped is continued by the same command.
 
 Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-instruction.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
@@ -34,10 +35,22 @@ PROTOCOLS = ("paper-shallow", "paper-deep")
 BOTH = ("conventional", "conventional-all", "l1", "l2", "growth", "random-push", "he", "he-all")
 OURS = ("instructed-rl", "instructed-rl-he", "instructed", "instructed-he")
 IMAGE = ("--enn.readers", "convnet", "--unroll.segments")
+SHALLOW = ("--enn.readers", "probes", "--rl.rounds", "0", "--unroll.start", "mnist-mlp", "--unroll.segments")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "probes": ("--compare.arms", *BOTH, *OURS),
     "image": (*IMAGE, "200", "--compare.arms", "conventional", "instructed-rl", "instructed", "instructed-he"),
     "image-gamma-0": (*IMAGE, "0", "--rl.gamma", "0", "--compare.arms", "conventional", "instructed"),
+    "controls": (
+        *SHALLOW,
+        "0",
+        "--compare.arms",
+        "conventional",
+        "growth-tuned",
+        "growth-tuned-he",
+        "instructed",
+        "instructed-he",
+    ),
+    "transferred": (*SHALLOW, "200", "--compare.arms", "conventional", "instructed", "instructed-he"),
 }
 """what each run adds to its protocol's preset"""
 NAMES = {
@@ -49,7 +62,13 @@ NAMES = {
     ("image", "instructed"): "ENN by weight image, fine-tuned",
     ("image", "instructed-he"): "ENN by weight image, fine-tuned, from He",
     ("image-gamma-0", "instructed"): "ENN by weight image, RL, γ = 0 (the paper's)",
+    ("controls", "instructed"): "the package's ENN, as it is",
+    ("controls", "instructed-he"): "the package's ENN, as it is, from He",
+    ("transferred", "instructed"): "the package's ENN, fine-tuned here",
+    ("transferred", "instructed-he"): "the package's ENN, fine-tuned here, from He",
 }
+KEPT = {*NAMES.values(), "growth-tuned", "growth-tuned-he"}
+"""arms that only one of the runs has; the others' are those of the probes'"""
 DUELS = (
     ("ENN by probes, fine-tuned", "he"),
     ("ENN by probes, fine-tuned", "he-all"),
@@ -58,7 +77,16 @@ DUELS = (
     ("ENN by probes, fine-tuned, from He", "he"),
     ("ENN by probes, fine-tuned, from He", "he-all"),
     ("ENN by probes, RL", "growth"),
+    ("ENN by probes, fine-tuned", "growth-tuned"),
+    ("ENN by probes, fine-tuned, from He", "growth-tuned-he"),
     ("ENN by weight image, fine-tuned", "growth"),
+    ("ENN by weight image, fine-tuned", "growth-tuned"),
+    ("ENN by weight image, fine-tuned, from He", "growth-tuned-he"),
+    ("the package's ENN, as it is", "growth-tuned"),
+    ("the package's ENN, fine-tuned here", "he"),
+    ("the package's ENN, fine-tuned here", "growth-tuned"),
+    ("the package's ENN, fine-tuned here, from He", "he"),
+    ("the package's ENN, fine-tuned here, from He", "growth-tuned-he"),
     ("ENN by weight image, RL", "growth"),
     ("ENN by weight image, RL, γ = 0 (the paper's)", "growth"),
     ("ENN by weight image, RL, γ = 0 (the paper's)", "random-push"),
@@ -74,7 +102,7 @@ def main() -> int:
     protocols = options.protocol or PROTOCOLS
     if not options.collect:
         # the long ones first, so that both cores end at about the same time
-        jobs = [(protocol, variant) for variant in VARIANTS for protocol in protocols]
+        jobs = [(protocol, variant) for variant in VARIANTS for protocol in protocols if is_asked(protocol, variant)]
         with ThreadPoolExecutor(max_workers=2) as pool:
             failed = [status for status in pool.map(lambda job: run(*job, options.output), jobs) if status]
         if failed:
@@ -86,6 +114,11 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     return 0
+
+
+def is_asked(protocol: str, variant: str) -> bool:
+    """In paper-shallow the package's ENN is at home: nothing is transferred."""
+    return protocol != "paper-shallow" or variant != "transferred"
 
 
 def run(protocol: str, variant: str, output: Path) -> int:
@@ -119,11 +152,11 @@ def collect(protocol: str, output: Path) -> None:
     for name, own in parts.items():
         if own["seeds"]["conventional"] != baseline:
             raise RuntimeError(f"{protocol}: the conventional targets of {name} are not those of the other runs")
-    rows = [row for name, own in parts.items() for row in own["rows"] if name == "probes" or row["arm"] in NAMES.values()]
+    rows = [row for name, own in parts.items() for row in own["rows"] if name == "probes" or row["arm"] in KEPT]
     accuracy = {row["arm"]: own["seeds"][row["arm"]] for own in parts.values() for row in own["rows"]}
     pairs = [pair for pair in DUELS if set(pair) <= set(accuracy)]
     duels = [{"arm": one, "against": other, **paired(accuracy[one], accuracy[other])} for one, other in pairs]
-    missing = sorted(set(VARIANTS) - set(parts))
+    missing = sorted(variant for variant in VARIANTS if variant not in parts and is_asked(protocol, variant))
     write_json(file, {"protocol": protocol, "rows": rows, "duels": duels, "not_run": missing, "parts": parts})
     if "probes" in found:
         draw(output / protocol / "probes", protocol)

@@ -114,7 +114,7 @@ def train_enn(job: Work) -> None:
     from rl.train import enn_file, train_enn
 
     job.records.dataset(run, job.dataset.name, job.dataset.digest, _sizes(job.dataset))
-    if not (job.folder / enn_file(config, config.enn.readers[0])).exists():
+    if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():
         job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
 
@@ -127,7 +127,8 @@ def train_enn(job: Work) -> None:
 
         placement = job.command.placement
         trained = train_enn(config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker)
-    _figure(job, "learning", _learning_rounds(config, trained["history"]))
+    if trained["history"]:
+        _figure(job, "learning", _learning_rounds(config, trained["history"]))
     files = list(trained["files"].values())
     if config.unroll.segments:
         files.append(_fine_tune(job, run, placement.device))
@@ -382,11 +383,15 @@ def _check_fits(config: Config, dataset: Dataset) -> None:
 
 def _check_needs(job: Work) -> None:
     """Raises UserError where what an earlier command makes is not there, or is there and cannot be used."""
+    from pipeline.setting import load_start, target_of
+
     trained = os.path.exists(job.folder / "enn.safetensors")
     if job.name in ("instruct", "explain", "report") and not trained:
         raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
     if trained:
         load_critics(job)
+    elif job.config.unroll.start:
+        load_start(job.config, target_of(job.config, job.dataset))
     missing = _untrained(job) if job.name in ("explain", "report") else []
     if missing:
         raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")

@@ -51,6 +51,8 @@ ARMS: dict[str, Arm] = {
     "conventional-all": Arm("backprop", everything=True),
     "he-all": Arm("backprop", "he", everything=True),
     "growth": Arm("growth"),
+    "growth-tuned": Arm("growth-tuned"),
+    "growth-tuned-he": Arm("growth-tuned", "he"),
     "random-push": Arm("random-push"),
     "instructed": Arm("instruct"),
     "instructed-he": Arm("instruct", "he"),
@@ -60,7 +62,7 @@ ARMS: dict[str, Arm] = {
 }
 DIVERGED = 1e6
 """a loss that is not finite is written as this (JSON has no infinity)"""
-TUNED = {"l1": "l1", "l2": "l2", "instruct": "instruction"}
+TUNED = {"l1": "l1", "l2": "l2", "growth-tuned": "growth", "instruct": "instruction"}
 """rules with a strength to choose, and where ``config.compare`` lists its candidates"""
 
 
@@ -183,6 +185,8 @@ def make_rule(arm: Arm, task: Task, config: Config, population: Population, crit
         return L2(strengths)
     if arm.rule == "growth":
         return Growth(learning_rate)
+    if arm.rule == "growth-tuned":
+        return Growth(learning_rate, last=strengths)
     if arm.rule == "random-push":
         return RandomPush(learning_rate, task.seeds, config.instruction.trust_region)
     critic = critics[config.enn.readers[arm.reader] if isinstance(arm.reader, int) else arm.reader]

@@ -26,6 +26,8 @@ Arm = Literal[
     "l1",
     "l2",
     "growth",
+    "growth-tuned",
+    "growth-tuned-he",
     "random-push",
     "he",
     "conventional-all",
@@ -158,6 +160,8 @@ class RLConfig:
 class UnrollConfig:
     """Fine-tuning of the instructing ENN, after RL, through unrolled instructed training (beyond the paper)."""
 
+    start: str = ""
+    """the ENN to go on from, in place of RL: a file, or the name of one that comes with the package (with rl.rounds 0)"""
     segments: int = 0
     """gradient steps on the ENN, each through one segment of the runs of all members; 0 leaves the ENN as RL left it"""
     steps: int = 60
@@ -195,6 +199,8 @@ class CompareConfig:
     """candidate strengths of the L1 penalty"""
     l2: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     """candidate strengths of the L2 penalty"""
+    growth: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    """candidates for growth-tuned: times He's norm that the last layer grows to"""
     instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0)
     """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
     curve_examples: int = 2000
@@ -315,7 +321,14 @@ def validate(config: Config) -> Config:
         (0.0 < rl.tau <= 1.0, f"rl.tau is {rl.tau}; give one in (0, 1]."),
         (rl.env_runners >= 0, f"rl.env_runners is {rl.env_runners}; give at least 0."),
         (0.0 <= rl.epsilon <= 1.0, f"rl.epsilon is {rl.epsilon}; give a fraction between 0 and 1."),
-        (rl.rounds >= 2, f"rl.rounds is {rl.rounds}; give at least 2 (the last one judges what was learned before it)."),
+        (
+            rl.rounds >= 2 or (rl.rounds == 0 and bool(config.unroll.start)),
+            f"rl.rounds is {rl.rounds}; give at least 2 (the last judges what was learned before it); or 0, and unroll.start.",
+        ),
+        (
+            not config.unroll.start or (rl.rounds == 0 and len(enn.readers) == 1),
+            "unroll.start names an ENN to go on from; set rl.rounds to 0 and one reader with it.",
+        ),
         (compare.seeds >= 2, f"compare.seeds is {compare.seeds}; give at least 2, or there is no interval."),
         ("conventional" in compare.arms, "compare.arms lacks 'conventional', which every arm is compared with; add it."),
         (
@@ -331,7 +344,7 @@ def validate(config: Config) -> Config:
         checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
     for name in ("group", "tuning_seeds", "curve_examples"):
         checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
-    for name in ("l1", "l2", "instruction"):
+    for name in ("l1", "l2", "growth", "instruction"):
         checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
     checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
     checks += _unroll_checks(config)

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
-from pipeline.enn import Home
+from pipeline.enn import Critic, Home, load_critic
+from pipeline.errors import UserError
 from pipeline.targets import MLP, Population, initialise
 
 LSUV_EXAMPLES = 1024
@@ -29,6 +30,22 @@ def home_of(config: Config, target: MLP) -> Home:
         refresh=config.instruction.refresh,
         trust_region=config.instruction.trust_region,
     )
+
+
+def load_start(config: Config, target: MLP) -> Critic:
+    """The ENN that ``unroll.start`` names.
+
+    Raises:
+        UserError: it is not there, is damaged, or cannot read the target as configured.
+    """
+    critic = load_critic(config.unroll.start)
+    if critic.reader_name != config.enn.readers[0]:
+        raise UserError(
+            f"the ENN {config.unroll.start} reads by {critic.reader_name} and enn.readers has {config.enn.readers[0]}; "
+            "make them alike."
+        )
+    critic.reader.check(target)
+    return critic
 
 
 def new_population(

@@ -39,7 +39,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction.loop import returns
 from pipeline.seeding import numpy_stream, stream
-from pipeline.setting import home_of, target_of
+from pipeline.setting import home_of, load_start, target_of
 from pipeline.targets import unflatten
 from rl.env import TrainingRunEnv
 from rl.module import CriticLearner, CriticModule, fixed_level
@@ -68,6 +68,8 @@ def train_enn(
         device: of the environment and learner in this process.
         gpus: GPUs per env runner, where the runs are collected in processes of their own.
     """
+    if config.unroll.start:
+        return _start_from(config, dataset, folder)
     real, config, training = config, coarsened(config), folder / "training"
     history: list[dict[str, Any]] = read_json(training / "history.json") if (training / "history.json").exists() else []
     for row in history:
@@ -87,6 +89,17 @@ def train_enn(
             algorithm.stop()
     files = {name: f"{enn_file(config, name)}" for name in config.enn.readers}
     return {"history": history, "files": files}
+
+
+def _start_from(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """The ENN that ``unroll.start`` names, as if RL had trained it."""
+    reader, file = config.enn.readers[0], folder / enn_file(config, config.enn.readers[0])
+    if not file.exists():
+        critic = load_start(config, target_of(config, dataset))
+        critic.home = dataclasses.replace(home_of(config, target_of(config, dataset)), scale=critic.home.scale)
+        write_json(folder / "training" / "history.json", [])
+        save_critic(critic, file, {"settings": to_dotted(config), "start": config.unroll.start})
+    return {"history": [], "files": {reader: file.name}}
 
 
 def enn_file(config: Config, reader: str) -> str:

@@ -138,6 +138,7 @@ OTHER = {
     "training.optimiser": "adam",
     "training.schedule": "cosine",
     "rl.score": "accuracy",
+    "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
 }

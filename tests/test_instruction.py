@@ -120,6 +120,17 @@ def test_growth_reaches_he_and_then_leaves_the_gradients_alone():
     assert all(torch.equal(one, other) for one, other in zip(plain, ruled, strict=True))
 
 
+def test_growth_takes_each_members_last_layer_as_far_as_it_is_told():
+    target, order = MLP((6, 8, 3)), Batches(*data(), 9, [0, 1], False)
+    population = Population(target, initialise(target, "he", [0, 1], dtype=torch.float64), learning_rate=1e-4)
+    first, last = (weight.flatten(1).norm(dim=1) for weight in population.parameters[0::2])
+    advance(population, *(lambda rule: (rule, rule.init(population)))(Growth(1e-4, last=torch.tensor([2.0, 6.0]))), order, 300)
+    now = population.parameters[2].flatten(1).norm(dim=1) / math.sqrt(2 / 8 * 24)
+    assert ((now >= torch.tensor([2.0, 6.0])) & (now < 1.021 * torch.tensor([2.0, 6.0]))).all() and (last < 2 * now).all()
+    he = torch.tensor(math.sqrt(2 / 6 * 48), dtype=torch.float64)
+    assert (population.parameters[0].flatten(1).norm(dim=1) < 1.03 * torch.maximum(first, he)).all()
+
+
 def test_growth_is_two_percent_a_step_on_weights_only():
     population, other = (Population(TARGET, initialise(TARGET, "normal", [0, 1, 2], dtype=torch.float64)) for _ in range(2))
     before = [tensor.clone() for tensor in population.parameters]

@@ -7,14 +7,25 @@ import pytest
 import torch
 
 import rl.unrolled as module
-from pipeline.config import Config, ENNConfig, InstructionConfig, RLConfig, TargetConfig, TrainingConfig, UnrollConfig
+from pipeline.config import (
+    Config,
+    ENNConfig,
+    InstructionConfig,
+    RLConfig,
+    TargetConfig,
+    TrainingConfig,
+    UnrollConfig,
+    validate,
+)
 from pipeline.data import load
-from pipeline.enn import Critic
+from pipeline.enn import Critic, load_critic
+from pipeline.errors import UserError
 from pipeline.instruction import Instruct, instructions
 from pipeline.instruction.loop import advance
 from pipeline.setting import home_of, reward_data, target_of
 from pipeline.targets import MLP, Batches, Population, initialise
 from rl.descent import DAMPING
+from rl.train import fine_tune_enn, train_enn
 from rl.unrolled import FineTuning, Folds, Life, fine_tune, hessian_product
 
 CONFIG = Config(
@@ -165,6 +176,21 @@ def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch, name):
     for row in history + again:
         del row["seconds"]
     assert history == again and [row["segment"] for row in history] == [2, 4, 6]
+
+
+def test_fine_tuning_goes_on_from_a_named_enn_on_other_targets(digits, tmp_path):
+    start = dataclasses.replace(CONFIG.unroll, start="digits-mlp", segments=2)
+    config = dataclasses.replace(
+        CONFIG, target=TargetConfig(hidden=(9, 6)), rl=dataclasses.replace(CONFIG.rl, rounds=0), unroll=start
+    )
+    assert train_enn(validate(config), digits, tmp_path) == {"history": [], "files": {"probes": "enn-before.safetensors"}}
+    before, shipped = load_critic(tmp_path / "enn-before.safetensors"), load_critic("digits-mlp")
+    assert torch.equal(before.value_head.weight, shipped.value_head.weight) and before.home.target.widths == (64, 9, 6, 10)
+    fine_tune_enn(config, digits, tmp_path)
+    after = load_critic(tmp_path / "enn.safetensors")
+    assert not torch.equal(after.value_head.weight, before.value_head.weight) and after.home.scale == CONFIG.unroll.strength
+    with pytest.raises(UserError, match="make them alike"):
+        train_enn(dataclasses.replace(config, enn=ENNConfig(readers=("convnet",))), digits, tmp_path / "other")
 
 
 def test_no_member_is_scored_on_what_it_trains_on(digits):

@@ -29,6 +29,8 @@ COLOURS = {
     "instructed-he": "#0072B2",
     "instructed-image": "#009E73",
     "growth": "#E69F00",
+    "growth-tuned": "#B37400",
+    "growth-tuned-he": "#7F5200",
     "random-push": "#F0E442",
     "conventional-all": "#555555",
     "he-all": "#88CCEE",
