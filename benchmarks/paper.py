@@ -4,9 +4,9 @@
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
-Each protocol is several runs of ``grad-instructor run`` (ENN by probes, and fine-tuned; ENN by the weight image, and fine-tuned;
-the paper's kind: by the weight image with γ = 0; in paper-deep also the ENN of paper-shallow that comes with the package, as it
-is and fine-tuned), two at a time. All train the same fresh targets (same seeds, same order of the data), so that their arms are
+Each protocol is several runs of ``grad-instructor run``, two at a time: an ENN by probes, and fine-tuned; by the weight image,
+and fine-tuned; the paper's kind, by the weight image with γ = 0; growth, tuned; in paper-deep also the ENN of paper-shallow that
+comes with the package, as it is and fine-tuned. All train the same fresh targets (same seeds, same order of the data), so that their arms are
 paired. A run that was stopped is continued by the same command.
 
 Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-instruction.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
@@ -34,22 +34,14 @@ RESULTS = Path(__file__).resolve().parent / "results"
 PROTOCOLS = ("paper-shallow", "paper-deep")
 BOTH = ("conventional", "conventional-all", "l1", "l2", "growth", "random-push", "he", "he-all")
 OURS = ("instructed-rl", "instructed-rl-he", "instructed", "instructed-he")
+GROWTH = ("growth-tuned", "growth-tuned-he")
 IMAGE = ("--enn.readers", "convnet", "--unroll.segments")
 SHALLOW = ("--enn.readers", "probes", "--rl.rounds", "0", "--unroll.start", "mnist-mlp", "--unroll.segments")
 VARIANTS: dict[str, tuple[str, ...]] = {
     "probes": ("--compare.arms", *BOTH, *OURS),
     "image": (*IMAGE, "200", "--compare.arms", "conventional", "instructed-rl", "instructed", "instructed-he"),
     "image-gamma-0": (*IMAGE, "0", "--rl.gamma", "0", "--compare.arms", "conventional", "instructed"),
-    "controls": (
-        *SHALLOW,
-        "0",
-        "--compare.arms",
-        "conventional",
-        "growth-tuned",
-        "growth-tuned-he",
-        "instructed",
-        "instructed-he",
-    ),
+    "controls": (*SHALLOW, "0", "--compare.arms", "conventional", *GROWTH, "instructed", "instructed-he"),
     "transferred": (*SHALLOW, "200", "--compare.arms", "conventional", "instructed", "instructed-he"),
 }
 """what each run adds to its protocol's preset"""
@@ -67,7 +59,7 @@ NAMES = {
     ("transferred", "instructed"): "the package's ENN, fine-tuned here",
     ("transferred", "instructed-he"): "the package's ENN, fine-tuned here, from He",
 }
-KEPT = {*NAMES.values(), "growth-tuned", "growth-tuned-he"}
+KEPT = {*NAMES.values(), *GROWTH}
 """arms that only one of the runs has; the others' are those of the probes'"""
 DUELS = (
     ("ENN by probes, fine-tuned", "he"),
@@ -153,6 +145,8 @@ def collect(protocol: str, output: Path) -> None:
         if own["seeds"]["conventional"] != baseline:
             raise RuntimeError(f"{protocol}: the conventional targets of {name} are not those of the other runs")
     rows = [row for name, own in parts.items() for row in own["rows"] if name == "probes" or row["arm"] in KEPT]
+    if not is_asked(protocol, "transferred"):  # the package's ENN is the one by probes there
+        rows = [row for row in rows if not row["arm"].startswith("the package's")]
     accuracy = {row["arm"]: own["seeds"][row["arm"]] for own in parts.values() for row in own["rows"]}
     pairs = [pair for pair in DUELS if set(pair) <= set(accuracy)]
     duels = [{"arm": one, "against": other, **paired(accuracy[one], accuracy[other])} for one, other in pairs]
