@@ -180,6 +180,9 @@ def baselines(results: dict[str, Any]) -> str:
     )
     if results.get("not_run"):
         caption += f" Not run: {', '.join(results['not_run'])}."
+    if results.get("segments"):
+        taken = ", ".join(f"{row['enn_seconds']:.0f}" for row in results["rows"] if row["enn_seconds"])
+        caption += f" Each ENN was fine-tuned for {results['segments']} segments ({taken} s)."
     return "\n".join([_lines(lines), "", caption])
 
 
@@ -235,6 +238,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": transfer,
     "resolution-digits": resolution,
     "baselines": baselines,
+    "baselines-110": baselines,
 }
 
 
