@@ -87,10 +87,10 @@ class Look:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
     argv = sys.argv[1:] if arguments is None else arguments
-    prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
     _print_what_can_be_printed()
     interrupts.install()
     try:
+        prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
         return dispatch(argv)
     except UserError as error:
         print(f"grad-instructor: {error}", file=sys.stderr)

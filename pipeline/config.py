@@ -182,7 +182,7 @@ class CompareConfig:
     seeds: int = 30
     """fresh targets per arm"""
     group: int = 15
-    """targets trained as one population on one worker"""
+    """targets trained as one population on one worker; 0: all of an arm's, or as many of them as a GPU has memory for"""
     tuning_seeds: int = 8
     """targets per candidate when a strength is chosen on validation data"""
     l1: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
@@ -323,7 +323,8 @@ def validate(config: Config) -> Config:
         checks.append((getattr(rl, name) >= 1, f"rl.{name} is {getattr(rl, name)}; give at least 1."))
     for name in ("probes", "hidden", "depth", "width"):
         checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
-    for name in ("group", "tuning_seeds", "curve_examples"):
+    checks.append((compare.group >= 0, f"compare.group is {compare.group}; give at least 0."))
+    for name in ("tuning_seeds", "curve_examples"):
         checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
     for name in ("l1", "l2", "instruction"):
         checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
