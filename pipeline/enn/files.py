@@ -20,7 +20,7 @@ from pipeline.files import write_atomic
 from pipeline.targets import MLP
 
 FORMAT = 2
-_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, UserError)
+_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserError)
 """what building an ENN from a description that makes none may raise"""
 
 
