@@ -14,7 +14,7 @@ import tyro
 from pipeline import interrupts
 from pipeline.cluster import Placement, prepare_environment
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
 COMMANDS = {
     "run": "the whole story: train an ENN, compare training with and without it, explain it, report",
@@ -87,10 +87,10 @@ class Look:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
     argv = sys.argv[1:] if arguments is None else arguments
-    prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
     _print_what_can_be_printed()
     interrupts.install()
     try:
+        prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
         return dispatch(argv)
     except UserError as error:
         print(f"grad-instructor: {error}", file=sys.stderr)
@@ -199,8 +199,8 @@ def saved_settings(folder: Path) -> tuple[str, Config] | None:
         preset, config = saved["preset"], from_dotted(saved["settings"])
         if preset in PRESETS:
             return preset, config
-        reason = f"the preset {preset!r} is unknown"
-    except (UserError, LookupError, TypeError, AttributeError) as error:
+        reason = f"the preset {shown(preset)} is unknown"
+    except (UserError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
         reason = str(error).rstrip(".") if isinstance(error, UserError) else "it is not what this program writes"
     raise UserError(f"{path} holds no settings that this version can read ({reason}); choose another --output.")
 

@@ -4,13 +4,14 @@
 every worker computes with one thread.
 """
 
+import itertools
 import logging
 import math
 import os
 import socket
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ class Placement:
     """Where work runs. None of this changes a number."""
 
     workers: int = 0
-    """Ray actors that train populations; 0 means one per core"""
+    """Ray actors that train populations; 0 means as many as there are cores, or shares of GPUs"""
     gpus_per_worker: float = 0.0
     """GPUs of each worker; fractions let several share one; 0 trains on the CPU"""
     address: str | None = None
@@ -95,7 +96,8 @@ def start(placement: Placement, data_bytes: int) -> None:
 
 
 def prepare_environment(own_cluster: bool = True) -> None:
-    """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own.
+    """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own, and
+    no port that other machines can reach.
 
     Args:
         own_cluster: Ray is started here; a cluster that runs already has a token, which Ray finds where ``ray start`` left it.
@@ -106,6 +108,8 @@ def prepare_environment(own_cluster: bool = True) -> None:
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "1")
+    if own_cluster:  # the name notwithstanding: a Ray that no other machine can join listens on 127.0.0.1 only
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
     if own_cluster and not has_token:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(_private_token())
@@ -114,10 +118,12 @@ def prepare_environment(own_cluster: bool = True) -> None:
 
 
 def worker_count(placement: Placement) -> int:
-    """Actors to start."""
+    """Actors that are wanted. On a cluster, more than it has room for is what its autoscaler is asked for."""
     if placement.workers:
         return placement.workers
-    if placement.gpus_per_worker and not placement.address:
+    if placement.address:
+        return _room(placement)
+    if placement.gpus_per_worker:
         import torch
 
         return max(1, int(torch.cuda.device_count() / placement.gpus_per_worker))
@@ -125,64 +131,97 @@ def worker_count(placement: Placement) -> int:
 
 
 def run_tasks(
-    function: Callable[..., Any], tasks: Sequence[Any], shared: Mapping[str, Any], placement: Placement
+    function: Callable[..., Any], tasks: Iterable[Any], shared: Mapping[str, Any], placement: Placement, batch: int = 1
 ) -> Iterator[tuple[int, Any]]:
     """``(index, function(task, device=…, **shared))`` for every task, as they are done.
 
-    ``shared`` is put into Ray's object store once. An actor that dies is replaced and its task done again.
+    ``tasks`` may be endless: one call per actor is under way, the next task is drawn when a result has been taken, and nothing
+    is kept of what was yielded. ``shared`` is put into Ray's object store once. An actor that dies, alone or with its node, is
+    replaced and its task done again.
+
+    Args:
+        batch: tasks per call of an actor; more than 1 saves time where a task takes less than some milliseconds.
 
     Raises:
         Whatever ``function`` raises; RuntimeError when a task's actors died ``ATTEMPTS`` times.
     """
-    if placement.local or not tasks:
+    tasks = iter(tasks)
+    first = list(itertools.islice(tasks, 1))
+    tasks = itertools.chain(first, tasks)
+    if placement.local or not first:
         _one_thread()
         for index, task in enumerate(tasks):
-            yield index, function(task, device="cuda" if placement.gpus_per_worker else "cpu", **shared)
+            yield index, function(task, device=_device(placement), **shared)
         return
-    yield from _run_on_actors(function, tasks, shared, placement)
+    for call, results in _run_on_actors(function, _calls(tasks, batch), shared, placement):
+        yield from enumerate(results, call.first)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What an actor is given at once: tasks, and the index of the first."""
+
+    first: int
+    tasks: list[Any]
+    attempts: int = 0
+
+
+def _calls(tasks: Iterator[Any], batch: int) -> Iterator[_Call]:
+    for first in itertools.count(0, batch):
+        chunk = list(itertools.islice(tasks, batch))
+        if not chunk:
+            return
+        yield _Call(first, chunk)
 
 
 def _run_on_actors(
-    function: Callable[..., Any], tasks: Sequence[Any], shared: Mapping[str, Any], placement: Placement
-) -> Iterator[tuple[int, Any]]:
+    function: Callable[..., Any], calls: Iterator[_Call], shared: Mapping[str, Any], placement: Placement
+) -> Iterator[tuple[_Call, list[Any]]]:
     import ray
-    from ray.exceptions import RayActorError, RayTaskError
+    from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
     references = {name: ray.put(value) for name, value in shared.items()}
     actor_class: Any = ray.remote(num_cpus=1, num_gpus=placement.gpus_per_worker, max_restarts=0)(_Worker)
-    waiting, attempts = list(range(len(tasks)))[::-1], [0] * len(tasks)
-    actors = min(worker_count(placement), len(tasks), _room(placement))
-    idle = [actor_class.remote(**references) for _ in range(actors)]
-    running: dict[Any, tuple[int, Any]] = {}
-    device = "cuda" if placement.gpus_per_worker else "cpu"
+    actors, again, idle = _actors(placement), [], []
+    running: dict[Any, tuple[_Call, Any]] = {}
     try:
-        while waiting or running:
-            while waiting and idle:
-                index, actor = waiting.pop(), idle.pop()
-                attempts[index] += 1
-                running[actor.run.remote(function, tasks[index], device)] = (index, actor)
+        while True:
+            while len(running) < actors and (call := again.pop() if again else next(calls, None)):
+                actor = idle.pop() if idle else actor_class.remote(function, _device(placement), **references)
+                running[actor.run.remote(call.tasks)] = (replace(call, attempts=call.attempts + 1), actor)
+            if not running:
+                return
+            while idle and len(running) < actors:  # nothing is left to do: a worker that waits for a place gets theirs
+                ray.kill(idle.pop())
             (done, *_), _ = ray.wait(list(running), num_returns=1)
-            index, actor = running.pop(done)
+            call, actor = running.pop(done)
             try:
-                result = ray.get(done)
+                results = ray.get(done)
             except RayTaskError as error:
                 idle.append(actor)  # so that it ends with the others
                 raise error.cause from error
-            except RayActorError as error:
-                if attempts[index] >= ATTEMPTS:
-                    raise RuntimeError(f"{attempts[index]} workers died on the same task ({tasks[index]}): {error}") from error
-                waiting.append(index)
-                idle.append(actor_class.remote(**references))
+            except (RayActorError, ObjectLostError) as error:  # the second: its node died with the result
+                ray.kill(actor)
+                if call.attempts >= ATTEMPTS:
+                    raise RuntimeError(f"{call.attempts} workers died on the same task ({call.tasks}): {error}") from error
+                again.append(call)
                 continue
             idle.append(actor)
-            yield index, result
+            del done  # else the last result stays in the object store while the next one is made
+            yield call, results
     finally:
         for actor in [*idle, *(actor for _, actor in running.values())]:
             ray.kill(actor)
 
 
+def _actors(placement: Placement) -> int:
+    """How many actors to start: one beyond the room of a cluster that cannot grow would wait, and its task with it."""
+    wanted = worker_count(placement)
+    return wanted if placement.address else min(wanted, _room(placement))
+
+
 def _room(placement: Placement) -> int:
-    """How many actors the cluster can hold at once: one beyond that would wait for ever, and its task with it."""
+    """How many actors the cluster, as it is now, can hold at once."""
     import ray
 
     resources, share = ray.cluster_resources(), placement.gpus_per_worker
@@ -192,15 +231,19 @@ def _room(placement: Placement) -> int:
     return max(1, int(room))
 
 
+def _device(placement: Placement) -> str:
+    return "cuda" if placement.gpus_per_worker else "cpu"
+
+
 class _Worker:
-    """An actor: the shared data, and one thread."""
+    """An actor: what it does, the shared data, and one thread."""
 
-    def __init__(self, **shared: Any) -> None:
+    def __init__(self, function: Callable[..., Any], device: str, **shared: Any) -> None:
         _one_thread()
-        self.shared = shared
+        self.function, self.shared = function, {"device": device, **shared}
 
-    def run(self, function: Callable[..., Any], task: Any, device: str) -> Any:
-        return function(task, device=device, **self.shared)
+    def run(self, tasks: list[Any]) -> list[Any]:
+        return [self.function(task, **self.shared) for task in tasks]
 
 
 def _one_thread() -> None:
@@ -226,13 +269,31 @@ def _check_reachable(address: str) -> None:
 
 
 def _private_token() -> Path:
-    """A file that only this user can read, with the token by which Ray's processes know each other."""
+    """A file that only this user can read, with the token by which Ray's processes know each other.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     import secrets
 
     path = Path.home() / ".cache" / "grad-instructor" / "ray-token"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, stat.S_IRUSR | stat.S_IWUSR)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
+    mine = path.with_name(f".ray-token-{os.getpid()}")
+    try:
+        if not path.exists() or not path.stat().st_size:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as file:
+                file.write(secrets.token_hex(32))
+            with suppress(FileExistsError):  # another process was first: its token is everyone's
+                os.link(mine, path)
+            if not path.stat().st_size:
+                os.replace(mine, path)
+        path.chmod(0o600)
+    except OSError as error:
+        raise UserError(
+            f"Ray's token cannot be kept in {path} ({error.strerror}); name a file with RAY_AUTH_TOKEN_PATH."
+        ) from error
+    finally:
+        with suppress(OSError):
+            mine.unlink(missing_ok=True)
     return path

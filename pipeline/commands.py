@@ -60,10 +60,10 @@ class Work:
     def provenance(self) -> dict[str, Any]:
         return provenance(self.line, self.config.seed)
 
-    def send(self) -> None:
+    def send(self, last: bool = False) -> None:
         """Tell MLflow what it has not been told yet."""
         with interrupts.put_off():
-            self.mirror.send(self.records)
+            self.mirror.send(self.records, last)
 
     def start_ray(self) -> None:
         """Start Ray or join a cluster, unless that was done."""
@@ -353,12 +353,12 @@ def _recorded(job: Work) -> Iterator[None]:
         if interrupted:
             job.mirror.interrupted(records)
         else:
-            job.send()
+            job.send(last=True)
         _stop_ray()
         raise
     records.end(job.name, "FINISHED")
     preparing.join()
-    job.send()
+    job.send(last=True)
     _stop_ray()
 
 

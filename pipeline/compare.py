@@ -8,7 +8,7 @@ Letters: P members.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.cluster import Placement, run_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
+from pipeline.errors import UserError
 from pipeline.files import read_json, write_json, write_tensors
 from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush, Rule
 from pipeline.instruction.loop import Trace, advance, train
@@ -62,6 +63,8 @@ ARMS: dict[str, Arm] = {
 }
 DIVERGED = 1e6
 """a loss that is not finite is written as this (JSON has no infinity)"""
+PER_MEMBER = ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm")
+"""what a trace holds at every point for every member"""
 TUNED = {"l1": "l1", "l2": "l2", "growth-tuned": "growth", "instruct": "instruction"}
 """rules with a strength to choose, and where ``config.compare`` lists its candidates"""
 
@@ -129,16 +132,60 @@ def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
 def final_tasks(config: Config, arms: Sequence[str], strengths: Mapping[str, float]) -> list[Task]:
     """The populations of the comparison: ``seeds`` targets per arm in groups; all arms have the same seeds."""
     seeds = [stream(config.seed, "compare", number) for number in range(config.compare.seeds)]
-    tasks = []
+    tasks, size = [], config.compare.group or len(seeds)
     for arm in arms:
-        for number, start in enumerate(range(0, len(seeds), config.compare.group)):
-            group = tuple(seeds[start : start + config.compare.group])
+        for number, start in enumerate(range(0, len(seeds), size)):
+            group = tuple(seeds[start : start + size])
             tasks.append(Task(f"{arm}-{number}", arm, group, (strengths.get(arm, 0.0),) * len(group), keep=True))
     return tasks
 
 
 def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[str, Critic], device: str) -> dict[str, Any]:
-    """Train one population: ``{"result": JSON, "weights": tensors}``. What a worker runs."""
+    """Train a task's targets: ``{"result": JSON, "weights": tensors}``. What a worker runs.
+
+    Where the GPU has no room for all of them as one population, its halves are trained one after the other, and so on: as many
+    members as fit, found by trying. ``result["populations"]`` says how many were trained at once.
+
+    Raises:
+        UserError: not even one fits.
+    """
+    try:
+        return _train_population(task, config, dataset, critics, device)
+    except torch.cuda.OutOfMemoryError as error:
+        if len(task.seeds) == 1:
+            raise UserError(
+                f"the GPU has no memory for a single target of {task.arm!r}; lower --gpus-per-worker's sharing or train on the "
+                "CPU with --gpus-per-worker 0."
+            ) from error
+    torch.cuda.empty_cache()  # outside of the handler, which holds the population that did not fit
+    middle = (len(task.seeds) + 1) // 2
+    halves = [
+        replace(task, seeds=task.seeds[part], strengths=task.strengths[part]) for part in (slice(middle), slice(middle, None))
+    ]
+    return _joined([train_task(half, config, dataset, critics, device) for half in halves])
+
+
+def _joined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The outputs of a task's parts as that of the whole."""
+    results, weights = [output["result"] for output in outputs], [output["weights"] for output in outputs]
+    sizes = np.array([len(result["seeds"]) for result in results])
+
+    def rows(parts: Sequence[list[list[float]]]) -> list[list[float]]:
+        return [[value for row in at_point for value in row] for at_point in zip(*parts, strict=True)]
+
+    joined = results[0] | {key: rows([result[key] for result in results]) for key in PER_MEMBER}
+    for key in ("seeds", "strengths", "diverged_at", "populations"):
+        joined[key] = [value for result in results for value in result[key]]
+    joined["predicted"] = {name: rows([r["predicted"][name] for r in results]) for name in joined["predicted"]}
+    joined["seconds"] = np.average([result["seconds"] for result in results], axis=0, weights=sizes).tolist()
+    joined["wall_seconds"] = sum(result["wall_seconds"] for result in results)
+    final = {name: torch.cat([part[name] for part in weights]) for name in weights[0] if name.startswith("final/")}
+    return {"result": joined, "weights": weights[0] | final}
+
+
+def _train_population(
+    task: Task, config: Config, dataset: Dataset, critics: Mapping[str, Critic], device: str
+) -> dict[str, Any]:
     x, y = dataset.tensors("train", device)
     critics = {name: critic.to(device) for name, critic in critics.items()}
     arm, training = ARMS[task.arm], config.training
@@ -163,6 +210,7 @@ def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[st
         weights |= {f"final/{i}": p.detach().cpu().clone() for i, p in enumerate(population.parameters)}
     result = {"name": task.name, "arm": task.arm, "seeds": list(task.seeds), "strengths": list(task.strengths)}
     result |= trace_json(trace) | {"diverged_at": population.diverged_at.tolist(), "device": device}
+    result["populations"] = [len(task.seeds)]
     return {"result": result | {"wall_seconds": time.perf_counter() - started}, "weights": weights}
 
 
@@ -212,9 +260,7 @@ def trace_json(trace: Trace) -> dict[str, Any]:
     def rounded(rows: Sequence[np.ndarray]) -> list[list[float]]:
         return [[float(f"{min(value, DIVERGED):.7g}") for value in row] for row in rows]
 
-    plain = {
-        name: rounded(getattr(trace, name)) for name in ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm")
-    }
+    plain = {name: rounded(getattr(trace, name)) for name in PER_MEMBER}
     predicted = {name: rounded(rows) for name, rows in trace.predicted.items()}
     return {"steps": trace.steps, "seconds": trace.seconds, **plain, "predicted": predicted}
 
@@ -231,7 +277,7 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
         joined: dict[str, Any] = {"steps": groups[0]["steps"]}
         for key in ("seeds", "diverged_at"):
             joined[key] = [value for group in groups for value in group[key]]
-        for key in ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm"):
+        for key in PER_MEMBER:
             joined[key] = np.concatenate([np.array(group[key]).T for group in groups]).tolist()
         joined["predicted"] = {
             name: np.concatenate([np.array(group["predicted"][name]).T for group in groups]).tolist()
@@ -269,9 +315,9 @@ def _do(
         if task not in missing:
             progress(task.name)
     shared = {"config": config, "dataset": dataset, "critics": dict(critics)}
-    for index, output in run_tasks(train_task, missing, shared, placement):
-        task = missing[index]
+    for _, output in run_tasks(train_task, missing, shared, placement):
+        name = output["result"]["name"]
         if output["weights"]:
-            write_tensors(folder / f"{task.name}.safetensors", output["weights"])
-        write_json(folder / f"{task.name}.json", output["result"])
-        progress(task.name)
+            write_tensors(folder / f"{name}.safetensors", output["weights"])
+        write_json(folder / f"{name}.json", output["result"])
+        progress(name)

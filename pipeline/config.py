@@ -9,13 +9,16 @@ import difflib
 import hashlib
 import json
 import math
+import sys
 import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
+LARGEST_COUNT = 2**31 - 1
+"""of anything; a slip of the keyboard is told apart from a machine without memory"""
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Initialisation = Literal["normal", "glorot", "he", "lsuv"]
 Optimiser = Literal["sgd", "adam", "adamw"]
@@ -192,7 +195,7 @@ class CompareConfig:
     seeds: int = 30
     """fresh targets per arm"""
     group: int = 15
-    """targets trained as one population on one worker"""
+    """targets trained as one population on one worker; 0: all of an arm's, or as many of them as a GPU has memory for"""
     tuning_seeds: int = 8
     """targets per candidate when a strength is chosen on validation data"""
     l1: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
@@ -244,8 +247,8 @@ def from_dotted(values: dict[str, Any]) -> Config:
     known = to_dotted(Config())
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            raise UserError(f"unknown setting {key!r}; did you mean {near[0]!r}?")
+            near = difflib.get_close_matches(str(key)[:80], known, n=1, cutoff=0.0)
+            raise UserError(f"unknown setting {shown(key)}; did you mean {near[0]!r}?")
     return _build(Config, values, "")
 
 
@@ -270,13 +273,15 @@ def _coerce(hint: Any, value: Any, key: str) -> Any:
     if origin in (typing.Union, types.UnionType) and value is None and type(None) in options:
         return None
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if type(value) is float or abs(value) <= sys.float_info.max else math.inf  # refused by validate
     if hint in (int, str, bool) and type(value) is hint:
         return value
     if origin is tuple:
-        raise UserError(f"setting {key!r} is {value!r}; give a list, even of one value.")
+        raise UserError(f"setting {key!r} is {shown(value)}; give a list, even of one value.")
     expected = ", ".join(map(repr, options)) if origin is Literal else getattr(hint, "__name__", hint)
-    raise UserError(f"setting {key!r} is {value!r}; give {'one of ' if origin is Literal else 'a value of type '}{expected}.")
+    raise UserError(
+        f"setting {key!r} is {shown(value)}; give {'one of ' if origin is Literal else 'a value of type '}{expected}."
+    )
 
 
 def identity(config: Config) -> str:
@@ -294,7 +299,11 @@ def validate(config: Config) -> Config:
     """
     rl, enn, compare, training, instruction = config.rl, config.enn, config.compare, config.training, config.instruction
     checks: list[tuple[bool, str]] = [
-        (_is_finite(value), f"{key} is {value}; give finite numbers.") for key, value in to_dotted(config).items()
+        (_is_finite(value), f"{key} is {shown(value)}; give finite numbers.") for key, value in to_dotted(config).items()
+    ]
+    checks += [
+        (key == "seed" or _is_small(value), f"{key} is {shown(value)}; give whole numbers of at most {LARGEST_COUNT}.")
+        for key, value in to_dotted(config).items()
     ]
     checks += [
         (0.0 < enn.resolution <= 1.0, f"enn.resolution is {enn.resolution}; give a ρ above 0 and at most 1."),
@@ -342,7 +351,8 @@ def validate(config: Config) -> Config:
         checks.append((getattr(rl, name) >= 1, f"rl.{name} is {getattr(rl, name)}; give at least 1."))
     for name in ("probes", "hidden", "depth", "width"):
         checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
-    for name in ("group", "tuning_seeds", "curve_examples"):
+    checks.append((compare.group >= 0, f"compare.group is {compare.group}; give at least 0."))
+    for name in ("tuning_seeds", "curve_examples"):
         checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
     for name in ("l1", "l2", "growth", "instruction"):
         checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
@@ -408,6 +418,10 @@ def _unroll_checks(config: Config) -> list[tuple[bool, str]]:
 
 def _is_finite(value: Any) -> bool:
     return all(math.isfinite(item) for item in (value if isinstance(value, list) else [value]) if isinstance(item, float))
+
+
+def _is_small(value: Any) -> bool:
+    return all(abs(item) <= LARGEST_COUNT for item in (value if isinstance(value, list) else [value]) if isinstance(item, int))
 
 
 def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl: RLConfig, **others: Any) -> Config:

@@ -1,5 +1,20 @@
 """The one exception that a user is meant to read."""
 
+import reprlib
+from typing import Any
+
 
 class UserError(Exception):
     """Bad input. The message is one sentence that says what is wrong and what to do; the command line exits with code 2."""
+
+
+def shown(value: Any) -> str:
+    """What is in a file, as a few words of one line: it may be huge, deeply nested, or full of control characters."""
+    try:
+        return _SHORT.repr(value)
+    except (ValueError, RecursionError):  # Python writes out no whole number of thousands of digits
+        return f"a huge {type(value).__name__}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80

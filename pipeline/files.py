@@ -79,7 +79,8 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: the file is missing, truncated or corrupt.
     """
-    return _read(Path(path), lambda data: json.loads(data.decode()), ValueError)  # as UnicodeDecodeError is
+    # a UnicodeDecodeError is a ValueError; a RecursionError comes of brackets in thousands
+    return _read(Path(path), lambda data: json.loads(data.decode()), (ValueError, RecursionError))
 
 
 def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> None:
@@ -104,10 +105,16 @@ def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    return _read(Path(path), load, SafetensorError)
+    # a header that is well formed may still name types, shapes and sizes that make no tensor
+    return _read(Path(path), load, (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError))
 
 
-def _read(path: Path, parse: Callable[[bytes], Any], damage: type[Exception]) -> Any:
+def is_inside(name: Any) -> bool:
+    """Whether a path found in a file stays in the folder that it is relative to (links are not followed)."""
+    return isinstance(name, str) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
+def _read(path: Path, parse: Callable[[bytes], Any], damage: tuple[type[Exception], ...]) -> Any:
     try:
         data = path.read_bytes()
     except OSError as error:

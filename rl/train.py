@@ -20,7 +20,7 @@ import torch
 from ray import tune
 from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-from ray.rllib.execution.rollout_ops import synchronous_parallel_sample
+from ray.rllib.env.single_agent_episode import SingleAgentEpisode
 from ray.rllib.policy.sample_batch import MultiAgentBatch, SampleBatch
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
@@ -49,6 +49,10 @@ from rl.unrolled import fine_tune
 
 ENVIRONMENT = "grad-instructor/training-run"
 MODULE = "default_policy"
+ATTEMPTS = 4
+"""how often an env runner may die in one round before that is taken to be the round's fault"""
+RESTART = 300.0
+"""seconds in which Ray must have restarted an env runner"""
 
 
 def train_enn(
@@ -129,7 +133,7 @@ def play_round(algorithm: "ENNTraining", config: Config, training: Path, number:
     """Collect, learn, record, checkpoint; the row of the history."""
     started = time.perf_counter()
     algorithm.local_replay_buffer.start_round(stream(config.seed, "replay", number))
-    algorithm.env_runner_group.foreach_env_runner(functools.partial(_start_round, seed=config.seed, number=number))
+    algorithm.round = config.seed, number
     before = {name: _copy(critic) for name, critic in _critics(algorithm).items()}
     algorithm.train()
     recording = algorithm.local_replay_buffer.recordings[-1]
@@ -199,21 +203,51 @@ class ENNTraining(DQN):
     env_runner_group: Any
     learner_group: Any
     local_replay_buffer: Any
+    round: tuple[int, int] = (0, 0)
+    """the seed, and the number of the round that is played"""
 
     def training_step(self) -> None:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):
-            episodes, results = cast(
-                Any,
-                synchronous_parallel_sample(
-                    worker_set=self.env_runner_group, concat=True, _uses_new_env_runners=True, _return_metrics=True
-                ),
-            )
-        self.metrics.aggregate(results, key=ENV_RUNNER_RESULTS)
-        self.local_replay_buffer.add(episodes)
+            played = self._collect()
+        self.metrics.aggregate([metrics for _, metrics in played], key=ENV_RUNNER_RESULTS)
+        self.local_replay_buffer.add([episode for episodes, _ in played for episode in episodes])
         with self.metrics.log_time((TIMERS, LEARNER_UPDATE_TIMER)):
             for _ in range(self.config.learner_config_dict["updates"]):
                 self._learn()
         self.env_runner_group.sync_weights(from_worker_or_learner_group=self.learner_group, inference_only=True)
+
+    def _collect(self) -> list[tuple[list[SingleAgentEpisode], Any]]:
+        """Each env runner's runs of this round and its metrics. One that dies is restarted and plays the same runs.
+
+        (RLlib's own sampling leaves out what a dead env runner should have played, and a restarted one has no seed.)
+        """
+        group, play = self.env_runner_group, functools.partial(_play, round=self.round)
+        if not group.num_remote_workers():
+            return [play(group.local_env_runner)[1]]
+        played: dict[int, tuple[list[SingleAgentEpisode], Any]] = {}
+        wanted, deaths = set(group._worker_manager.actor_ids()), 0
+        torch.set_num_threads(1)
+        while missing := sorted(wanted - played.keys()):
+            played |= dict(group.foreach_env_runner(play, local_env_runner=False, remote_worker_ids=missing))
+            deaths += not wanted <= played.keys()
+            if deaths >= ATTEMPTS:
+                raise RuntimeError(f"env runners died {deaths} times in round {self.round[1]}")
+            if deaths and not wanted <= played.keys():
+                self._revive(sorted(wanted - played.keys()))
+        return [played[index] for index in sorted(played)]
+
+    def _revive(self, dead: list[int]) -> None:
+        """Wait until Ray has restarted env runners, and give them the ENNs as they are."""
+        deadline = time.monotonic() + RESTART
+        while not set(dead) <= set(self.env_runner_group.healthy_env_runner_ids()):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"env runners {dead} were not restarted within {RESTART:.0f} s")
+            self.restore_env_runners(self.env_runner_group)
+            time.sleep(0.2)
+        weights = {name: t.cpu() for name, t in _module(self).critics.state_dict().items()}
+        self.env_runner_group.foreach_env_runner(
+            functools.partial(_load_critics, weights=weights), local_env_runner=False, remote_worker_ids=dead
+        )
 
     def _learn(self) -> None:
         size = self.config.total_train_batch_size
@@ -282,11 +316,13 @@ def _give_live_critic(*, env_runner: Any, env: TrainingRunEnv, env_context: Any,
     env.critic_source = lambda: env_runner.module.critic
 
 
-def _start_round(env_runner: Any, seed: int, number: int) -> None:
+def _play(env_runner: Any, round: tuple[int, int]) -> tuple[int, tuple[list[SingleAgentEpisode], Any]]:
+    """An env runner's index, its runs of a round, and its metrics: they depend on the seed, the round and the index alone."""
+    seed, number = round
     torch.set_num_threads(1)
-    if env_runner.env is not None:
-        env_runner.env.unwrapped.start_round(number)
-        torch.manual_seed(stream(seed, "exploration", number, env_runner.worker_index or 0))
+    env_runner.env.unwrapped.start_round(number)
+    torch.manual_seed(stream(seed, "exploration", number, env_runner.worker_index or 0))
+    return env_runner.worker_index or 0, (env_runner.sample(), env_runner.get_metrics())
 
 
 def _module_settings(config: Config, dataset: Dataset) -> dict[str, Any]:

@@ -5,6 +5,8 @@ Nothing of ``pipeline`` is imported at the top: jaxtyping's hook must come first
 
 import dataclasses
 import os
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +63,23 @@ def ray_session():
     start(Placement(workers=2), 0)
     yield ray
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Path:
+    """The folder of a tiny run of the program that nothing disturbed."""
+    from benchmarks.tiny_run import TINY, finish
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    output = finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
+    assert output.count("test accuracy on digits") == 1 and "Traceback" not in output
+    return folder / "run"
+
+
+@pytest.fixture
+def folder(tmp_path) -> Iterator[Path]:
+    """A folder to work in; whatever a failed test leaves running there is ended."""
+    from benchmarks.tiny_run import end_all_in
+
+    yield tmp_path
+    end_all_in(tmp_path)

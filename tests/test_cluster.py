@@ -1,5 +1,6 @@
 """The pool of actors: the same numbers as without it, and real faults."""
 
+import itertools
 import os
 import signal
 import socket
@@ -56,6 +57,10 @@ class Seen(NamedTuple):
 def look(task, *, device, dataset, offset):
     array = dataset.x_train
     return Seen(task * task + offset, device, array.flags.writeable, float(array.sum()), os.getpid(), torch.get_num_threads())
+
+
+def square(task, *, device):
+    return task * task
 
 
 def die_once(task, *, device, folder):
@@ -137,6 +142,18 @@ def test_no_worker_outlives_its_tasks(looked):
     while any(Path(f"/proc/{process}").exists() for process in processes) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
+
+
+@pytest.mark.usefixtures("ray_session")
+def test_tasks_without_end_are_drawn_as_results_are_taken():
+    """At no time more than one call per worker is under way, and one result is in the reader's hands."""
+    drawn, batch = [], 3
+    results = run_tasks(square, (drawn.append(n) or n for n in itertools.count()), {}, ACTORS, batch)
+    for taken, (index, value) in enumerate(itertools.islice(results, 30), 1):
+        assert value == index**2
+        assert len(drawn) <= taken + batch * ACTORS.workers + batch - 1
+    results.close()
+    assert next(run_tasks(square, itertools.count(5), {}, HERE)) == (0, 25)
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------

@@ -12,9 +12,23 @@ from torch.nn import functional as F
 
 import pipeline.compare
 from pipeline.cluster import Placement
-from pipeline.compare import ARMS, BEFORE, Task, choose, collect, compare, final_tasks, trace_json, train_task, tuning_task
+from pipeline.compare import (
+    ARMS,
+    BEFORE,
+    PER_MEMBER,
+    Task,
+    choose,
+    collect,
+    compare,
+    final_tasks,
+    trace_json,
+    train_task,
+    tuning_task,
+)
 from pipeline.enn import Critic
+from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors
+from pipeline.instruction import loop
 from pipeline.instruction.loop import Trace
 from pipeline.report import curves, evaluate_on_test, head_to_head, prediction_points
 from pipeline.results.tables import report_rows
@@ -231,6 +245,48 @@ def test_checkpoints_are_the_first_members_at_their_steps(tiny, digits, critics)
     short = weights(10)  # one period: its middle is its start
     assert torch.equal(short["start/0"], start[0][:1]) and torch.equal(short["middle/0"], start[0][:1])
     assert torch.equal(short["end/0"], short["final/0"][:1]) and not weights(10, keep=False)
+
+
+@pytest.mark.parametrize("arm", ["conventional", "random-push", "instructed"])
+def test_what_does_not_fit_on_a_gpu_is_trained_in_halves_to_the_same_numbers(arm, tiny, digits, critics, monkeypatch):
+    """Five members where three fit: populations of 3 and 2, their numbers those of the five at once. (An ENN reads a population
+    in one matrix product, whose last bit depends on its size.)"""
+    task = Task(arm, arm, (5, 6, 7, 8, 9), (-1.0, 0.0, 3.0, 10.0, -1.0), keep=True)
+    whole = train_task(task, tiny, digits, critics, "cpu")
+    tried = []
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.compare, "train", _with_room_for(3, tried))
+        halved = train_task(task, tiny, digits, critics, "cpu")
+    assert tried == [5, 3, 2]
+    assert whole["result"].pop("populations") == [5] and halved["result"].pop("populations") == [3, 2]
+    assert timeless(halved["result"]).keys() == timeless(whole["result"]).keys()
+    bound = 1e-5 if arm == "instructed" else 0.0
+    for key in PER_MEMBER:
+        np.testing.assert_allclose(halved["result"][key], whole["result"][key], rtol=bound, err_msg=key)
+    for key in whole["result"].keys() - {*PER_MEMBER, *CLOCKS, "predicted"}:
+        assert halved["result"][key] == whole["result"][key], key
+    np.testing.assert_allclose(halved["result"]["predicted"]["probes"], whole["result"]["predicted"]["probes"], rtol=1e-5)
+    assert halved["weights"].keys() == whole["weights"].keys()
+    for name, tensor in whole["weights"].items():
+        torch.testing.assert_close(halved["weights"][name], tensor, rtol=bound, atol=bound)
+    monkeypatch.setattr(pipeline.compare, "train", _with_room_for(0, tried))
+    with pytest.raises(UserError, match="no memory for a single target"):
+        train_task(task, tiny, digits, critics, "cpu")
+
+
+def _with_room_for(members, tried):
+    def train(population, *arguments, **named):
+        tried.append(population.members)
+        if population.members > members:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return loop.train(population, *arguments, **named)
+
+    return train
+
+
+def test_a_group_of_0_is_all_targets_at_once(tiny):
+    (task,) = final_tasks(with_compare(tiny, group=0), ["l2"], {})
+    assert task.seeds == tuple(seed for part in final_tasks(tiny, ["l2"], {}) for seed in part.seeds)
 
 
 def test_losses_that_are_not_finite_are_written_large():

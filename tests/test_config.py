@@ -117,7 +117,7 @@ def test_wrong_settings_are_refused(values, message):
         ({"compare.seeds": 1}, "at least 2"),
         ({"compare.arms": ["instructed"]}, "lacks 'conventional'"),
         ({"compare.arms": ["conventional", "instructed-image"], "enn.readers": ["probes"]}, "no 'convnet'"),
-        ({"compare.group": 0}, "at least 1"),
+        ({"compare.group": -1}, "at least 0"),
         ({"compare.l1": []}, "at least one candidate"),
     ],
     ids=str,

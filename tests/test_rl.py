@@ -3,10 +3,13 @@
 import dataclasses
 import itertools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +32,7 @@ from pipeline.targets import Batches, Population, initialise, unflatten
 from rl.env import TrainingRunEnv
 from rl.module import OBSERVERS, double_q_loss, fixed_level
 from rl.replay import Recording, RecordingEpisodeReplayBuffer
-from rl.train import MODULE, build, judge, predictions, realised_returns, recordings, restore, train_enn
+from rl.train import MODULE, ENNTraining, build, judge, predictions, realised_returns, recordings, restore, train_enn
 
 LEVELS = 4
 
@@ -595,6 +598,28 @@ def test_a_runner_in_a_process_of_its_own_gets_the_weights(tiny, digits, tmp_pat
     config = with_rl(tiny, env_runners=1)
     train_enn(config, digits, tmp_path)
     assert_is_what_the_environment_produced(config, digits, tmp_path, worker=1)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ray_session")
+def test_a_killed_env_runner_plays_the_same_runs_again(tiny, digits, tmp_path, monkeypatch):
+    config, collect, killed = with_rl(tiny, env_runners=2, members=8), ENNTraining._collect, []
+    train_enn(config, digits, tmp_path / "undisturbed")
+
+    def disturbed(algorithm):
+        if not killed:
+            killed.extend(algorithm.env_runner_group.foreach_env_runner(lambda _: os.getpid(), local_env_runner=False))
+            os.kill(killed[0], signal.SIGKILL)
+        return collect(algorithm)
+
+    monkeypatch.setattr(ENNTraining, "_collect", disturbed)
+    train_enn(config, digits, tmp_path / "killed")
+    assert len(killed) == 2 and not Path(f"/proc/{killed[0]}").exists()
+    assert learned(tmp_path / "killed") == learned(tmp_path / "undisturbed")
+    ours, theirs = (recordings(tmp_path / name) for name in ("killed", "undisturbed"))
+    for one, other in zip(ours, theirs, strict=True):
+        assert len(one.actions) == 16
+        assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in vars(one))
 
 
 ALONE = """

@@ -7,7 +7,10 @@ chosen by a shuffle that depends on their number alone.
 """
 
 import difflib
+import math
 import os
+import struct
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,11 +19,12 @@ import numpy as np
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Indices, hold_out
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_validation", "y_validation")
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, MemoryError)
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, MemoryError)
+UNREADABLE += (tokenize.TokenError, LookupError, TypeError, AttributeError, ArithmeticError, SyntaxError, struct.error)
 """what zipfile and NumPy raise on damaged, encrypted or absurdly sized members (OSError is told apart)"""
 
 Arrays = dict[str, np.ndarray]
@@ -50,6 +54,7 @@ def read(path: Path) -> Arrays:
     try:
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path} is truncated or no .npz file; write it again with numpy.savez.")
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except OSError as error:
@@ -60,8 +65,33 @@ def read(path: Path) -> Arrays:
         raise UserError(f"{path} is truncated or corrupt; write it again with numpy.savez.") from error
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member that is no .npy file
-            raise UserError(f"{key!r} in {path} is no array; write the file with numpy.savez.")
+            raise UserError(f"{shown(key)} in {path} is no array; write the file with numpy.savez.")
     return arrays
+
+
+def _check_sizes(path: Path) -> None:
+    """Raises UserError where the arrays would not fit into memory, or one claims to be larger than what is there of it.
+
+    A few bytes may unpack to terabytes, and NumPy makes room for what a header claims before it reads on.
+    """
+    import psutil
+
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        needed, free = sum(member.file_size for member in members), psutil.virtual_memory().available
+        if needed > free // 2:  # they are converted, so that they are there twice
+            raise UserError(
+                f"{path} unpacks to {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free; give a smaller one."
+            )
+        for member in members:
+            with archive.open(member) as file:
+                if not file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
+                    continue
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(file)
+            if math.prod(shape) * dtype.itemsize > member.file_size and not dtype.hasobject:
+                raise ValueError("a header claims more than there is")
 
 
 def _check_keys(path: Path, arrays: Arrays) -> None:
@@ -69,12 +99,16 @@ def _check_keys(path: Path, arrays: Arrays) -> None:
     missing = [key for key in wanted if key not in arrays]
     unknown = [key for key in arrays if key not in REQUIRED + OPTIONAL]
     if missing:
-        near = difflib.get_close_matches(missing[0], unknown, n=1)
-        hint = f"rename {near[0]!r}" if near else f"it has {', '.join(sorted(arrays)) or 'no arrays'}"
+        near = difflib.get_close_matches(missing[0], [key[:80] for key in unknown], n=1)
+        hint = f"rename {near[0]!r}" if near else f"it has {', '.join(map(_name, sorted(arrays)[:6])) or 'no arrays'}"
         raise UserError(f"{path} has no {missing[0]!r}; {hint}.")
     if unknown:
-        near = difflib.get_close_matches(unknown[0], REQUIRED + OPTIONAL, n=1, cutoff=0.0)
-        raise UserError(f"{path} has an unknown key {unknown[0]!r}; remove it or rename it to {near[0]!r}.")
+        near = difflib.get_close_matches(unknown[0][:80], REQUIRED + OPTIONAL, n=1, cutoff=0.0)
+        raise UserError(f"{path} has an unknown key {shown(unknown[0])}; remove it or rename it to {near[0]!r}.")
+
+
+def _name(key: str) -> str:
+    return key if key.isidentifier() and len(key) <= 80 else shown(key)
 
 
 def _check_shapes(path: Path, arrays: Arrays) -> None:

@@ -20,7 +20,7 @@ from pipeline.files import write_atomic
 from pipeline.targets import MLP
 
 FORMAT = 2
-_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, UserError)
+_MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserError)
 """what building an ENN from a description that makes none may raise"""
 
 
@@ -105,6 +105,8 @@ def _build(description: dict[str, Any], weights: bytes, path: Path) -> Critic:
 
     try:
         config: ENNConfig = from_dotted({f"enn.{key}": value for key, value in description["enn"].items()}).enn
+        if min(config.probes, config.hidden, config.depth, config.width, config.kernel) < 1:
+            raise ValueError("a size is below 1")
         home = dict(description["home"])
         target = MLP(tuple(home["target"]["widths"]), home["target"]["activation"])
         home |= {"target": target, "ladder": tuple(home["ladder"])}

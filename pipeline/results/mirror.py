@@ -8,6 +8,7 @@ MLflow is imported on first use (it takes seconds), and its global state is left
 """
 
 import fcntl
+import hashlib
 import json
 import logging
 import math
@@ -34,6 +35,8 @@ FOLDER_TAG, RUN_TAG = "grad_instructor.folder", "grad_instructor.run"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 METRICS_PER_BATCH, PARAMETERS_PER_BATCH = 1000, 100
 PARAMETER_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36
+AGAIN = 30.0
+"""seconds between attempts to reach a server that did not answer"""
 THUMBNAIL = 256
 """largest side, in pixels, of the small copies that the UI's image grid shows"""
 # A server that stops answering costs at most (1 + 1 retry) × 4 s. What the user has set is kept.
@@ -71,13 +74,18 @@ class Mirror:
         self._experiment: dict[str, Any] = {}
         self._run_ids: dict[str, str] | None = None
         self._deadline = math.inf
+        self._again_at = -math.inf
+        self._warned = self._repeats = False
 
     def prepare(self) -> None:
         """Import MLflow and make the database and the experiment (seconds): a thread may do so while Ray starts."""
         self._guarded(self._connect)
 
-    def send(self, records: Records) -> None:
-        """Send every event that this server has not got yet. Without the server: one warning, and no more attempts."""
+    def send(self, records: Records, last: bool = False) -> None:
+        """Send every event that this server has not got yet. Without the server: one warning, and an attempt every
+        ``AGAIN`` seconds and at the ``last`` call, in case it came back."""
+        if last:
+            self._again_at = -math.inf
         if records.folder_id is not None:
             self._guarded(lambda: self._deliver(records))
 
@@ -95,19 +103,24 @@ class Mirror:
 
     def _guarded(self, work: Callable[[], None]) -> None:
         """Do ``work`` while no other process sends from this folder; MLflow's failures become the one warning."""
-        if not self.reachable:
+        if not self.reachable and time.monotonic() < self._again_at:
             return
         try:
             with _lock(self.folder, self._deadline) as held:
                 if held:
                     work()
+                    self.reachable = True
         except Exception as error:
             if not _is_failure(error):
                 raise
-            self.reachable = False
+            self.reachable, self._again_at = False, time.monotonic() + AGAIN
+            self._client = self._run_ids = None  # the call that failed may have made a run
+            if self._warned:
+                return
+            self._warned = True
             self._warn(
                 f"MLflow at {_shown(self.uri)} cannot be used ({_reason(error)}); the work goes on and keeps its records in "
-                f"{self.folder}: send them later with `grad-instructor sync`."
+                f"{self.folder}: what it has missed is sent when it is back, or later by `grad-instructor sync`."
             )
 
     def _connect(self) -> None:
@@ -137,14 +150,21 @@ class Mirror:
             if time.monotonic() > self._deadline:
                 return
             self._send(events, records)
-            progress["next"] = events[-1]["n"] + 1
+            progress |= {"next": events[-1]["n"] + 1, "last": _digest(events[-1])}
             self._write_progress(progress)
 
     def _progress(self, records: Records) -> dict[str, Any]:
-        """How far this server has got with these records: from the start if it has forgotten them (a database deleted)."""
+        """How far this server has got with these records: from the start if it has forgotten them (a database deleted), or if
+        the records were cut since then and have gone on otherwise (a disk's fault, a copy restored)."""
         same = {"folder": records.folder_id, **self._experiment}
         progress = self._read_progress()
-        return progress if same.items() <= progress.items() else {**same, "next": 0}
+        sent = progress.get("next")
+        if not same.items() <= progress.items() or not isinstance(sent, int):
+            return {**same, "next": 0}
+        if sent > len(records.events) or (sent and progress.get("last") not in (None, _digest(records.events[sent - 1]))):
+            self._repeats = True
+            return {**same, "next": 0}
+        return progress
 
     def _read_progress(self) -> dict[str, Any]:
         path = self.folder / PROGRESS
@@ -230,6 +250,10 @@ class Mirror:
     def _metrics(self, run_id: str, points: list["Point"]) -> None:
         from mlflow.entities import Metric
 
+        if self._repeats:  # points told again, after the records were cut, have another time
+            known = {name: self._client.get_metric_history(run_id, name) for name in {_name(point[0]) for point in points}}
+            steps = {name: {metric.step for metric in history} for name, history in known.items()}
+            points = [point for point in points if point[3] not in steps[_name(point[0])]]
         for batch in _batches(points, METRICS_PER_BATCH):
             metrics = [Metric(_name(key), math.nan if value is None else value, at, step) for key, value, at, step in batch]
             self._client.log_batch(run_id, metrics=metrics)
@@ -245,7 +269,7 @@ class Mirror:
     def _image(self, run_id: str, event: Event, records: Records) -> None:
         """What MlflowClient.log_image does, but under a name that is the same when sent again."""
         source = self.folder / event["path"]
-        if not source.exists():
+        if not self._is_ours(source):
             return
         from PIL import Image
 
@@ -253,6 +277,9 @@ class Mirror:
         first = next(other for other in records.events if same.items() <= other.items())
         key, unique = _image_key(event["key"]), uuid5(UUID(records.folder_id), json.dumps(list(same.values())))
         name = f"{key}+step+{event['step']}+timestamp+{first['time']}+{unique}"
+        there = [Path(file.path).name for file in self._client.list_artifacts(run_id, "images")] if self._repeats else []
+        if any(other.startswith(name.partition("+timestamp+")[0] + "+") for other in there):
+            return
         with TemporaryDirectory() as folder, Image.open(source) as image:
             image.save(Path(folder, f"{name}.png"))
             image.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -261,8 +288,12 @@ class Mirror:
         self._client.set_tag(run_id, "mlflow.loggedImages", "True")
 
     def _artifact(self, run_id: str, path: Path, folder: str) -> None:
-        if path.exists():
+        if self._is_ours(path):
             self._client.log_artifact(run_id, str(path), folder or None)
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file is there and in the folder: a link in somebody else's folder may lead anywhere."""
+        return path.exists() and path.resolve().is_relative_to(self.folder)
 
     def _dataset(self, run_id: str, event: Event) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -270,6 +301,10 @@ class Mirror:
         digest, sizes = event["digest"][:DIGEST_LENGTH], json.dumps(event["sizes"])
         dataset = Dataset(event["name"], digest, "local", json.dumps({"uri": event["name"]}), profile=sizes)
         self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _digest(event: Event) -> str:
+    return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:16]
 
 
 Point = tuple[str, float | int | None, int, int]

@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import plain, write_error
+from pipeline.files import is_inside, plain, write_error
 
 Event = dict[str, Any]
 _HEAD = "folder"
@@ -148,9 +149,9 @@ class Records:
     def _parse(self, line: bytes) -> Event:
         try:
             event = json.loads(line.decode())
-            if event["n"] == len(self._events):
+            if event["n"] == len(self._events) and _is_event(event):
                 return event
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             pass
         raise UserError(
             f"line {len(self._events) + 1} of {self.path} is corrupt; restore the file from a copy, or move the folder "
@@ -189,6 +190,38 @@ _KEYS = {
     "dataset": ("name",),
     "result": (),
 }
+
+
+_NUMBER = int | float | None
+_FIELDS: dict[str, dict[str, Any]] = {
+    _HEAD: {"id": str},
+    "start": {"run": str, "name": str, "parent": str | None, "params": dict, "tags": dict},
+    "metrics": {"run": str, "step": int, "values": dict},
+    "series": {"run": str, "name": str, "steps": list, "values": list},
+    "image": {"run": str, "path": str, "key": str, "step": int},
+    "artifact": {"run": str, "path": str, "folder": str},
+    "dataset": {"run": str, "name": str, "digest": str, "sizes": dict},
+    "result": {"run": str, "row": dict},
+    "end": {"run": str, "status": str},
+}
+
+
+def _is_event(event: Event) -> bool:
+    """Whether an event from a file, which may be somebody else's, is one: its fields, and no path out of the folder."""
+    kind, fields = event["kind"], _FIELDS.get(event["kind"], {})
+    if not isinstance(event["time"], int) or not all(isinstance(event[name], hint) for name, hint in fields.items()):
+        return False
+    if (kind == _HEAD) != (event["n"] == 0) or (kind == _HEAD and not re.fullmatch("[0-9a-f]{32}", event["id"])):
+        return False
+    numbers = event["values"] if kind in ("metrics", "series") else []
+    numbers = numbers.values() if isinstance(numbers, dict) else [*numbers, *(event["steps"] if kind == "series" else [])]
+    if not all(isinstance(number, _NUMBER) for number in numbers):
+        return False
+    if kind == "series" and len(event["steps"]) != len(event["values"]):
+        return False
+    if kind == "end" and event["status"] not in _STATUSES:
+        return False
+    return all(is_inside(event[name]) for name in ("path", "folder") if name in fields)
 
 
 def _put(file: IO[bytes], line: bytes) -> None:

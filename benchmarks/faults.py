@@ -1,0 +1,413 @@
+"""Faults injected for real into tiny runs of the program: processes killed, a node lost, servers gone, a disk full, files cut.
+
+    python benchmarks/faults.py                     # all of them, about half an hour on two busy cores
+    python benchmarks/faults.py --faults actor node
+
+For each: the run ends by itself, or the same command given again ends it; every result is bit-identical to those of a run that
+nothing disturbed; no run in MLflow is left RUNNING; no record is lost or there twice. Prints a table and, where all were done,
+writes benchmarks/results/faults.json. A fault that cannot be had here (no right to mount, no PostgreSQL) is said to be missing.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.request import urlopen
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.tiny_run import (
+    MARK,
+    STAGES,
+    TINY,
+    TO_VANISH_KILLED,
+    Running,
+    assert_mirrored,
+    assert_recorded,
+    assert_same,
+    end_all_in,
+    ended,
+    finish,
+    results,
+    start,
+    wait,
+)
+from pipeline.files import write_json
+from pipeline.results.mirror import ui_command
+from pipeline.results.provenance import provenance
+
+OUTPUT = ROOT / "benchmarks" / "results" / "faults.json"
+RUN = ("run", "--output", "run", *TINY)
+ONE = (*RUN, "--workers", "1")
+RUNNERS = (*ONE, "--rl.env-runners", "2", "--rl.rounds", "5")
+ITSELF, AGAIN = "the run itself", "the same command"
+
+
+class Missing(Exception):
+    """What a fault needs is not on this machine."""
+
+
+# -- processes ----------------------------------------------------------------------------------------------------------
+
+
+def env_runner(folder: Path, _like: Path) -> str:
+    """SIGKILL of one of two processes that collect experience, after the first round."""
+    running = start(folder, *RUNNERS)
+    wait(running, lambda: STAGES["ENN"](folder / "run"))
+    _kill_worker(running, "SingleAgentEnvRunner")
+    ended(running)
+    return ITSELF
+
+
+def actor(folder: Path, _like: Path) -> str:
+    """SIGKILL of an actor that trains targets, in the midst of a population."""
+    running = start(folder, *RUN, "--workers", "2")
+    wait(running, lambda: STAGES["targets"](folder / "run"))
+    _kill_worker(running, "_Worker")
+    ended(running)
+    return ITSELF
+
+
+def driver(folder: Path, _like: Path) -> str:
+    """SIGKILL of the program itself, while the ENN is trained and again while targets are."""
+    for stage in ("ENN", "targets"):
+        kill_driver(folder, stage)
+    finish(folder, *ONE)
+    return AGAIN
+
+
+def kill_driver(folder: Path, stage: str) -> None:
+    """Begin the run, or go on with it, and kill its driver outright in a stage; Ray goes with it."""
+    running = start(folder, *ONE)
+    wait(running, lambda: STAGES[stage](folder / "run"))
+    running.process.kill()
+    assert running.process.wait(5) == -signal.SIGKILL
+    assert running.vanished(TO_VANISH_KILLED), running.processes()
+
+
+def _kill_worker(running: Running, name: str) -> None:
+    """Stop a worker, so that work is given to it, then kill it."""
+    found: list[psutil.Process] = []
+
+    def appeared() -> bool:
+        found[:] = [process for process in running.processes() if f"ray::{name}" in " ".join(process.cmdline())]
+        return bool(found)
+
+    wait(running, appeared)
+    found[0].suspend()
+    time.sleep(2)
+    found[0].kill()
+
+
+def node(folder: Path, _like: Path) -> str:
+    """A machine of a cluster of two lost, with all that runs on it, while it trains targets."""
+    with cluster(1, 2) as (address, nodes, variables):
+        running = start(folder, *RUN, "--workers", "3", "--address", address, **variables)
+        wait(running, lambda: STAGES["targets"](folder / "run"))
+        wait(running, lambda: any("ray::_Worker" in " ".join(process.cmdline()) for process in nodes[1].processes()))
+        for process in nodes[1].processes():
+            process.kill()
+        ended(running)
+    return ITSELF
+
+
+@contextmanager
+def cluster(*cores: int) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
+    """Ray's head and workers, one per count of cores, started by ``ray start`` on this machine, as on several.
+
+    Yields:
+        The address, the nodes, and the environment variables by which they are joined.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="nodes-"))  # sockets have short names
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text("faults" * 8)
+    variables = {"RAY_AUTH_TOKEN_PATH": str(token), "RAY_AUTH_MODE": "token", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}
+    address = f"127.0.0.1:{free_port()}"
+    common = ["--block", "--disable-usage-stats", "--node-ip-address", "127.0.0.1", "--object-store-memory", str(10**8)]
+    nodes: list[Running] = []
+    try:
+        for number, count in enumerate(cores):
+            place = ["--address", address]
+            if number == 0:
+                place = ["--head", "--port", address.split(":")[1], "--include-dashboard=false", "--temp-dir", str(folder)]
+            mark, log = f"node-{folder.name}-{number}", folder / f"node-{number}.log"
+            environment = os.environ | variables | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", MARK: mark}
+            command = [sys.executable, "-m", "ray.scripts.scripts", "start", *place, *common, "--num-cpus", str(count)]
+            with log.open("w") as file:
+                process = subprocess.Popen(
+                    command, env=environment, stdout=file, stderr=file, start_new_session=True, cwd=folder
+                )
+            nodes.append(Running(process, mark, log))
+            wait(nodes[-1], lambda: "Ray runtime started" in nodes[-1].log.read_text())
+        yield address, nodes, variables
+    finally:
+        for one in nodes:
+            for process in one.processes():
+                process.kill()
+            one.process.wait()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def free_port() -> int:
+    """One that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+# -- MLflow -------------------------------------------------------------------------------------------------------------
+
+
+def mlflow_sqlite(folder: Path, like: Path) -> str:
+    """`mlflow server` on SQLite killed while targets are trained, and started again before the run ends."""
+    _server_goes_and_comes_back(folder, like, f"sqlite:///{folder / 'server.db'}")
+    return ITSELF
+
+
+def mlflow_postgresql(folder: Path, like: Path) -> str:
+    """The same on PostgreSQL, whose server is killed as well."""
+    with postgresql() as (uri, restart):
+        _server_goes_and_comes_back(folder, like, uri, restart)
+    return ITSELF
+
+
+def _server_goes_and_comes_back(folder: Path, like: Path, store: str, restart: Callable[[], None] = lambda: None) -> None:
+    port = free_port()
+    server = _server(folder, port, store)
+    uri = f"http://127.0.0.1:{port}"
+    try:
+        running = start(folder, *ONE, "--tracking-uri", uri)
+        wait(running, lambda: STAGES["targets"](folder / "run"))
+        _kill_group(server)
+        restart()
+        wait(running, lambda: "warning: MLflow" in running.log.read_text())
+        server = _server(folder, port, store)
+        output = ended(running)
+        assert output.count("warning:") == 1, output
+        assert_mirrored(folder / "run", like, uri)
+    finally:
+        _kill_group(server)
+
+
+def _server(folder: Path, port: int, store: str) -> subprocess.Popen:
+    command = ui_command(folder, port, store if store.startswith("postgresql") else None)
+    if store.startswith("sqlite"):
+        command[command.index("--backend-store-uri") + 1] = store
+    with (folder / "server.log").open("ab") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+    for _ in range(1200):
+        time.sleep(0.1)
+        try:
+            with urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
+                return server
+        except OSError:
+            assert server.poll() is None, (folder / "server.log").read_text()
+    raise AssertionError("the MLflow server did not start")
+
+
+def _kill_group(process: subprocess.Popen) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@contextmanager
+def postgresql() -> Iterator[tuple[str, Callable[[], None]]]:
+    """A database of its own in a temporary folder, from Debian's package: its address, and how to kill and restart it.
+
+    Raises:
+        Missing: PostgreSQL, or Python's driver for it, is not installed.
+    """
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    try:
+        import psycopg2  # noqa: F401  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        programs = []
+    if not programs:
+        raise Missing("PostgreSQL (Debian's postgresql, PyPI's psycopg2-binary) is not installed")
+    folder, port = Path(tempfile.mkdtemp(prefix="postgresql-")), free_port()
+    user = "postgres" if os.getuid() == 0 else None  # it refuses to run as root
+    if user:
+        shutil.chown(folder, user)
+    options = {"cwd": folder, "user": user, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    here = {"LC_ALL": "C.UTF-8", "PATH": os.environ["PATH"]}
+
+    def do(program: str, *arguments: str) -> subprocess.Popen:
+        return subprocess.Popen([programs[-1] / program, *arguments], env=here, **options)  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+    def begin() -> subprocess.Popen:
+        server = do("postgres", "-D", str(folder / "data"), "-h", "127.0.0.1", "-p", str(port), "-k", str(folder))
+        while do("pg_isready", "-h", "127.0.0.1", "-p", str(port)).wait():
+            assert server.poll() is None, "PostgreSQL did not start"
+            time.sleep(0.1)
+        return server
+
+    assert do("initdb", "-D", str(folder / "data"), "-U", "mlflow", "--auth", "trust").wait() == 0
+    servers = [begin()]
+
+    def restart() -> None:
+        _kill_tree(servers[-1])
+        servers.append(begin())
+
+    try:
+        assert do("createdb", "-h", "127.0.0.1", "-p", str(port), "-U", "mlflow", "mlflow").wait() == 0
+        yield f"postgresql://mlflow@127.0.0.1:{port}/mlflow", restart
+    finally:
+        _kill_tree(servers[-1])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_tree(process: subprocess.Popen) -> None:
+    for child in [*psutil.Process(process.pid).children(recursive=True), process]:
+        child.kill()
+    process.wait()
+
+
+# -- disks and files ----------------------------------------------------------------------------------------------------
+
+
+def disk_full(folder: Path, _like: Path) -> str:
+    """A file system that is full while the ENN is trained, then while targets are, then has room (a tmpfs made larger)."""
+    place = folder / "run"
+    place.mkdir()
+    with ExitStack() as stack:
+        _mount(place, "600k")
+        stack.callback(subprocess.run, ["umount", "--lazy", place], check=True)
+        for size in ("1200k", "2000k", None):
+            output = ended(start(folder, *ONE), 2)
+            assert "the disk is full" in output and "Traceback" not in output, output
+            if size is not None:
+                subprocess.run(["mount", "-o", f"remount,size={size}", place], check=True)
+        subprocess.run(["mount", "-o", "remount,size=200m", place], check=True)
+        finish(folder, *ONE)
+        shutil.copytree(place, folder / "copy", symlinks=True)
+    place.rmdir()
+    (folder / "copy").rename(place)
+    return AGAIN
+
+
+def _mount(place: Path, size: str) -> None:
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True, text=True)
+    if done.returncode:
+        raise Missing(f"no small file system can be mounted here ({done.stderr.strip()})")
+
+
+def records_cut(folder: Path, _like: Path) -> str:
+    """records.jsonl cut in the midst of a line after the driver was killed, and to half of a finished run's."""
+    kill_driver(folder, "targets")
+    _cut(folder / "run" / "records.jsonl", lambda size: size - 9)
+    finish(folder, *ONE)
+    _cut(folder / "run" / "records.jsonl", lambda size: size // 2)
+    finish(folder, *ONE)
+    return AGAIN
+
+
+def result_cut(folder: Path, _like: Path) -> str:
+    """The files of a population, JSON and weights, cut to half: each is named, and trained again once it is deleted."""
+    finish(folder, *ONE)
+    for name in ("report.json", "report.md"):
+        (folder / "run" / name).unlink()
+    for name in ("conventional-1.json", "instructed-0.safetensors"):
+        file = folder / "run" / "arms" / name
+        _cut(file, lambda size: size // 2)
+        output = ended(start(folder, *ONE), 2)
+        assert f"{file} is truncated or corrupt; delete it" in output and "Traceback" not in output, output
+        file.unlink()
+        file.with_suffix(".json").unlink(missing_ok=True)
+    finish(folder, *ONE)
+    return f"{AGAIN}, after deleting the file that it names"
+
+
+def _cut(file: Path, length: Callable[[int], int]) -> None:
+    os.truncate(file, length(file.stat().st_size))
+
+
+FAULTS: dict[str, Callable[[Path, Path], str]] = {
+    "env runner": env_runner,
+    "actor": actor,
+    "driver": driver,
+    "node": node,
+    "MLflow on SQLite": mlflow_sqlite,
+    "MLflow on PostgreSQL": mlflow_postgresql,
+    "disk full": disk_full,
+    "records cut": records_cut,
+    "result cut": result_cut,
+}
+
+
+def check(name: str, folder: Path, like: Path) -> dict[str, Any]:
+    """Inject a fault into a run in ``folder`` and compare it with the undisturbed one.
+
+    Raises:
+        AssertionError: something is lost, there twice, different, or left RUNNING.
+        Missing: the fault cannot be had here.
+    """
+    started = time.monotonic()
+    by = FAULTS[name](folder, like)
+    assert_same(results(folder / "run"), results(like))
+    assert_recorded(folder / "run", like)
+    if not name.startswith("MLflow"):  # which were compared with their own servers
+        assert_mirrored(folder / "run", like)
+    what = " ".join((FAULTS[name].__doc__ or "").split())
+    facts = {"files": len(results(like)), "records": len((folder / "run" / "records.jsonl").read_text().splitlines())}
+    return {"fault": name, "what": what, "ended_by": by, "seconds": round(time.monotonic() - started), **facts}
+
+
+def undisturbed(folder: Path, arguments: tuple[str, ...] = ONE) -> Path:
+    """A run that nothing disturbs."""
+    folder.mkdir(parents=True)
+    finish(folder, *arguments)
+    return folder / "run"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    options, console = parser.parse_args(), Console()
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory(prefix="faults-") as name:
+        folder, like = Path(name), {}
+        for number, fault in enumerate(options.faults):
+            arguments = RUNNERS if fault == "env runner" else ONE
+            if arguments not in like:
+                like[arguments] = undisturbed(folder / f"undisturbed-{len(like)}", arguments)
+            place = folder / str(number)
+            place.mkdir()
+            try:
+                rows.append(check(fault, place, like[arguments]))
+            except Missing as error:
+                rows.append({"fault": fault, "missing": str(error)})
+            finally:
+                end_all_in(place)
+            console.print(rows[-1])
+    table = Table("fault", "ended by", "results", "MLflow", "records", "s")
+    for row in rows:
+        told = (
+            row.get("missing", row.get("ended_by")),
+            *(("", "", "") if "missing" in row else ("identical", "all FINISHED", "each once")),
+        )
+        table.add_row(row["fault"], *told, str(row.get("seconds", "")))
+    console.print(table)
+    if options.faults == list(FAULTS):
+        command = " ".join(["python", "benchmarks/faults.py", *sys.argv[1:]])
+        write_json(OUTPUT, {"provenance": provenance(command, 0), "settings": " ".join(TINY), "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,467 @@
+"""Malformed files of every kind that users exchange, given to the loaders that read them.
+
+    python benchmarks/fuzz.py                          # 10,000 files of each kind, some minutes
+    python benchmarks/fuzz.py --examples 500 --kinds npz
+
+The only outcomes that pass are that a file is read, or that a UserError says in one sentence what is wrong with it: no other
+exception, no more than ``SECONDS`` for a file, no more than ``MEMORY`` beyond what the process held before. Writes
+benchmarks/results/fuzz.json where all kinds were run in full.
+
+A kind is a valid file and a loader. Its files are made by hypothesis: the valid one with its values exchanged (and signed anew
+where there is a signature, as an adversary would), and then, or instead, with its bytes cut, flipped, doubled or spliced.
+"""
+
+import argparse
+import io
+import json
+import resource
+import shutil
+import struct
+import sys
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import hypothesis
+import numpy as np
+import torch
+from hypothesis import strategies as st
+
+from pipeline.cli import saved_settings
+from pipeline.config import Config, to_dotted, validate
+from pipeline.data.npz import load_npz
+from pipeline.enn import Critic, load_critic, save_critic
+from pipeline.enn.files import _checksum
+from pipeline.errors import UserError
+from pipeline.files import read_json, read_tensors, write_json
+from pipeline.results.provenance import provenance
+from pipeline.results.records import Records
+from pipeline.setting import home_of
+from pipeline.targets import MLP
+
+EXAMPLES = 10_000
+SECONDS = 5.0
+"""that one file may take"""
+MEMORY = 2 << 30
+"""bytes of address space that reading one file may ask for"""
+LONGEST = 1000
+"""characters of a sentence"""
+OUTPUT = ROOT / "benchmarks" / "results" / "fuzz.json"
+
+Files = dict[str, bytes]
+"""by name"""
+
+
+@dataclass
+class Tally:
+    """What became of the files of a kind."""
+
+    read: int = 0
+    refused: int = 0
+    slowest: float = 0.0
+    sentences: set[str] = field(default_factory=set)
+    """the refusals, without what stands in quotation marks and digits: how many ways of being wrong were met"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file."""
+
+    name: str
+    files: Callable[[Path], Files]
+    """valid ones, made in a folder"""
+    malformed: Callable[[Files], st.SearchStrategy[Files]]
+    load: Callable[[Path], Any]
+    """given the folder that the files lie in"""
+
+
+def fuzz(kind: Kind, examples: int, folder: Path) -> Tally:
+    """Give ``examples`` malformed files of a kind to its loader.
+
+    Raises:
+        AssertionError: hypothesis' smallest file that is met with anything but success or one sentence.
+    """
+    tally, valid = Tally(), kind.files(folder / "valid")
+    place = folder / "malformed"
+    place.mkdir()
+    for name, data in valid.items():
+        (place / name).write_bytes(data)
+    kind.load(place)
+
+    @hypothesis.settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        verbosity=hypothesis.Verbosity.quiet,  # the files that fail may be large
+    )
+    @hypothesis.given(kind.malformed(valid))
+    def run(files: Files) -> None:
+        for name, data in files.items():
+            (place / name).write_bytes(data)
+        started = time.perf_counter()
+        sentence = outcome(lambda: kind.load(place))
+        tally.slowest = max(tally.slowest, time.perf_counter() - started)
+        tally.read += sentence is None
+        tally.refused += sentence is not None
+        if sentence is not None:
+            tally.sentences.add(_form(sentence, place))
+        assert tally.slowest < SECONDS, f"{kind.name}: {tally.slowest:.1f} s"
+
+    with limited_memory():
+        run()
+    shutil.rmtree(place)
+    return tally
+
+
+def outcome(load: Callable[[], Any]) -> str | None:
+    """None where ``load`` succeeds, else its one sentence.
+
+    Raises:
+        AssertionError: it is none. Any other exception than a UserError goes through.
+    """
+    try:
+        load()
+    except UserError as error:
+        sentence = str(error)
+        assert sentence.endswith(".") and sentence.isprintable() and len(sentence) <= LONGEST, repr(sentence)
+        return sentence
+    return None
+
+
+class limited_memory:
+    """No more than ``MEMORY`` bytes beyond the address space of now: more is a MemoryError."""
+
+    def __enter__(self) -> None:
+        self.before = resource.getrlimit(resource.RLIMIT_AS)
+        held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (held + MEMORY, self.before[1]))
+
+    def __exit__(self, *_: object) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, self.before)
+
+
+def _form(sentence: str, place: Path) -> str:
+    words = sentence.replace(str(place), "").split()
+    return " ".join(word for word in words if word.isalpha())
+
+
+# -- bytes and values ---------------------------------------------------------------------------------------------------
+
+EXTREME = [0, -1, 1, 2**31, 2**63 - 1, 2**64, 10**400, -(10**400), 1e308, -1e308, 5e-324, float("nan"), float("inf"), True]
+NAMES = ["", ".", "..", "../../outside", "/etc/passwd", "a\0b", "a\nb", "\x1b[2J", "\ud800", "x" * 5000, "λ", "__class__"]
+
+
+def damaged(data: bytes) -> st.SearchStrategy[bytes]:
+    """``data`` with up to four places cut out, overwritten, doubled or filled with something else."""
+    place, length = st.integers(0, max(len(data), 1)), st.integers(0, 64)
+    edit = st.tuples(st.sampled_from(["cut", "flip", "double", "fill", "number"]), place, length, st.binary(max_size=16))
+
+    def apply(edits: list[tuple[str, int, int, bytes]]) -> bytes:
+        changed = data
+        for how, start, size, filling in edits:
+            middle = changed[start : start + size]
+            if how == "flip":
+                middle = bytes(byte ^ 1 << start % 8 for byte in middle)
+            elif how == "double":
+                middle *= 1 + len(filling)
+            else:
+                middle = {"cut": b"", "fill": filling, "number": struct.pack("<Q", 2 ** (size % 64) - 1)}[how]
+            changed = changed[:start] + middle + changed[start + size :]
+        return changed
+
+    return st.lists(edit, min_size=1, max_size=4).map(apply) | place.map(lambda end: data[:end])
+
+
+def values() -> st.SearchStrategy[Any]:
+    """What JSON, or YAML, may hold where something else was expected."""
+    leaf = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from([*EXTREME, *NAMES])
+    nested = st.recursive(
+        leaf, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    )
+    return nested | st.integers(1, 3000).map(_nest)
+
+
+def _nest(depth: int) -> Any:
+    value: Any = []
+    for _ in range(min(depth, 400)):
+        value = [value]
+    return value
+
+
+def changed(document: Any, most: int = 3) -> st.SearchStrategy[Any]:
+    """A document (of dicts, lists and leaves) with up to ``most`` of its values exchanged, left out, added or renamed."""
+    places = list(_places(document))
+    edit = st.tuples(
+        st.sampled_from(places), st.sampled_from(["set", "set", "set", "drop", "add"]), values(), st.sampled_from(NAMES)
+    )
+
+    def apply(edits: list[tuple[tuple, str, Any, str]]) -> Any:
+        new = json.loads(json.dumps(document))
+        for place, how, value, name in edits:
+            new = _edited(new, place, how, value, name)
+        return new
+
+    return st.lists(edit, min_size=1, max_size=most).map(apply)
+
+
+def _places(document: Any, place: tuple = ()) -> Any:
+    yield place
+    inner = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    for key, value in inner:
+        yield from _places(value, (*place, key))
+
+
+def _edited(document: Any, place: tuple, how: str, value: Any, name: str) -> Any:
+    if not place:
+        return value if how == "set" else document
+    parent = document
+    try:
+        for key in place[:-1]:
+            parent = parent[key]
+        if how == "set":
+            parent[place[-1]] = value
+        elif how == "drop":
+            del parent[place[-1]]
+        elif isinstance(parent, dict):
+            parent[name] = value
+    except (LookupError, TypeError):  # an earlier edit took the place away
+        pass
+    return document
+
+
+def text(document: Any) -> bytes:
+    """As JSON; NaN and Infinity as Python writes them, half of a surrogate pair as it is."""
+    return json.dumps(document).encode()
+
+
+RAW = [
+    b"",
+    b"{",
+    b"null",
+    b"[" * 100_000,
+    b'{"a":' * 50_000,
+    b"1" * 5000,
+    b"1e999",
+    b'"\\ud800"',
+    b"\xff\xfe",
+    b"NaN",
+    b"{}" * 9,
+]
+
+
+def damaged_json(valid: bytes) -> st.SearchStrategy[bytes]:
+    """A JSON document with its values exchanged, its bytes damaged, or something else altogether."""
+    document = json.loads(valid)
+    return changed(document).map(text) | damaged(valid) | st.sampled_from(RAW) | values().map(text)
+
+
+# -- kinds --------------------------------------------------------------------------------------------------------------
+
+
+def _npz_files(folder: Path) -> Files:
+    chance = np.random.default_rng(0)
+    arrays = {f"x_{part}": chance.random((rows, 4), np.float32) for part, rows in (("train", 8), ("test", 4))}
+    arrays |= {f"y_{part}": np.arange(rows) % 2 for part, rows in (("train", 8), ("test", 4))}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return {"data.npz": buffer.getvalue()}
+
+
+KEYS = ["x_train", "y_train", "x_test", "y_test", "x_validation", "y_validation", "x_trian", *NAMES[:8]]
+TYPES = ["<f4", "<f8", "|u1", "<i8", ">u2", "|O", "|b1", "<U9", "<U1000000000", "|V0", "|V8", "<M8[s]", "<c16", "x", "<f16", ""]
+SHAPES = st.lists(st.integers(0, 9) | st.sampled_from([-1, 2**31, 2**62, 10**400]), max_size=4).map(tuple)
+
+
+@st.composite
+def _npy(draw: Any) -> bytes:
+    """An .npy file whose header says one thing and whose contents may be another."""
+    kind = draw(st.sampled_from(TYPES) | st.just([("a", "<f4"), ("b", "|O")]))
+    header: Any = {"descr": kind, "fortran_order": draw(st.booleans()), "shape": draw(SHAPES)}
+    written = draw(
+        st.sampled_from(
+            [repr(header), repr(header), "{" * 9000, "(" * 900, "{'descr': __import__('os')}", "\0", repr(header)[:-3]]
+        )
+    )
+    written = (written + " " * 20 + "\n").encode()
+    version = draw(st.sampled_from([(1, 0), (1, 0), (2, 0), (3, 0), (9, 9)]))
+    length = struct.pack(
+        "<H" if version == (1, 0) else "<I", draw(st.sampled_from([len(written), len(written), 3, 65535])) % 2**16
+    )
+    return b"\x93NUMPY" + bytes(version) + length + written + draw(st.binary(max_size=200)) * draw(st.sampled_from([1, 1, 50]))
+
+
+@st.composite
+def _archive(draw: Any) -> bytes:
+    """A zip archive of .npy files, its members' names and sizes not always true, some of them bombs."""
+    buffer = io.BytesIO()
+    valid = draw(st.booleans())
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for key in draw(st.lists(st.sampled_from(KEYS), max_size=7)) if not valid else KEYS[:4]:
+            contents = draw(_npy() | _sound_npy(key) | _sound_npy(key) | st.binary(max_size=40) | st.just(bytes(1 << 20)))
+            name = key + draw(st.sampled_from([".npy", ".npy", ".npy", "", ".pkl"]))
+            archive.writestr(zipfile.ZipInfo(name.encode("utf-8", "replace").decode()), contents, zipfile.ZIP_DEFLATED)
+    data = buffer.getvalue()
+    directory = data.rfind(b"PK\x01\x02")
+    if directory > 0 and draw(st.integers(0, 9)) == 0:  # the last member claims to unpack to terabytes
+        data = data[: directory + 24] + struct.pack("<I", 2**32 - 2) + data[directory + 28 :]
+    return data
+
+
+@st.composite
+def _sound_npy(draw: Any, key: str) -> bytes:
+    """An array of a sound shape or nearly, with numbers that may be none."""
+    rows = draw(st.sampled_from([8, 8, 8, 1, 0]))
+    numbers = draw(st.lists(st.sampled_from([0, 1, 1, -1, 7, 0.5, 1e39, float("nan"), float("inf")]), min_size=1, max_size=8))
+    array = np.resize(np.array(numbers), (rows, 4) if key.startswith("x") else (rows,))
+    buffer = io.BytesIO()
+    with np.errstate(all="ignore"):
+        np.save(buffer, array.astype(draw(st.sampled_from(["<f4", "<f8", "|u1", "<i8"]))))
+    return buffer.getvalue()
+
+
+def _malformed_npz(valid: Files) -> st.SearchStrategy[Files]:
+    made = _archive()
+    return (damaged(valid["data.npz"]) | made | made.flatmap(damaged)).map(lambda data: {"data.npz": data})
+
+
+def _enn_files(folder: Path, reader: str = "probes") -> Files:
+    config = Config()
+    enn = type(config.enn)(probes=2, hidden=3, width=2, depth=1, resolution=0.5)
+    torch.manual_seed(0)
+    critic = Critic(reader, enn, home_of(config, MLP((4, 3, 2), "relu")))
+    save_critic(critic, folder / "enn.safetensors", {"from": "here"})
+    return {name: (folder / name).read_bytes() for name in ("enn.safetensors", "enn.json")}
+
+
+def _malformed_enn(valid: Files) -> st.SearchStrategy[Files]:
+    """Damaged as they are, or changed and signed anew."""
+    description = json.loads(valid["enn.json"])
+    weights = st.just(valid["enn.safetensors"]) | _safetensors(valid["enn.safetensors"])
+
+    def sign(parts: tuple[bytes, Any, bool]) -> Files:
+        data, new, signed = parts
+        if signed and isinstance(new, dict):
+            new = new | {"sha256": _checksum(data, new)}
+        return {"enn.safetensors": data, "enn.json": text(new)}
+
+    resigned = st.tuples(weights, changed(description) | st.just(description), st.sampled_from([True, True, True, False])).map(
+        sign
+    )
+    bytewise = st.tuples(weights, damaged_json(valid["enn.json"])).map(lambda pair: dict(zip(valid, pair, strict=True)))
+    return resigned | resigned | bytewise
+
+
+def _safetensors(valid: bytes) -> st.SearchStrategy[bytes]:
+    """Its header changed, its header's length untrue, or its bytes damaged."""
+    length = struct.unpack("<Q", valid[:8])[0]
+    header, contents = json.loads(valid[8 : 8 + length]), valid[8 + length :]
+    kinds = st.sampled_from(["F8_E4M3", "F4", "BOOL", "I64", "F64", "BF16", "C64", "X"])
+
+    def join(parts: tuple[Any, Any, int | None]) -> bytes:
+        new, kind, claimed = parts
+        if kind and isinstance(new, dict) and new:
+            first = new[next(iter(new))]
+            if isinstance(first, dict):
+                first["dtype"] = kind
+        written = text(new)
+        return struct.pack("<Q", (len(written) if claimed is None else claimed) % 2**64) + written + contents
+
+    claims = st.none() | st.none() | st.integers(0, 2**64) | st.sampled_from([2**63, 10**8, 10**8 + 1, 7])
+    return st.tuples(changed(header) | st.just(header), st.none() | kinds, claims).map(join) | damaged(valid)
+
+
+def _settings_files(folder: Path) -> Files:
+    write_json(folder / "config.json", {"preset": "digits", "settings": to_dotted(Config())})
+    return {"config.json": (folder / "config.json").read_bytes()}
+
+
+def _load_settings(folder: Path) -> None:
+    saved = saved_settings(folder)
+    assert saved is not None
+    validate(saved[1])
+
+
+def _records_files(folder: Path) -> Files:
+    records = Records(folder)
+    records.start("run", "main", None, {"a": 1}, {"commit": "abc"})
+    records.dataset("run", "digits", "d" * 64, {"train": 10})
+    records.metrics("run", 0, {"loss": 1.0})
+    records.series("run", "accuracy", [0, 1], [0.5, 0.6])
+    (folder / "map.png").write_bytes(b"png")
+    records.image("run", "map.png", "map", 0)
+    records.artifact("run", "map.png", "figures")
+    records.result("run", {"accuracy": 0.9})
+    records.end("run", "FINISHED")
+    return {"records.jsonl": records.path.read_bytes()}
+
+
+def _malformed_records(valid: Files) -> st.SearchStrategy[Files]:
+    lines = [json.loads(line) for line in valid["records.jsonl"].splitlines()]
+    whole = changed(lines).map(lambda new: b"".join(text(line) + b"\n" for line in (new if isinstance(new, list) else [new])))
+    return (whole | whole | damaged(valid["records.jsonl"]) | st.sampled_from(RAW)).map(lambda data: {"records.jsonl": data})
+
+
+def _load_records(folder: Path) -> None:
+    """Reads them, and looks at the paths that would be sent to MLflow."""
+    for event in Records(folder).events:
+        for name in ("path", "folder"):
+            if event["kind"] in ("artifact", "image") and name in event:
+                assert (folder / event[name]).resolve().is_relative_to(folder.resolve()), event
+
+
+def _load_tensors(folder: Path) -> None:
+    for tensor in read_tensors(folder / "enn.safetensors").values():
+        tensor.sum()
+
+
+def _only(name: str, malformed: Callable[[bytes], st.SearchStrategy[bytes]]) -> Callable[[Files], st.SearchStrategy[Files]]:
+    return lambda valid: malformed(valid[name]).map(lambda data: {name: data})
+
+
+KINDS = [
+    Kind("npz", _npz_files, _malformed_npz, lambda folder: load_npz(folder / "data.npz")),
+    Kind("ENN (probes)", _enn_files, _malformed_enn, lambda folder: load_critic(folder / "enn.safetensors")),
+    Kind("ENN (convnet)", lambda f: _enn_files(f, "convnet"), _malformed_enn, lambda f: load_critic(f / "enn.safetensors")),
+    Kind("safetensors", _enn_files, _only("enn.safetensors", _safetensors), _load_tensors),
+    Kind("config.json", _settings_files, _only("config.json", damaged_json), _load_settings),
+    Kind("records.jsonl", _records_files, _malformed_records, _load_records),
+    Kind("JSON", _settings_files, _only("config.json", damaged_json), lambda folder: read_json(folder / "config.json")),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--examples", type=int, default=EXAMPLES, help=f"files of each kind (default: {EXAMPLES})")
+    parser.add_argument("--kinds", nargs="+", choices=[kind.name for kind in KINDS], help="default: all")
+    options = parser.parse_args()
+    rows = []
+    for kind in (kind for kind in KINDS if not options.kinds or kind.name in options.kinds):
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            tally = fuzz(kind, options.examples, Path(folder))
+        rows.append(
+            {"kind": kind.name, "files": tally.read + tally.refused, "read": tally.read, "refused": tally.refused}
+            | {"ways": len(tally.sentences), "slowest_ms": round(1000 * tally.slowest, 1)}
+            | {"seconds": round(time.perf_counter() - started, 1)}
+        )
+        print(rows[-1], flush=True)
+    if options.examples >= EXAMPLES and not options.kinds:
+        facts = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0)
+        write_json(
+            OUTPUT, {"provenance": facts | {"hypothesis": hypothesis.__version__}, "memory_GiB": MEMORY / 2**30, "rows": rows}
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

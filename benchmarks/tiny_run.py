@@ -1,0 +1,172 @@
+"""A tiny run of the program: started, waited for, killed, and compared bit for bit with another one."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psutil
+
+CHECKOUT = Path(__file__).parent.parent
+SETTINGS = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
+SETTINGS |= {"unroll.segments": 3, "unroll.steps": 50, "unroll.members": 4}
+SETTINGS |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
+TINY = [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
+MARK = "GRAD_INSTRUCTOR_TEST"
+TO_END = 10.0
+"""seconds that Ctrl-C may take"""
+TO_VANISH = 10.0
+"""seconds after which nothing may be left of a run that ended by itself"""
+TO_VANISH_KILLED = 90.0
+"""the same where the driver was killed outright: Ray's agents then look for its control store for up to a minute"""
+NOT_RESULTS = {"seconds", "wall_seconds", "ms_per_step", "provenance"}
+"""keys of JSON files that hold timings, dates and the command"""
+
+
+@dataclass
+class Running:
+    """The program at work, and a mark in the environment of every process that it starts."""
+
+    process: subprocess.Popen
+    mark: str
+    log: Path
+
+    def processes(self) -> list[psutil.Process]:
+        """All living processes of this run, wherever they are in the tree."""
+        return [process for process in psutil.process_iter() if self._is_ours(process)]
+
+    def vanished(self, seconds: float) -> bool:
+        """Whether none of them is left after at most ``seconds``."""
+        deadline = time.monotonic() + seconds
+        while self.processes():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def _is_ours(self, process: psutil.Process) -> bool:
+        try:
+            return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark
+        except psutil.Error:
+            return False
+
+
+def start(folder: Path, *arguments: str, **variables: str) -> Running:
+    """The program, at work in ``folder``, with further environment ``variables``."""
+    mark, log = uuid4().hex, folder / f"log-{time.monotonic_ns()}"
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", MARK: mark, **variables}
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    return Running(process, mark, log)
+
+
+def finish(folder: Path, *arguments: str, **variables: str) -> str:
+    """Run to the end, which must be a good one; what it printed."""
+    return ended(start(folder, *arguments, **variables))
+
+
+def ended(running: Running, code: int = 0) -> str:
+    """Wait for the end, which must be as expected; what was printed."""
+    assert running.process.wait(300) == code, running.log.read_text()
+    assert running.vanished(TO_VANISH), running.processes()
+    return running.log.read_text()
+
+
+def wait(running: Running, reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert running.process.poll() is None, "it ended too soon: " + running.log.read_text()
+        assert time.monotonic() < deadline, running.log.read_text()
+        time.sleep(0.01)
+
+
+def end_all_in(folder: Path) -> None:
+    """Kill what was started by :func:`start` and still works in ``folder``."""
+    for process in psutil.process_iter():
+        try:
+            if MARK in process.environ() and str(folder) == process.cwd():
+                process.kill()
+        except psutil.Error:
+            continue
+
+
+STAGES: dict[str, Callable[[Path], bool]] = {
+    "ENN": lambda run: (run / "training" / "history.json").exists() and (run / "mlflow-sent.json").exists(),
+    "targets": lambda run: (run / "arms" / "conventional-0.json").exists(),
+    "explain": lambda run: (run / "explain").exists(),
+    "report": lambda run: (run / "report.json").exists(),
+}
+"""by stage: what a run's folder looks like in the midst of it"""
+
+
+def mlflow_runs(run: Path, uri: str | None = None) -> list[Any]:
+    """All runs in MLflow: by default in the run's own database."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri or f"sqlite:///{run / 'mlflow.db'}")
+    return client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], max_results=1000)
+
+
+def assert_mirrored(run: Path, like: Path, uri: str | None = None) -> None:
+    """MLflow holds each run of ``like`` once, finished, with the same metrics, each step once."""
+    from mlflow import MlflowClient
+
+    client, runs = MlflowClient(tracking_uri=uri or f"sqlite:///{run / 'mlflow.db'}"), mlflow_runs(run, uri)
+    here, there = ({r.data.tags["grad_instructor.run"]: r for r in some} for some in (runs, mlflow_runs(like)))
+    assert len(runs) == len(here) and here.keys() == there.keys()
+    assert {r.info.status for r in here.values()} == {"FINISHED"}
+    for name, r in here.items():
+        assert r.data.metrics.keys() == there[name].data.metrics.keys()
+        for key in list(r.data.metrics)[:2]:
+            steps = [metric.step for metric in client.get_metric_history(r.info.run_id, key)]
+            assert len(steps) == len(set(steps))
+    parent = here["run"].info.run_id
+    assert {r.data.tags.get("mlflow.parentRunId") for name, r in here.items() if name != "run"} == {parent}
+
+
+def assert_recorded(run: Path, like: Path) -> None:
+    """The records hold each thing that those of ``like`` hold, once. (A run that was taken up again starts and ends twice.)"""
+    assert _told(run) == _told(like)
+
+
+def _told(run: Path) -> list[str]:
+    events = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    assert [event["n"] for event in events] == list(range(len(events)))
+    parts = ("kind", "run", "name", "step", "key", "path")
+    events = [event for event in events if event["kind"] not in ("folder", "start", "end")]
+    told = [
+        str([event.get(part) for part in parts] + (sorted(event["values"]) if event["kind"] == "metrics" else []))
+        for event in events
+    ]
+    assert len(told) == len(set(told)), "a record is there twice"
+    return sorted(told)
+
+
+def results(run: Path, under: str = "") -> dict[str, Any]:
+    """Everything that was computed: tensors as bytes, JSON without timings and provenance."""
+    files = [path for path in (run / under).rglob("*") if path.suffix in (".safetensors", ".json")]
+    files = [path for path in files if "mlartifacts" not in path.parts and path.name != "mlflow-sent.json"]
+    return {
+        str(path.relative_to(run)): path.read_bytes() if path.suffix == ".safetensors" else _plain(json.loads(path.read_text()))
+        for path in files
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if key not in NOT_RESULTS}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def assert_same(results: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert sorted(results) == sorted(expected)
+    assert [name for name in expected if results[name] != expected[name]] == []

@@ -1,0 +1,23 @@
+"""Faults injected into tiny runs (see benchmarks/faults.py): the same numbers, in the end, as if nothing had happened."""
+
+import pytest
+
+from benchmarks.faults import FAULTS, RUNNERS, Missing, check
+from benchmarks.faults import undisturbed as run_undisturbed
+
+QUICK = ("actor",)
+
+
+@pytest.fixture(scope="module")
+def undisturbed_runners(tmp_path_factory):
+    """A run whose experience two other processes collect, left alone."""
+    return run_undisturbed(tmp_path_factory.mktemp("runners") / "whole", RUNNERS)
+
+
+@pytest.mark.parametrize("fault", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS])
+def test_the_run_ends_with_the_same_numbers(fault, folder, request):
+    like = request.getfixturevalue("undisturbed_runners" if fault == "env runner" else "undisturbed")
+    try:
+        assert check(fault, folder, like)["ended_by"]
+    except Missing as error:
+        pytest.skip(str(error))
