@@ -14,6 +14,7 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def _check_sizes(path: Path) -> None:
                 f"{path} unpacks to {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free; give a smaller one."
             )
         for member in members:
-            with archive.open(member) as file:
+            with cast(zipfile.ZipExtFile, archive.open(member)) as file:
                 if not file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
                     continue
                 version = np.lib.format.read_magic(file)
