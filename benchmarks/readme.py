@@ -155,6 +155,32 @@ def transfer(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
+def directions(results: dict[str, Any]) -> str:
+    """One row per ENN and start."""
+    head = [
+        "ENN",
+        "from",
+        "conventional %",
+        "instructed %",
+        "as growth %",
+        "as random %",
+        "instructed − growth",
+        "cosine, layer 1",
+        "layer 2",
+    ]
+    lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
+    for row in results["rows"]:
+        means = [f"{100 * row['test'][arm]['mean']:.2f}" for arm in ("conventional", "instructed", "growth", "random")]
+        cosines = ["; ".join(f"{third[layer]:.2f}" for third in row["cosines"]) for layer in (0, 1)]
+        start = "small" if row["start"] == "normal" else "He"
+        lines.append([f"`{row['enn']}`", start, *means, _signed(row["instructed_minus"]["growth"]), *cosines])
+    caption = (
+        f"`{results['command']}`: test accuracy, n = {results['rows'][0]['instructed_minus']['growth']['n']}, paired by seed; "
+        f"the cosines in each third of the run ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
 def baselines(results: dict[str, Any]) -> str:
     """One row per baseline."""
     head = [
@@ -239,6 +265,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "resolution-digits": resolution,
     "baselines": baselines,
     "baselines-110": baselines,
+    "directions": directions,
 }
 
 

@@ -1,6 +1,7 @@
 """Put a run's ENN into the package, with its card, so that ``Instructor.load(NAME)`` finds it.
 
 python benchmarks/ship.py mnist-mlp runs/paper/paper-shallow/probes
+python benchmarks/ship.py mnist-image runs/paper/paper-shallow/image
 python benchmarks/ship.py digits-mlp runs/digits-3b5c
 """
 
@@ -34,12 +35,12 @@ def main() -> int:
     critic = load_critic(options.run / "enn.safetensors")
     # at home where it learned: on the coarser runs, at the learning rate that its users are likely to have
     critic.home = dataclasses.replace(home_of(coarsened(config), critic.home.target), scale=critic.home.scale)
-    save_critic(critic, SHIPPED / f"{options.name}.safetensors", card(config, settings["preset"], options.run))
+    save_critic(critic, SHIPPED / f"{options.name}.safetensors", card(config, options.run))
     print(f"{SHIPPED / options.name}.safetensors")
     return 0
 
 
-def card(config: Config, preset: str, run: Path) -> dict[str, Any]:
+def card(config: Config, run: Path) -> dict[str, Any]:
     """Data, targets, command, figures, limits."""
     report = read_json(run / "report.json")
     facts = report["rows"][0]["provenance"]
@@ -48,15 +49,17 @@ def card(config: Config, preset: str, run: Path) -> dict[str, Any]:
         for row in report["rows"]
         if row["arm"] in ("conventional", "growth", "he", "instructed", "instructed-he")
     }
+    depth = f" Reads MLPs of {len(config.target.hidden) + 1} layers only." if config.enn.readers[0] == "convnet" else ""
     return {
         "data": config.data.dataset,
         "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, from small weights and He",
-        "command": f"grad-instructor run --preset {preset}",
+        "command": facts["command"],
         "commit": facts["commit"],
         "seed": config.seed,
         "date": facts["date"],
         "test accuracy": figures,
-        "limits": LIMITS,
+        "limits": LIMITS
+        + (config.enn.readers[0] == "convnet") * f" Reads MLPs of {len(config.target.hidden) + 1} layers only.",
     }
 
 

@@ -12,7 +12,7 @@ from pipeline.instruction import Backprop, Instruct, Instructor
 from pipeline.instruction.loop import advance
 from pipeline.targets import Batches, Population, initialise
 
-DATA = {"digits-mlp": "digits", "mnist-mlp": "mnist"}
+DATA = {"digits-mlp": "digits", "mnist-image": "mnist", "mnist-mlp": "mnist"}
 
 
 def test_the_names_are_these():

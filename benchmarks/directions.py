@@ -1,0 +1,134 @@
+"""What an instruction does to the weights, against growth and random directions of the same size.
+
+    python benchmarks/directions.py mnist-image mnist-mlp
+
+Each ENN instructs 784-100-10 targets as it learned to (paper-shallow made ten times coarser). Then the same again, but of every
+instruction only its size is kept, tensor by tensor: in place of its direction comes that of the weights themselves (*growth*),
+or a random one, new at every reading. What the ENN gains beyond growth is what it knows. Beside it: the cosine of the
+instructions with the weights, per layer (1: it only scales them).
+
+Test accuracy, n = 30, paired by seed; nothing is chosen here. Writes benchmarks/results/directions.json. Needs MNIST.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch import Tensor
+
+from pipeline.config import PRESETS, coarsened
+from pipeline.data import Dataset, load
+from pipeline.enn import Critic, load_critic
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.instruction import Backprop, Instruct, Rule
+from pipeline.instruction.instructor import InstructState
+from pipeline.instruction.loop import advance
+from pipeline.instruction.rules import per_member
+from pipeline.results.provenance import provenance
+from pipeline.results.statistics import mean_interval, paired
+from pipeline.seeding import stream, torch_stream
+from pipeline.setting import home_of, new_population, target_of
+from pipeline.targets import Batches, Population
+
+RESULTS = Path(__file__).resolve().parent / "results"
+CONFIG = coarsened(PRESETS["paper-shallow"])
+ARMS = ("conventional", "instructed", "growth", "random")
+GROUP = 15
+
+
+class SameSize(Instruct):
+    """An instruction with its direction replaced, or left (``instructed``); remembers its cosines with the weights."""
+
+    def __init__(self, critic: Critic, direction: str, seeds: list[int]) -> None:
+        super().__init__(critic, CONFIG.training.steps, CONFIG.training.learning_rate)
+        self.direction, self.seeds, self.cosines = direction, seeds, []
+
+    def refresh(self, population: Population, state: InstructState) -> None:
+        super().refresh(population, state)
+        pairs = list(zip(population.parameters, state.instruction, strict=True))
+        self.cosines.append(torch.stack([_cosine(own, instruction) for own, instruction in pairs[0::2]]))
+        for index, (own, instruction) in enumerate(pairs):
+            other = own if self.direction == "growth" else self._random(own, index, population.step)
+            if self.direction != "instructed":
+                size = _norm(instruction) / _norm(other).clamp_min(1e-12)
+                instruction.copy_(other * per_member(size, other))
+
+    def _random(self, like: Tensor, index: int, step: int) -> Tensor:
+        draws = [torch.randn(like.shape[1:], generator=torch_stream(seed, "direction", index, step)) for seed in self.seeds]
+        return torch.stack(draws)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("enn", nargs="+", help="files of ENNs, or names of those that come with the package")
+    parser.add_argument("--seeds", type=int, default=30)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        dataset = load("mnist")
+        critics = [load_critic(name) for name in options.enn]
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rows, started = [], time.perf_counter()
+    for name, critic in zip(options.enn, critics, strict=True):
+        critic.home = dataclasses.replace(home_of(CONFIG, target_of(CONFIG, dataset)), scale=critic.home.scale)
+        for start in ("normal", "he"):
+            rows.append({"enn": name} | row(critic, start, dataset, options.seeds))
+            shown = {arm: round(100 * value["mean"], 2) for arm, value in rows[-1]["test"].items()}
+            print(f"{critic.reader_name} {start}: {shown}, {time.perf_counter() - started:.0f} s", flush=True)
+    write_json(
+        RESULTS / "directions.json", {"rows": rows, **provenance(f"python benchmarks/directions.py {' '.join(options.enn)}", 0)}
+    )
+    return 0
+
+
+def row(critic: Critic, start: str, dataset: Dataset, count: int) -> dict[str, Any]:
+    """One ENN from one start: test accuracy by arm, differences to *instructed*, cosines per layer and third of the run."""
+    seeds = [stream(0, "directions", number) for number in range(count)]
+    accuracy: dict[str, list[float]] = {}
+    cosines: list[Tensor] = []
+    for arm in ARMS:
+        for first in range(0, count, GROUP):
+            found, rule = trained(critic, arm, start, seeds[first : first + GROUP], dataset)
+            accuracy.setdefault(arm, []).extend(found)
+            if arm == "instructed" and isinstance(rule, SameSize):
+                cosines.append(torch.stack(rule.cosines).mean(2))
+    by_third = [part.mean(0).tolist() for part in torch.stack(cosines).mean(0).chunk(3)]
+    return {
+        "reader": critic.reader_name,
+        "start": start,
+        "test": {arm: dict(zip(("mean", "low", "high"), mean_interval(own), strict=True)) for arm, own in accuracy.items()},
+        "instructed_minus": {arm: paired(accuracy["instructed"], own) for arm, own in accuracy.items() if arm != "instructed"},
+        "cosines": by_third,
+        "accuracies": accuracy,
+    }
+
+
+def trained(critic: Critic, arm: str, start: str, seeds: list[int], dataset: Dataset) -> tuple[list[float], Rule]:
+    """Test accuracies of one population at the end of its run, and the rule that it was trained by."""
+    x, y = dataset.tensors("train")
+    population = new_population(CONFIG, target_of(CONFIG, dataset), seeds, x, start)
+    rule = Backprop() if arm == "conventional" else SameSize(critic, arm, seeds)
+    batches = Batches(x, y, CONFIG.training.batch_size, seeds, False)
+    advance(population, rule, rule.init(population), batches, CONFIG.training.steps)
+    return population.evaluate(*dataset.tensors("test")).accuracy.tolist(), rule
+
+
+def _cosine(one: Tensor, other: Tensor) -> Tensor:
+    return (one * other).flatten(1).sum(1) / (_norm(one) * _norm(other)).clamp_min(1e-12)
+
+
+def _norm(tensor: Tensor) -> Tensor:
+    return tensor.flatten(1).norm(dim=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
