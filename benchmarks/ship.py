@@ -58,8 +58,7 @@ def card(config: Config, run: Path) -> dict[str, Any]:
         "seed": config.seed,
         "date": facts["date"],
         "test accuracy": figures,
-        "limits": LIMITS
-        + (config.enn.readers[0] == "convnet") * f" Reads MLPs of {len(config.target.hidden) + 1} layers only.",
+        "limits": LIMITS + depth,
     }
 
 
