@@ -381,6 +381,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
     options, console = parser.parse_args(), Console()
+    facts = provenance(" ".join(["python", "benchmarks/faults.py", *sys.argv[1:]]), 0)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder, like = Path(name), {}
@@ -406,8 +407,7 @@ def main() -> int:
         table.add_row(row["fault"], *told, str(row.get("seconds", "")))
     console.print(table)
     if options.faults == list(FAULTS):
-        command = " ".join(["python", "benchmarks/faults.py", *sys.argv[1:]])
-        write_json(OUTPUT, {"provenance": provenance(command, 0), "settings": " ".join(TINY), "rows": rows})
+        write_json(OUTPUT, {"provenance": facts, "settings": " ".join(TINY), "rows": rows})
     return 0
 
 

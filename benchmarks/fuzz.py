@@ -444,7 +444,7 @@ def main() -> int:
     parser.add_argument("--examples", type=int, default=EXAMPLES, help=f"files of each kind (default: {EXAMPLES})")
     parser.add_argument("--kinds", nargs="+", choices=[kind.name for kind in KINDS], help="default: all")
     options = parser.parse_args()
-    rows = []
+    facts, rows = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0), []
     for kind in (kind for kind in KINDS if not options.kinds or kind.name in options.kinds):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -456,7 +456,6 @@ def main() -> int:
         )
         print(rows[-1], flush=True)
     if options.examples >= EXAMPLES and not options.kinds:
-        facts = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0)
         write_json(
             OUTPUT, {"provenance": facts | {"hypothesis": hypothesis.__version__}, "memory_GiB": MEMORY / 2**30, "rows": rows}
         )

@@ -285,6 +285,7 @@ def main() -> int:
         parser.error("give at least 2 repeats")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is available here")
+    facts = provenance(" ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]]), 0)
     measured: dict[str, Any] = {"memory": memory()} if "memory" in options.parts else {}
     start(Placement(workers=4, gpus_per_worker=0.25 if options.device == "cuda" else 0), 0)
     torch.set_num_threads(1)
@@ -298,8 +299,7 @@ def main() -> int:
         measured["model"] = model(measured, read_json(ROOT / "benchmarks" / "results" / "throughput.json"))
     console.print(measured)
     if options.parts == parts:
-        command = " ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]])
-        write_json(OUTPUT, {"provenance": provenance(command, 0), "repeats": options.repeats, **measured})
+        write_json(OUTPUT, {"provenance": facts, "repeats": options.repeats, **measured})
     return 0
 
 

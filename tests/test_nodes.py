@@ -13,13 +13,13 @@ import dataclasses, json, os, sys
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "1"
 from pipeline.cluster import Placement, prepare_environment, run_tasks
 prepare_environment()
+from pipeline.seeding import stream
 import ray
 from ray.cluster_utils import Cluster
 
 def where(task, *, device, folder):
     import time
     from pathlib import Path
-    from pipeline.seeding import stream
     Path(folder, str(task)).touch()
     while task < 3 and sum(Path(folder, str(number)).exists() for number in range(3)) < 3:  # the first three at once
         time.sleep(0.05)
@@ -31,10 +31,7 @@ for _ in range(2):
 ray.init(cluster.address, log_to_driver=False, logging_level="ERROR")
 results = dict(run_tasks(where, range(9), {"folder": sys.argv[1]}, Placement(workers=3)))
 assert len({node for node, _ in results.values()}) == 3, results
-assert [number for _, (_, number) in sorted(results.items())] == [
-    number for _, (_, number) in run_tasks(lambda task, device: (0, __import__("pipeline.seeding").seeding.stream(task, "numbers")),
-    range(9), {}, Placement(local=True))
-]
+assert [number for _, (_, number) in sorted(results.items())] == [stream(task, "numbers") for task in range(9)]
 """
 
 
