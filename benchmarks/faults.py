@@ -384,6 +384,7 @@ def main() -> int:
     options, console = parser.parse_args(), Console()
     facts = provenance(" ".join(["python", "benchmarks/faults.py", *sys.argv[1:]]), 0)
     rows: list[dict[str, Any]] = []
+    failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder, like = Path(name), {}
         for number, fault in enumerate(options.faults):
@@ -396,6 +397,10 @@ def main() -> int:
                 rows.append(check(fault, place, like[arguments]))
             except Missing as error:
                 rows.append({"fault": fault, "missing": str(error)})
+            except (AssertionError, subprocess.SubprocessError) as error:
+                console.print(f"{fault} FAILED: {error!r}", markup=False)
+                failed.append(fault)
+                continue
             finally:
                 end_all_in(place)
             _keep(rows[-1] | {"provenance": facts})
@@ -408,7 +413,7 @@ def main() -> int:
         )
         table.add_row(row["fault"], *told, str(row.get("seconds", "")))
     console.print(table)
-    return 0
+    return 1 if failed else 0
 
 
 def _keep(row: dict[str, Any]) -> None:

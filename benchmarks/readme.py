@@ -222,8 +222,8 @@ def fuzz(results: dict[str, Any]) -> str:
         numbers = [f"{row[key]:,}" for key in ("files", "read", "refused")]
         lines.append([row["kind"], *numbers, f"{row['slowest_ms']:.0f}"])
     caption = (
-        f"`python benchmarks/fuzz.py`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB of "
-        f"memory beyond the program's own ({_where(results['rows'][0]['provenance'])})."
+        f"`python benchmarks/fuzz.py`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB "
+        f"of memory beyond the program's own ({_where(results['rows'][0]['provenance'])})."
     )
     return "\n".join([_lines(lines), "", caption])
 
