@@ -232,6 +232,68 @@ def resolution(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
+def faults(results: dict[str, Any]) -> str:
+    """One row per fault."""
+    lines = [["what was done to a run", "who ended it", "results", "runs in MLflow", "records"], ["---"] * 5]
+    for row in results["rows"]:
+        if "missing" in row:
+            lines.append([f"{row['fault']}: not done", row["missing"], "", "", ""])
+        else:
+            lines.append([row["what"].rstrip("."), row["ended_by"], "bit-identical", "all FINISHED", "each once"])
+    commits = ", ".join(dict.fromkeys(row["provenance"]["commit"][:10] for row in results["rows"]))
+    facts = results["rows"][0]["provenance"]
+    caption = f"`python benchmarks/faults.py` ({facts['hardware']['cpu']}; {facts['date'][:10]}; commit {commits})."
+    return "\n".join([_lines(lines), "", caption])
+
+
+def fuzz(results: dict[str, Any]) -> str:
+    """One row per kind of file."""
+    lines = [["file", "malformed", "read all the same", "refused in one sentence", "slowest, ms"], ["---", *["---:"] * 4]]
+    for row in results["rows"]:
+        numbers = [f"{row[key]:,}" for key in ("files", "read", "refused")]
+        lines.append([row["kind"], *numbers, f"{row['slowest_ms']:.0f}"])
+    caption = (
+        f"`python benchmarks/fuzz.py`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB "
+        f"of memory beyond the program's own ({_where(results['rows'][0]['provenance'])})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
+def scaling(results: dict[str, Any]) -> str:
+    """Memory by queue, time per task by batch, two workers against one, and the model."""
+    queues, costs, two = results["memory"]["queues"], results["overhead"], results["efficiency"]
+    lines = [["targets in the queue", *(f"{row['targets']:,}" for row in queues)], ["---", *["---:"] * len(queues)]]
+    lines += [["driver's memory at most, MiB", *(f"{row['peak_MiB']:.1f}" for row in queues)]]
+    lines += [["of that grown since the first hundredth, MiB", *(f"{row['growth_MiB']:.1f}" for row in queues)]]
+    batches = [f"{values['median']:,.0f} µs at {batch}" for batch, values in costs["microseconds_per_task"].items()]
+    facts, model = results["provenance"], results["model"]
+    said = [
+        f"- time per task that does nothing, by tasks per call: {', '.join(batches)}; a result costs "
+        f"{costs['ms_per_MB_carried']['median']:.1f} ms per MB to the driver and {costs['ms_per_MB_written']['median']:.1f} ms "
+        "per MB into a file",
+        f"- two workers against one: {_range(two['speedup_2_over_1'])} times as fast, on {_range(two['cores_used_2'])} "
+        "of two cores, which other work shares (medians and quartiles)",
+    ]
+    head = [
+        "a device, against this CPU",
+        "targets per population",
+        "weights kept",
+        *(f"{n:,} devices" for n in (10, 100, 1000)),
+    ]
+    table = [[*head, "saturates at"], ["---:", "---:", "---", *["---:"] * 4]]
+    for row in model["rows"]:
+        shares = [f"{100 * row['efficiency'][str(n)]:.0f} %" for n in (10, 100, 1000)]
+        kept = "yes" if row["weights_kept"] else "no"
+        table.append([f"× {row['speed']}", f"{row['members']:,}", kept, *shares, f"{row['saturates_at']:,.0f}"])
+    assumed = "Assumed: " + "; ".join(model["assumptions"]) + "."
+    caption = f"`{facts['command']}`: medians of {results['repeats']} alternating turns ({_where(facts)}). No GPU was measured."
+    return "\n".join([_lines(lines), "", *said, "", _lines(table), "", assumed, caption])
+
+
+def _range(values: dict[str, float]) -> str:
+    return f"{values['median']:.2f} [{values['low']:.2f}, {values['high']:.2f}]"
+
+
 def _where(facts: dict[str, Any]) -> str:
     return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {facts['commit'][:10]}"
 
@@ -266,6 +328,9 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "baselines": baselines,
     "baselines-110": baselines,
     "directions": directions,
+    "faults": faults,
+    "fuzz": fuzz,
+    "scaling": scaling,
 }
 
 

@@ -76,13 +76,13 @@ def finish(folder: Path, *arguments: str, **variables: str) -> str:
 
 def ended(running: Running, code: int = 0) -> str:
     """Wait for the end, which must be as expected; what was printed."""
-    assert running.process.wait(300) == code, running.log.read_text()
+    assert running.process.wait(600) == code, running.log.read_text()
     assert running.vanished(TO_VANISH), running.processes()
     return running.log.read_text()
 
 
 def wait(running: Running, reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not reached():
         assert running.process.poll() is None, "it ended too soon: " + running.log.read_text()
         assert time.monotonic() < deadline, running.log.read_text()

@@ -131,7 +131,8 @@ def dispatch(argv: list[str]) -> int:
     validate(command.config)
     from pipeline import commands
 
-    return commands.work(name, command, "grad-instructor " + " ".join(argv))
+    line = "grad-instructor " + " ".join(argv)
+    return commands.work(name, command, re.sub(r"//[^/@\s]*@", "//", line))  # without the password of a tracking server
 
 
 def overview() -> str:

@@ -80,14 +80,19 @@ def start(placement: Placement, data_bytes: int) -> None:
                 f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
             ) from error
     else:
-        workers = worker_count(placement)
-        ray.init(
-            num_cpus=workers + 1,
-            include_dashboard=False,
-            object_store_memory=max(120_000_000, 2 * data_bytes),
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            ray.init(
+                num_cpus=worker_count(placement) + 1,
+                include_dashboard=False,
+                object_store_memory=max(120_000_000, 2 * data_bytes),
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
+            reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+            raise UserError(
+                f"Ray could not be started here ({reason}); give the same command again, or use --local."
+            ) from error
     gpus = ray.cluster_resources().get("GPU", 0)
     if placement.gpus_per_worker > gpus:
         raise UserError(

@@ -268,6 +268,16 @@ def test_a_cluster_that_cannot_be_joined(monkeypatch, error):
         start(Placement(address="127.0.0.1:1"), 0)
 
 
+def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch):
+    def time_out(*_, **__):
+        raise Exception("The current node timed out during startup. This could happen because\nof much.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", time_out)
+    with pytest.raises(UserError, match=r"not be started here \(The current node timed out during startup\); give the same"):
+        start(Placement(workers=1), 0)
+
+
 def test_a_cluster_with_too_few_gpus(monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     monkeypatch.setattr(ray, "init", lambda *_, **__: None)

@@ -147,3 +147,13 @@ def test_the_mlflow_ui_listens_on_this_machine_unless_told_otherwise(tmp_path):
     (tmp_path / "mlflow.db").touch()
     command = ui_command(tmp_path)
     assert command[command.index("--host") + 1] == Look().host == "127.0.0.1" == socket.gethostbyname("localhost")
+
+
+def test_a_password_of_a_tracking_server_is_written_nowhere(monkeypatch):
+    from pipeline import commands
+    from pipeline.cli import main
+
+    lines = []
+    monkeypatch.setattr(commands, "work", lambda _name, _command, line: lines.append(line) or 0)
+    assert main(["run", "--tracking-uri", "http://me:secret@host:5000"]) == 0
+    assert lines == ["grad-instructor run --tracking-uri http://host:5000"]

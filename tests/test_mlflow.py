@@ -297,6 +297,47 @@ def test_a_broken_database_is_one_warning(tmp_path):
     assert len(said) == 1 and "mlflow.db" in said[0]
 
 
+def test_a_database_that_was_half_made_is_made_again(tmp_path, monkeypatch):
+    """A kill or a full disk in the seconds that MLflow takes for its schema."""
+    new_client, said = module._new_client, []
+
+    def full(uri):
+        Path(uri.removeprefix("sqlite:///")).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    records = Records(tmp_path)
+    records.start("run", "main", None, {}, {})
+    mirror = Mirror(tmp_path, None, "e", warn=said.append)
+    monkeypatch.setattr(module, "_new_client", full)
+    mirror.send(records)
+    assert len(said) == 1 and not list(tmp_path.glob("*mlflow.db*"))
+    monkeypatch.setattr(module, "_new_client", new_client)
+    mirror.send(records)
+    assert not (tmp_path / "mlflow.db").exists(), "it waits a while before it tries again"
+    mirror.send(records, last=True)
+    assert _runs(f"sqlite:///{tmp_path / 'mlflow.db'}")["main"]["status"] == "RUNNING" and len(said) == 1
+    assert [path.name for path in tmp_path.glob("*mlflow.db*")] == ["mlflow.db"]
+
+
+def test_records_that_were_cut_and_went_on_are_sent_without_doubles(store, tmp_path):
+    records = Records(tmp_path)
+    _tell(records)
+    _mirror(tmp_path, store, "cut").send(records)
+    whole, lines = _runs(store, "cut"), records.path.read_bytes().splitlines(keepends=True)
+    records.path.write_bytes(b"".join(lines[: len(lines) // 2]) + lines[len(lines) // 2][:-9])
+    time.sleep(0.002)
+    _tell(Records(tmp_path))
+    mended = Records(tmp_path)
+    assert mended.events != records.events and len(mended.events) >= len(records.events)
+    _mirror(tmp_path, store, "cut").send(mended)
+    runs = _runs(store, "cut")
+    for name, run in whole.items():
+        told = {key: [point[:2] for point in points] for key, points in run["metrics"].items()}
+        assert {key: [point[:2] for point in points] for key, points in runs[name]["metrics"].items()} == told
+        for key in ("status", "parent", "params", "artifacts", "datasets"):
+            assert runs[name][key] == run[key], (name, key)
+
+
 def test_addresses_that_are_none():
     for uri in ("ftp://x", "http://", "/some/folder", "file:///x"):
         with pytest.raises(UserError, match="tracking URI"):

@@ -14,7 +14,6 @@ import tokenize
 import zipfile
 import zlib
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -85,9 +84,10 @@ def _check_sizes(path: Path) -> None:
                 f"{path} unpacks to {needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB of memory are free; give a smaller one."
             )
         for member in members:
-            with cast(zipfile.ZipExtFile, archive.open(member)) as file:
-                if not file.peek(6).startswith(np.lib.format.MAGIC_PREFIX):
+            with archive.open(member) as file:
+                if file.read(6) != np.lib.format.MAGIC_PREFIX:
                     continue
+                file.seek(0)
                 version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(file)

@@ -129,6 +129,7 @@ class Mirror:
         _probe(self.uri)
         location = _artifact_location(self.uri)
         _set_aside_if_moved(self.uri, location)
+        _make_database(self.uri)
         client = _new_client(self.uri)
         experiment = client.get_experiment_by_name(self.experiment)
         if experiment is None:
@@ -448,6 +449,23 @@ def _set_aside_if_moved(uri: str, location: str | None) -> None:
         query = "SELECT COUNT(*) FROM experiments WHERE artifact_location LIKE 'file:%/mlartifacts' AND artifact_location != ?"
         if connection.execute(query, (location,)).fetchone()[0]:
             database.rename(database.with_name("mlflow-before-move.db"))
+
+
+def _make_database(uri: str) -> None:
+    """MLflow's schema takes seconds to make, and what a kill or a full disk leaves of a half-made one it can neither use nor
+    mend. So a new SQLite database is made under another name, and gets its own when it is whole."""
+    database = _database(uri)
+    if database is None or database.exists():
+        return
+    new = database.with_name(f".{database.name}-{os.getpid()}")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        _new_client(f"sqlite:///{new}").search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another process was first
+            os.link(new, database)
+    finally:
+        for left in database.parent.glob(f"{new.name}*"):
+            left.unlink(missing_ok=True)
 
 
 def ui_command(folder: Path, port: int = 5000, tracking_uri: str | None = None, host: str = "127.0.0.1") -> list[str]:
