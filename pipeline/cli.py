@@ -191,9 +191,7 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
     try:
         with contextlib.redirect_stderr(errors):
             given = {} if default is None else {"default": default}
-            return tyro.cli(
-                kind, **given, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments
-            )
+            return tyro.cli(kind, **given, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments)
     except SystemExit as stop:
         if not stop.code:
             return None

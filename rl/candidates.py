@@ -160,7 +160,9 @@ def _points(recorded: Recorded) -> list[tuple[Tensor, Tensor]]:
     """Parameters (POINTS, N) and progress (POINTS,) of every held-out run, from its first decision to its last."""
     places = np.linspace(1, recorded.loss.shape[1] - 2, POINTS).round().astype(int)
     runs = recorded.observations[recorded.held_out()]
-    return [(torch.from_numpy(run[places, :-1].astype(np.float32)), torch.from_numpy(run[places, -1] * 1.0).float()) for run in runs]
+    return [
+        (torch.from_numpy(run[places, :-1].astype(np.float32)), torch.from_numpy(run[places, -1] * 1.0).float()) for run in runs
+    ]
 
 
 # -- judging -----------------------------------------------------------------------------------------------------------
@@ -248,9 +250,7 @@ class Learning:
         self.buffer = RecordingEpisodeReplayBuffer(config.rl.replay)
         recording = recorded.recording(config, runs)
         kept = -(-config.rl.replay // max(1, recording.actions.shape[1]))  # whole runs, the newest
-        self.buffer.keep(
-            Recording(recording.observations[-kept:], recording.actions[-kept:], recording.rewards[-kept:])
-        )
+        self.buffer.keep(Recording(recording.observations[-kept:], recording.actions[-kept:], recording.rewards[-kept:]))
         self.updates = 0
 
     def advance(self, updates: int) -> None:

@@ -20,7 +20,18 @@ from pipeline.search.drive import Search, drive
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan, read_plan
 
-NOT_SHOWN = ("operations_per_instruction", "steps_per_target", "targets", "gain_low", "gain_high", "value_spread", "spearman", "cosine_early", "cosine_late", "training_seconds")
+NOT_SHOWN = (
+    "operations_per_instruction",
+    "steps_per_target",
+    "targets",
+    "gain_low",
+    "gain_high",
+    "value_spread",
+    "spearman",
+    "cosine_early",
+    "cosine_late",
+    "training_seconds",
+)
 """results that stay in the search's files: MLflow's tables are to be read by people"""
 
 
@@ -71,7 +82,9 @@ def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, 
     targets = max(stage.targets for stage in plan.stages)
     started = time.monotonic()
     recorded = record(job.config, job.dataset, job.folder / "recordings", plan.record.rounds, targets, plan.record.updates)
-    console.print(f"{len(recorded.loss)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from them.")
+    console.print(
+        f"{len(recorded.loss)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from them."
+    )
     return judge, {"dataset": job.dataset, "recorded": recorded}, size + recorded.observations.nbytes
 
 
@@ -155,10 +168,14 @@ def _report(job: Work, search: Search, seconds: float) -> None:
     write_json(folder / "search.json", written)
     table = outcome.markdown(plan, front)
     write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
-    for path, place in [(name, "") for name in ("search.md", "search.json", *best)] + [(f"figures/{f}", "figures") for f in figures]:
+    for path, place in [(name, "") for name in ("search.md", "search.json", *best)] + [
+        (f"figures/{f}", "figures") for f in figures
+    ]:
         job.records.artifact("search", path, place)
     ended = ", ".join(f"{count} after {name}" for name, count in facts["ended_after"].items())
-    console.print(f"\n{facts['candidates']} candidates: {ended}, {facts['failed']} failed. Best of every trade-off, on validation data:")
+    console.print(
+        f"\n{facts['candidates']} candidates: {ended}, {facts['failed']} failed. Best of every trade-off, on validation data:"
+    )
     console.print(outcome.rich_table(plan, front))
     for file in best:
         console.print(f"the best in {plan.objectives[0][0]}: grad-instructor train-enn --config {folder / file}")

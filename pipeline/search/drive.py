@@ -8,14 +8,11 @@ Files, below the search's folder: ``candidates/NAME/candidate.json`` (its settin
 ``state.safetensors`` (the ENN on its way).
 """
 
-import logging
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.cluster import Placement, worker_count
+from pipeline.cluster import Placement
 from pipeline.config import Config
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
@@ -25,7 +22,6 @@ from pipeline.search.propose import Proposals
 
 Judge = Callable[..., Result]
 """(config, stages up to the one asked for, the candidate's folder, **shared) -> what it found out, finite numbers"""
-SCRATCH = ".tune"
 
 
 class Search:
@@ -104,7 +100,9 @@ def drive(
             on_start(task)
             done(task, attempt(judge, search.plan, task, search.folder_of(task), shared))
         return
-    _tune(search, judge, shared, placement, on_start, done)
+    from pipeline.search.tuning import with_tune
+
+    with_tune(search, judge, shared, placement, on_start, done)
 
 
 def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[str, Any]) -> Result:
@@ -116,87 +114,3 @@ def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[
         return judge(config, stages, folder, **shared)
     except (UserError, ArithmeticError, ValueError, RuntimeError) as error:
         return {"failed": f"{type(error).__name__}: {error}"}
-
-
-# -- Ray Tune ----------------------------------------------------------------------------------------------------------
-
-
-def _tune(
-    search: Search,
-    judge: Judge,
-    shared: Mapping[str, Any],
-    placement: Placement,
-    started: Callable[[Task], None],
-    done: Callable[[Task, Result], None],
-) -> None:
-    os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_GLOBAL_CHECKPOINT_S="3600")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    from ray import tune
-
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
-    scratch = search.folder / SCRATCH
-    shutil.rmtree(scratch, ignore_errors=True)
-    resources = {"cpu": 1, "gpu": placement.gpus_per_worker}
-    function = tune.with_parameters(_trial, judge=judge, plan=search.plan, folder=search.folder, shared=dict(shared))
-    tuner = tune.Tuner(
-        tune.with_resources(function, resources),
-        tune_config=tune.TuneConfig(
-            search_alg=_searcher(search, started, done),
-            num_samples=-1,
-            max_concurrent_trials=worker_count(placement),
-            reuse_actors=True,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name="trials", storage_path=str(scratch.resolve()), verbose=0, failure_config=tune.FailureConfig(max_failures=3)
-        ),
-    )
-    try:
-        results = tuner.fit()
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
-    if results.errors:
-        raise RuntimeError(f"a trial could not be judged: {results.errors[0]}") from results.errors[0]
-
-
-def _searcher(search: Search, started: Callable[[Task], None], done: Callable[[Task, Result], None]) -> Any:
-    from ray.tune.search import Searcher
-
-    class Stages(Searcher):
-        """Hands out the tasks of a search, and takes their results."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.tasks: dict[str, Task] = {}
-
-        def suggest(self, trial_id: str) -> Any:
-            task = search.next()
-            if not isinstance(task, Task):
-                return Searcher.FINISHED if task == "finished" else None
-            self.tasks[trial_id] = task
-            started(task)
-            return {"group": task.group, "number": task.number, "stage": task.stage, "chosen": dict(task.chosen)}
-
-        def on_trial_complete(self, trial_id: str, result: dict | None = None, error: bool = False) -> None:
-            task = self.tasks.pop(trial_id)
-            if result is not None and "judged" in result and not error:
-                done(task, result["judged"])
-
-        def save(self, checkpoint_path: str) -> None:
-            """Nothing: what is known is in the search's own files."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Nothing."""
-
-        def save_to_dir(self, *_: Any, **__: Any) -> None:
-            """Nothing, and no pickle of it."""
-
-    return Stages()
-
-
-def _trial(config: dict[str, Any], judge: Judge, plan: Plan, folder: Path, shared: dict[str, Any]) -> None:
-    """What a Tune trial does."""
-    from ray import tune
-
-    task = Task(config["group"], config["number"], config["stage"], tuple(config["chosen"].items()))
-    tune.report({"judged": attempt(judge, plan, task, folder / "candidates" / task.candidate, shared)})

@@ -131,19 +131,24 @@ class Ladder:
         return outcome is not None and outcome[0] < stage
 
     def _values(self, rivals: list[int], number: int, stage: int) -> list[float]:
-        if stage == 0 and self.plan.predict:
-            complete = [other for other in range(max(0, number + 1 - self.plan.budget.ahead)) if self._complete(other)]
-            if len(complete) >= self.plan.predict.after:
-                last = len(self.plan.stages) - 1
-                known = [self.results[other, 0] for other in complete]
-                gains = [self.results[other, last][self.plan.objectives[0][0]] for other in complete]
-                return forecast(known, gains, [self.results[other, 0] for other in rivals])
+        if stage == 0 and self.plan.predict and self._gain_stage:
+            seen = range(max(0, number + 1 - self.plan.budget.ahead))
+            known = [other for other in seen if self._gain_of(other) is not None]
+            if len(known) >= self.plan.predict.after:
+                gains = [float(self._gain_of(other) or 0.0) for other in known]
+                measured = [self.results[other, 0] for other in known]
+                return forecast(measured, gains, [self.results[other, 0] for other in rivals])
         name, sign = self.plan.rank_by(stage)
         return [sign * float(self.results[other, stage][name]) for other in rivals]
 
-    def _complete(self, number: int) -> bool:
-        last = self.results.get((number, len(self.plan.stages) - 1))
-        return last is not None and "failed" not in last
+    @property
+    def _gain_stage(self) -> int:
+        """The first stage, after the very first, in which targets are instructed; 0 where there is none."""
+        return next((number for number, stage in enumerate(self.plan.stages) if number and stage.targets), 0)
+
+    def _gain_of(self, number: int) -> float | None:
+        """What a candidate gained there; None where it did not come so far."""
+        return self.results.get((number, self._gain_stage), {}).get("gain")
 
     def _open_stage(self, number: int) -> int | None:
         """The stage that a candidate is to go through now."""

@@ -110,7 +110,11 @@ def headings(plan: Plan) -> list[str]:
 
 def cells(plan: Plan, row: Row) -> list[str]:
     """One row of the table."""
-    return [row["name"], *(_shown(plan, row, name) for name, _ in plan.objectives), *(_setting(row, key) for key in _keys(plan.groups))]
+    return [
+        row["name"],
+        *(_shown(plan, row, name) for name, _ in plan.objectives),
+        *(_setting(row, key) for key in _keys(plan.groups)),
+    ]
 
 
 def _keys(groups: Sequence[Group]) -> list[str]:
@@ -185,7 +189,12 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
         suffix, objective = f"-{group.name}" if group.name else "", plan.objectives[0][0]
         figures.importance(importances(plan, group, own), objective, folder / f"importance{suffix}.png")
         values = [row["result"][objective] for row in own]
-        figures.parallel([{d.key: row["settings"].get(d.key) for d in group.space} for row in own], values, objective, folder / f"parallel{suffix}.png")
+        figures.parallel(
+            [{d.key: row["settings"].get(d.key) for d in group.space} for row in own],
+            values,
+            objective,
+            folder / f"parallel{suffix}.png",
+        )
         files += [f"importance{suffix}.png", f"parallel{suffix}.png"]
     return files
 
@@ -194,7 +203,13 @@ def _points(plan: Plan, rows: Sequence[Row]) -> list[dict[str, Any]]:
     best = {row["name"] for row in pareto(plan, rows)}
     names = [name for name, _ in plan.objectives[:2]]
     return [
-        {"name": row["name"], "x": row["result"][names[1]], "y": row["result"][names[0]], "front": row["name"] in best, "kind": kind_of(row)}
+        {
+            "name": row["name"],
+            "x": row["result"][names[1]],
+            "y": row["result"][names[0]],
+            "front": row["name"] in best,
+            "kind": kind_of(row),
+        }
         for row in rows
     ]
 
@@ -222,7 +237,9 @@ def importances(plan: Plan, group: Group, rows: Sequence[Row]) -> dict[str, floa
     for row in rows:
         values = {d.key: row["settings"].get(d.key, defaults[d.key]) for d in group.space}
         params = {key: json.dumps(value) if isinstance(value, list) else value for key, value in values.items()}
-        trial = optuna.trial.create_trial(params=params, distributions=distributions, value=row["result"][plan.objectives[0][0]])
+        trial = optuna.trial.create_trial(
+            params=params, distributions=distributions, value=row["result"][plan.objectives[0][0]]
+        )
         study.add_trial(trial)
     evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
     return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))

@@ -124,10 +124,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Predict:
-    """Rank candidates after the first stage by the gain that they are predicted to give."""
+    """Rank candidates after the first stage by the gain that they are predicted to give in the next stage with targets."""
 
     after: int = 12
-    """candidates judged to the end before predictions are used"""
+    """candidates whose gain must be known before predictions are used; until then the first stage's own ``rank_by`` counts"""
 
 
 @dataclass(frozen=True)
@@ -397,7 +397,9 @@ def _check(plan: Plan) -> None:
         (len(set(names)) == len(names), "stages: two have the same name; give each its own."),
         (all(min(count) >= 0 for count in counts), "stages: a count is below 0; give at least 0."),
         (
-            all(a[:3] <= b[:3] and all(x <= y for x, y in zip(a[:3], b[:3], strict=True)) for a, b in itertools.pairwise(counts)),
+            all(
+                a[:3] <= b[:3] and all(x <= y for x, y in zip(a[:3], b[:3], strict=True)) for a, b in itertools.pairwise(counts)
+            ),
             "stages: counts are totals since the start and cannot fall from one stage to the next.",
         ),
         (stages[-1].targets >= smallest, f"stages: the last one needs 'targets' of at least {smallest} to measure anything."),
@@ -405,7 +407,10 @@ def _check(plan: Plan) -> None:
             target or all(a.updates == b.updates or not a.segments for a, b in itertools.pairwise(stages)),
             "stages: 'updates' cannot grow once 'segments' have begun.",
         ),
-        (not target or not any(s.updates or s.segments for s in stages), "stages: a search over targets has no updates, no segments."),
+        (
+            not target or not any(s.updates or s.segments for s in stages),
+            "stages: a search over targets has no updates, no segments.",
+        ),
         (not target or all(s.targets for s in stages), "stages: in a search over targets each one needs 'targets'."),
         (plan.budget.candidates >= 1, f"budget.candidates is {plan.budget.candidates}; give at least 1."),
         (plan.budget.ahead >= 1, f"budget.ahead is {plan.budget.ahead}; give at least 1."),
@@ -414,10 +419,16 @@ def _check(plan: Plan) -> None:
         (plan.sampler.population >= 2, f"sampler.population is {plan.sampler.population}; give at least 2."),
         (plan.record.rounds >= 1, f"record.rounds is {plan.record.rounds}; give at least 1."),
         (plan.record.updates >= 0, f"record.updates is {plan.record.updates}; give at least 0."),
-        (target or plan.config().rl.members >= 64, "settings: rl.members must be at least 64, so that every start and λ is held out."),
+        (
+            target or plan.config().rl.members >= 64,
+            "settings: rl.members must be at least 64, so that every start and λ is held out.",
+        ),
         (plan.predict is None or not target, "'predict' is for searches over ENNs; leave it out."),
         (plan.predict is None or plan.predict.after >= 5, "predict.after must be at least 5."),
-        (plan.sampler.name != "grid" or all(d.choice for g in plan.groups for d in g.space), "sampler grid needs a 'choice' for every setting of the space."),
+        (
+            plan.sampler.name != "grid" or all(d.choice for g in plan.groups for d in g.space),
+            "sampler grid needs a 'choice' for every setting of the space.",
+        ),
     ]
     for stage in stages:
         _name(stage.name, "stages")
