@@ -215,7 +215,7 @@ def _defaults(arguments: list[str]) -> Command:
 
 
 def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:
-    """The preset and the settings that a file gives: ``{"preset": NAME, "settings": {DOTTED: VALUE}}``, or only the latter's inside.
+    """The preset and the settings that a file gives: ``{"preset": NAME, "settings": {DOTTED: VALUE}}``, or ``{DOTTED: VALUE}``.
 
     Raises:
         UserError: it cannot be read, or says what is no setting.

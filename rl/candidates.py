@@ -18,6 +18,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from ray.rllib.core.columns import Columns
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
@@ -35,7 +36,6 @@ from pipeline.search.plan import Stage
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, new_population, selection_data, target_of
 from pipeline.targets import Batches, Population, unflatten
-from ray.rllib.core.columns import Columns
 from rl.env import TrainingRunEnv
 from rl.module import double_q_loss, fixed_level
 from rl.replay import Recording, RecordingEpisodeReplayBuffer
@@ -92,8 +92,8 @@ class Recorded:
 
 
 def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets: int, updates: int) -> Recorded:
-    """Record ``rounds`` populations of ``rl.members``, each under the ENN that the rounds before it teach, and train ``targets``
-    fresh targets conventionally. Rounds that ``folder`` holds are read."""
+    """Record ``rounds`` populations of ``rl.members``, each under the ENN that those before it teach; train ``targets`` fresh
+    targets conventionally. What ``folder`` holds is read."""
     torch.set_num_threads(1)
     path = folder / "conventional.safetensors"
     for number in range(rounds):
@@ -116,7 +116,8 @@ def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets:
 def _read(folder: Path, rounds: int) -> Recorded:
     parts = [read_tensors(folder / f"round-{number:03d}.safetensors") for number in range(rounds)]
     names = ("observations", "strengths", "loss", "accuracy")
-    return Recorded(*(np.concatenate([part[name].numpy() for part in parts]) for name in names), np.empty(0), np.empty(0))
+    arrays = {name: np.concatenate([part[name].numpy() for part in parts]) for name in names}
+    return Recorded(**arrays, gradients=np.empty(0), conventional=np.empty(0))
 
 
 def _round(config: Config, dataset: Dataset, critic: Critic, number: int) -> dict[str, Tensor]:
@@ -180,8 +181,8 @@ def judge(
     torch.set_num_threads(1)
     config = dataclasses.replace(config, unroll=dataclasses.replace(config.unroll, segments=_total(stages, config)))
     trained = Trained(config, dataset, recorded)
-    done = trained.load(folder) if folder else (0, 0)
     stage, started = stages[-1], time.thread_time()
+    done = trained.load(folder, stage) if folder else (0, 0)
     trained.advance(*done, stage.updates, stage.segments)
     seconds = time.thread_time() - started
     if folder:
@@ -226,18 +227,18 @@ class Trained:
             tensors |= {f"tuning/{name}": tensor for name, tensor in self.tuning.tensors().items()}
         write_tensors(folder / "state.safetensors", tensors | {"done": torch.tensor([updates, segments])})
 
-    def load(self, folder: Path) -> tuple[int, int]:
-        """What was saved, and how many updates and segments it has had; (0, 0) where nothing was."""
+    def load(self, folder: Path, stage: Stage) -> tuple[int, int]:
+        """What was saved, and how many updates and segments it has had; (0, 0) where nothing was, or more than of ``stage``."""
         path = folder / "state.safetensors"
-        if not path.exists():
+        tensors = read_tensors(path) if path.exists() else {"done": torch.tensor([0, 0])}
+        updates, segments = tensors["done"].tolist()
+        if not updates + segments or updates > stage.updates or segments > stage.segments:
             return 0, 0
-        tensors = read_tensors(path)
         self.learning.load({n.removeprefix("learning/"): t for n, t in tensors.items() if n.startswith("learning/")})
         tuning = {n.removeprefix("tuning/"): t for n, t in tensors.items() if n.startswith("tuning/")}
         if tuning:
             self.tuning = FineTuning(self.config, self.dataset, self.learning.critic)
             self.tuning.load(tuning)
-        updates, segments = tensors["done"].tolist()
         return updates, segments
 
 
@@ -318,7 +319,7 @@ def measure(config: Config, dataset: Dataset, critic: Critic, recorded: Recorded
     realised = returns(scores.T, config.rl.gamma).T[:, :-1]
     predicted = _values(critic, recorded.observations[held][:, :-1])
     runs = np.repeat(np.arange(len(realised)), realised.shape[1])
-    skill = rank_correlation(predicted.ravel(), realised.ravel(), runs, resamples=1)
+    skill = rank_correlation(predicted.ravel().tolist(), realised.ravel().tolist(), runs.tolist(), resamples=1)
     cosine = _cosines(critic, recorded)
     return {
         "rank_correlation": _number(skill["kendall"], 0.0),
@@ -359,7 +360,7 @@ def _look_ahead(config: Config, dataset: Dataset, critic: Critic, recorded: Reco
     points = _points(recorded)[:: max(1, len(recorded.loss) // HELD_OUT // 8)][:8]
     middle = POINTS // 2
     flat = torch.stack([parameters[middle] for parameters, _ in points])
-    at = int(round(float(points[0][1][middle]) * config.training.steps)) // config.rl.period * config.rl.period
+    at = round(float(points[0][1][middle]) * config.training.steps) // config.rl.period * config.rl.period
     losses = []
     for rule in (Backprop(), Instruct(critic, config.training.steps, config.training.learning_rate)):
         target = target_of(config, dataset)

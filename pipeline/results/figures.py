@@ -297,6 +297,7 @@ def parallel(settings: Sequence[dict[str, Any]], values: Sequence[float], object
     """Parallel coordinates: one line per candidate through its settings, coloured by the objective; each axis from its smallest
     to its largest value, words in alphabetical order, a setting that did not matter at the bottom."""
     import matplotlib
+    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     keys = list(settings[0])
@@ -315,7 +316,7 @@ def parallel(settings: Sequence[dict[str, Any]], values: Sequence[float], object
     panel.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=8)
     panel.set_yticks([])
     panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    figure.colorbar(matplotlib.cm.ScalarMappable(norm, colours), ax=panel, label=objective.replace("_", " "))
+    figure.colorbar(ScalarMappable(norm, colours), ax=panel, label=objective.replace("_", " "))
     _save(figure, path)
 
 

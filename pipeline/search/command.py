@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from pipeline.config import to_dotted
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.progress import console, stage
-from pipeline.results.provenance import provenance
 from pipeline.search.drive import Search, drive
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan, read_plan
@@ -59,7 +58,7 @@ def _search(job: Work, plan: Plan) -> None:
     if not job.command.placement.local:
         cluster.start(job.command.placement, size)
         interrupts.install_again()
-    search, started = Search(plan, job.folder), time.monotonic()
+    search = Search(plan, job.folder)
     total = sum(ladder.total for ladder in search.ladders.values())
     with stage("search", total) as bar:
         told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
@@ -67,7 +66,7 @@ def _search(job: Work, plan: Plan) -> None:
         drive(search, judge, shared, job.command.placement, told.started, told.done)
         interrupts.install_again()
         told.catch_up()
-    _report(job, search, time.monotonic() - started)
+    _report(job, search)
 
 
 def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, Any], int]:
@@ -152,7 +151,7 @@ def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
     return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"
 
 
-def _report(job: Work, search: Search, seconds: float) -> None:
+def _report(job: Work, search: Search) -> None:
     from pipeline.search import outcome
 
     plan, folder = search.plan, job.folder
@@ -160,9 +159,7 @@ def _report(job: Work, search: Search, seconds: float) -> None:
     front = outcome.pareto(plan, rows)
     best = outcome.write_best(plan, rows, folder)
     figures = outcome.draw(search, rows, folder / "figures")
-    past = read_json(folder / "search.json")["wall_seconds"] if (folder / "search.json").exists() else 0.0
-    judged_now = any(row["outcome"] for row in rows) and seconds > 0
-    facts = outcome.summary(plan, rows) | {"wall_seconds": past if past and not judged_now else max(past, seconds)}
+    facts = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
     written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
     written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": _as_json(plan)}
     write_json(folder / "search.json", written)
@@ -182,6 +179,17 @@ def _report(job: Work, search: Search, seconds: float) -> None:
     failed = [row for row in rows if row["outcome"] == "failed"]
     if failed and len(failed) == len(rows):
         raise UserError(f"no candidate could be judged; the first one: {failed[0]['result']['failed']}")
+
+
+def wall_seconds(events: Sequence[dict[str, Any]]) -> float:
+    """Over all calls in which something was judged, from a call's start to its last record."""
+    total, began, last, judged = 0.0, 0, 0, False
+    for event in [*events, {"kind": "start", "run": "search", "time": 0}]:
+        if event["kind"] == "start" and event["run"] == "search":
+            total += (last - began) / 1000 if judged else 0.0
+            began, judged = event["time"], False
+        judged, last = judged or event["kind"] == "metrics", event["time"]
+    return total
 
 
 # -- helpers -----------------------------------------------------------------------------------------------------------
@@ -215,7 +223,7 @@ def _check_folder(plan: Plan, folder: Path) -> None:
     if (folder / "config.json").exists():
         raise UserError(f"{folder} holds a run, not a search; choose another --output.")
     path = folder / "plan.json"
-    if path.exists() and {**read_json(path), "question": ""} != {**_as_json(plan), "question": ""}:
+    if path.exists() and dict(read_json(path), question="") != dict(_as_json(plan), question=""):
         raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
 
 

@@ -1,6 +1,7 @@
 """The gain that an ENN will give, predicted from what can be measured of it in seconds.
 
-A ridge regression over few standardised measurements: with a dozen to some dozens of ENNs to learn from, little more can be fitted.
+A ridge regression over few standardised measurements: with a dozen to some dozens of ENNs to learn from, little more can be
+fitted.
 """
 
 from collections.abc import Mapping, Sequence

@@ -64,12 +64,12 @@ class Ladder:
     def next(self) -> Task | Literal["wait", "finished"]:
         """What to do next; more is known after each :meth:`done`."""
         for number in range(len(self.chosen)):
-            stage = self._open_stage(number)
-            if stage is not None and (number, stage) not in self._running:
-                return self._start(number, stage)
-        if len(self.chosen) < self.total and self._may_propose():
+            if (task := self._open(number)) is not None:
+                return task
+        while len(self.chosen) < self.total and self._may_propose():
             self.chosen.append(self._propose(len(self.chosen)))
-            return self._start(len(self.chosen) - 1, 0)
+            if (task := self._open(len(self.chosen) - 1)) is not None:
+                return task
         if len(self.chosen) == self.total and all(self.settled(number) for number in range(self.total)):
             self._tell_until(self.total)
             return "finished"
@@ -150,8 +150,15 @@ class Ladder:
         """What a candidate gained there; None where it did not come so far."""
         return self.results.get((number, self._gain_stage), {}).get("gain")
 
+    def _open(self, number: int) -> Task | None:
+        """The stage that a candidate is to go through now, which is then under way."""
+        stage = self._open_stage(number)
+        if stage is None or (number, stage) in self._running:
+            return None
+        self._running.add((number, stage))
+        return Task(self.group, number, stage, tuple(self.chosen[number].items()))
+
     def _open_stage(self, number: int) -> int | None:
-        """The stage that a candidate is to go through now."""
         for stage in range(len(self.plan.stages)):
             if (number, stage) not in self.results:
                 return stage
@@ -160,10 +167,6 @@ class Ladder:
             if not self.goes_on(number, stage):
                 return None
         return None
-
-    def _start(self, number: int, stage: int) -> Task:
-        self._running.add((number, stage))
-        return Task(self.group, number, stage, tuple(self.chosen[number].items()))
 
     def _may_propose(self) -> bool:
         """A proposal sees exactly the candidates up to ``ahead`` before it."""

@@ -174,13 +174,14 @@ def summary(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
-    """The plots that can be drawn, as names of files in ``folder``: the front, the importance of settings, parallel coordinates."""
+    """The plots that can be drawn, as names of files in ``folder``: front, importance of settings, parallel coordinates."""
     from pipeline.results import figures
 
     plan, files = search.plan, []
     finished = [row for row in rows if row["outcome"] == "finished"]
     if len(plan.objectives) >= 2 and finished:
-        figures.front(_points(plan, finished), [name for name, _ in plan.objectives[:2]], folder / "front.png")
+        names = [name for name, _ in plan.objectives]
+        figures.front(_points(plan, finished, *names[:2]), names[:2], folder / "front.png")
         files.append("front.png")
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
@@ -199,14 +200,13 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
     return files
 
 
-def _points(plan: Plan, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def _points(plan: Plan, rows: Sequence[Row], high: str, wide: str) -> list[dict[str, Any]]:
     best = {row["name"] for row in pareto(plan, rows)}
-    names = [name for name, _ in plan.objectives[:2]]
     return [
         {
             "name": row["name"],
-            "x": row["result"][names[1]],
-            "y": row["result"][names[0]],
+            "x": row["result"][wide],
+            "y": row["result"][high],
             "front": row["name"] in best,
             "kind": kind_of(row),
         }

@@ -395,6 +395,7 @@ def _check(plan: Plan) -> None:
     smallest = 1 if target else 2
     checks = [
         (len(set(names)) == len(names), "stages: two have the same name; give each its own."),
+        (stages[-1].targets >= smallest, f"stages: the last one needs 'targets' of at least {smallest} to measure anything."),
         (all(min(count) >= 0 for count in counts), "stages: a count is below 0; give at least 0."),
         (
             all(
@@ -402,7 +403,6 @@ def _check(plan: Plan) -> None:
             ),
             "stages: counts are totals since the start and cannot fall from one stage to the next.",
         ),
-        (stages[-1].targets >= smallest, f"stages: the last one needs 'targets' of at least {smallest} to measure anything."),
         (
             target or all(a.updates == b.updates or not a.segments for a, b in itertools.pairwise(stages)),
             "stages: 'updates' cannot grow once 'segments' have begun.",

@@ -16,6 +16,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from pipeline.config import PRESETS, to_dotted
@@ -26,7 +27,7 @@ from pipeline.seeding import stream
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 STANDS_FOR = {"ms_per_instruction": "operations_per_instruction", "seconds": "steps_per_target"}
 """what a sampler is told in place of a time: no two measurements of a time are alike, and candidates must be"""
-DIRECTIONS = {"maximise": "maximize", "minimise": "minimize"}
+DIRECTIONS = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
 
 
 class Proposals:
