@@ -113,7 +113,7 @@ def train_enn(job: Work) -> None:
     from pipeline.compare import ARMS  # noqa: F401  (torch is imported while the mirror's thread makes its database)
     from rl.train import enn_file, train_enn
 
-    job.records.dataset(run, job.dataset.name, job.dataset.digest, _sizes(job.dataset))
+    job.records.dataset(run, job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
     if not (job.folder / enn_file(config, config.enn.readers[0])).exists():
         job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
@@ -519,7 +519,7 @@ def _check_is_run(folder: Path) -> None:
         raise UserError(f"{folder} holds no run; give the folder of one with --output.")
 
 
-def _sizes(dataset: Dataset) -> dict[str, int]:
+def sizes_of(dataset: Dataset) -> dict[str, int]:
     return {split: len(getattr(dataset, f"y_{split}")) for split in ("train", "validation", "test")}
 
 

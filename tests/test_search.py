@@ -104,6 +104,17 @@ def test_a_bad_file_is_refused_at_once(case, tmp_path, capfd, environment, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
 
 
+@pytest.mark.parametrize("arguments", [["missing.yaml"], ["."], [], ["bytes.yaml"], ["smoke.yaml", "--worker", "2"]])
+def test_a_bad_command_is_refused_at_once(arguments, tmp_path, capfd, environment, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    Path("smoke.yaml").write_text(SMOKE)
+    assert main(["search", *arguments]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("grad-instructor: ") and len(error.splitlines()) == 1, error
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_numbers_without_a_point_are_numbers(tmp_path):
     plan = _plan(tmp_path, SMOKE.replace("[0.003, 0.03]", "[3e-3, 3e-2]"))
     assert next(d for d in plan.groups[0].space if d.key == "unroll.learning_rate").ends == (0.003, 0.03)
@@ -296,7 +307,7 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environmen
     assert [row["name"] for row in rows] == ["000", "001", "002", "003"]
     assert {row["outcome"] for row in rows} <= {"finished", "stopped"} and "finished" in {row["outcome"] for row in rows}
     parent = runs.pop("search")
-    assert parent.info.status == "FINISHED"
+    assert parent.info.status == "FINISHED" and [item.dataset.name for item in parent.inputs.dataset_inputs] == ["digits"]
     assert sorted(runs) == [f"search/{row['name']}" for row in rows]
     for row in rows:
         run = runs[f"search/{row['name']}"]

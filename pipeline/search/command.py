@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline import cluster, interrupts
 from pipeline.cli import Command, Options, SearchCommand, make_folder
-from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes
+from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
@@ -47,6 +47,7 @@ def work(search: SearchCommand, line: str) -> int:
         write_json(job.folder / "plan.json", _as_json(plan))
         with recorded_as(job, _described(plan)):
             console.print(f"{plan.question}\nresults go to {job.folder}".strip())
+            job.records.dataset("search", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
             _search(job, plan)
             job.send()
     console.print(f"\nresults   {job.folder}\nMLflow    {_where(search, job)}")
@@ -146,8 +147,9 @@ class Told:
 def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
     if how == "failed":
         return f"failed in stage {stage_name}: {result['failed']}"
-    shown = [name for name, _ in plan.objectives if name in result] or ["rank_correlation"]
-    values = ", ".join(f"{name.replace('_', ' ')} {result[name]:.3g}" for name in shown if name in result)
+    first = [] if plan.objectives[0][0] in result else ["rank_correlation"]
+    shown = [name for name in (*first, *(name for name, _ in plan.objectives)) if name in result]
+    values = ", ".join(f"{name.replace('_', ' ')} {result[name]:.3g}" for name in shown)
     return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"
 
 

@@ -150,7 +150,7 @@ def _sampler(plan: Plan, seed: int) -> BaseSampler:
 
 def _botorch(plan: Plan, seed: int) -> BaseSampler:
     try:
-        from optuna_integration import BoTorchSampler
+        from optuna_integration import BoTorchSampler  # pyright: ignore[reportMissingImports]  (an extra)
     except ImportError as error:
         raise UserError(
             "sampler botorch needs packages that are not installed; install them with: pip install 'grad-instructor[search]', "
