@@ -161,7 +161,7 @@ def _report(job: Work, search: Search) -> None:
     front = outcome.pareto(plan, rows)
     best = outcome.write_best(plan, rows, folder)
     figures = outcome.draw(search, rows, folder / "figures")
-    facts = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
+    facts: dict[str, Any] = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
     written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
     written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": _as_json(plan)}
     write_json(folder / "search.json", written)

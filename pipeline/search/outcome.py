@@ -178,16 +178,16 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
     from pipeline.results import figures
 
     plan, files = search.plan, []
+    objectives = [name for name, _ in plan.objectives]
     finished = [row for row in rows if row["outcome"] == "finished"]
-    if len(plan.objectives) >= 2 and finished:
-        names = [name for name, _ in plan.objectives]
-        figures.front(_points(plan, finished, *names[:2]), names[:2], folder / "front.png")
+    if len(objectives) >= 2 and finished:
+        figures.front(_points(plan, finished, *objectives[:2]), objectives[:2], folder / "front.png")
         files.append("front.png")
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
         if len(own) < 3:
             continue
-        suffix, objective = f"-{group.name}" if group.name else "", plan.objectives[0][0]
+        suffix, objective = f"-{group.name}" if group.name else "", objectives[0]
         figures.importance(importances(plan, group, own), objective, folder / f"importance{suffix}.png")
         values = [row["result"][objective] for row in own]
         figures.parallel(
