@@ -205,13 +205,15 @@ def searched(results: dict[str, Any]) -> str:
     """The Pareto front of a search (where there is one objective: the best of each group), and what the search cost."""
     plan, rows = results["plan"], {row["name"]: row for row in results["rows"]}
     objectives = [name for name, _ in plan["objectives"]]
-    shown = [rows[name] for name in results["pareto"]]
+    everything = plan["sampler"]["name"] == "grid"
+    shown = list(rows.values()) if everything else [rows[name] for name in results["pareto"]]
     keys = [key for key in _searched_keys(plan) if any(key in row["settings"] for row in shown)]
     head = ["candidate", *(name.replace("_", " ") for name in objectives), *(f"`{key}`" for key in keys)]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in shown:
         values = [_objective(row["result"], name) for name in objectives]
-        lines.append([row["name"], *values, *(_setting(row["settings"].get(key)) for key in keys)])
+        name = f"**{row['name']}**" if everything and row["name"] in results["pareto"] else row["name"]
+        lines.append([name, *values, *(_setting(row["settings"].get(key)) for key in keys)])
     ended = ", ".join(f"{count} after *{name}*" for name, count in results["ended_after"].items())
     facts, last = results["provenance"], plan["stages"][-1]
     caption = (
@@ -220,6 +222,7 @@ def searched(results: dict[str, Any]) -> str:
         f"validation data; gain in points of accuracy over the same targets without an ENN, half of them from He "
         f"({_where(facts)}; {facts['hardware']['cores']} cores, shared with other work; seed {facts['seed']})."
     )
+    caption += " Bold: on the front." * everything
     return "\n".join([_lines(lines), "", caption])
 
 
