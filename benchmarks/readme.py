@@ -294,6 +294,101 @@ def _range(values: dict[str, float]) -> str:
     return f"{values['median']:.2f} [{values['low']:.2f}, {values['high']:.2f}]"
 
 
+def searched(results: dict[str, Any]) -> str:
+    """The Pareto front of a search (where there is one objective: the best of each group), and what the search cost."""
+    plan, rows = results["plan"], {row["name"]: row for row in results["rows"]}
+    objectives = [name for name, _ in plan["objectives"]]
+    everything = plan["sampler"]["name"] == "grid"
+    shown = list(rows.values()) if everything else [rows[name] for name in results["pareto"]]
+    keys = [key for key in _searched_keys(plan) if any(key in row["settings"] for row in shown)]
+    head = ["candidate", *(name.replace("_", " ") for name in objectives), *(f"`{key}`" for key in keys)]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in shown:
+        values = [_objective(row["result"], name) for name in objectives]
+        name = f"**{row['name']}**" if everything and row["name"] in results["pareto"] else row["name"]
+        lines.append([name, *values, *(_setting(row["settings"].get(key)) for key in keys)])
+    ended = ", ".join(f"{count} after *{name}*" for name, count in results["ended_after"].items())
+    facts, last = results["provenance"], plan["stages"][-1]
+    caption = (
+        f"`{facts['command']}`: {results['candidates']} candidates ({ended}) in {results['wall_seconds'] / 60:.0f} minutes, "
+        f"{results['processor_seconds'] / 60:.0f} of the processor; {last['targets']} fresh targets per finished candidate, "
+        f"validation data; gain in points of accuracy over the same targets without an ENN, half of them from He "
+        f"({_where(facts)}; {facts['hardware']['cores']} cores, shared with other work; seed {facts['seed']})."
+    )
+    caption += " Bold: on the front." * everything
+    return "\n".join([_lines(lines), "", caption])
+
+
+def _searched_keys(plan: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(dimension["key"] for group in plan["groups"] for dimension in group["space"]))
+
+
+def _objective(result: dict[str, Any], name: str) -> str:
+    if name == "gain":
+        return " ".join([_points(result["gain"]), f"[{_points(result['gain_low'])}, {_points(result['gain_high'])}]"])
+    return f"{result[name]:.3g}"
+
+
+def _points(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "−")
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return "–"
+    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def predicted_enn(results: dict[str, Any]) -> str:
+    """One row per way of predicting; below it the spread of what was to be predicted."""
+    head = ["predicted from", "rank correlation with the gain", "time spent", "best gain kept", "mean gain kept"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for name, row in results["rows"].items():
+        saved = results["savings"][name]
+        skill = f"{row['spearman']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")
+        kept = [f"{_points(saved['best_kept'])} of {_points(saved['best'])}", f"{_points(saved['mean_kept'])}"]
+        lines.append([name, skill, f"{100 * saved['share_of_seconds']:.0f} %", *kept])
+    low, _, middle, _, high = results["gain"]
+    mean = next(iter(results["savings"].values()))["mean"]
+    caption = (
+        f"`{results['command']}`: Spearman's ρ over {results['enns']} random ENNs, each predicted from the others (leave one "
+        f"out); 95 % intervals resample ENNs. Gains: {_points(low)} to {_points(high)}, median {_points(middle)}, each known "
+        f"to ± {results['gain_half_width']:.1f} ({results['targets']} targets). Time spent, gains kept: were only the third "
+        f"with the highest predictions judged to the end (mean of all: {_points(mean)}). "
+        f"Measuring took {results['seconds']['first_stage'] / 60:.0f} of {results['seconds']['whole'] / 60:.0f} minutes of the "
+        f"processor ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
+def target_settings(results: dict[str, Any]) -> str:
+    """One row per way of choosing."""
+    head = ["chosen by", "optimiser steps", "test accuracy %", "against random", "p", "against ASHA", "p"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in results["rows"]:
+        test = row["test"]
+        cells = [row["way"], f"{row['steps']:,}", f"{test['mean']:.2f} [{test['low']:.2f}, {test['high']:.2f}]"]
+        for other in ("random", "ASHA"):
+            duel = row[f"against {other}"]
+            same = row["way"] == other
+            interval = " ".join(
+                [_points(duel["difference"]), f"[{_points(duel['low'])}, {_points(duel['high'])}]"] if not same else ["–"]
+            )
+            cells += [interval, "–" if same else _p(duel["p"])]
+        lines.append(cells)
+    enn = results["enn"]
+    skill = enn["kendall"][enn["reader"]]
+    alone = skill["score alone"]
+    caption = (
+        f"`{results['command']}`: digits, {results['repeats']} repeats with fresh candidates, paired; learning rate, batch "
+        f"size, momentum and width. On held-out runs Kendall's τ with the last score is, after 67 and 200 of 600 steps, "
+        f"{skill['67']:.2f} and {skill['200']:.2f} for V, {alone['67']:.2f} and {alone['200']:.2f} for the score by then. The "
+        f"ENN's own {results['recorded_runs']} recorded runs, {results['recorded_steps']:,} steps, are not in the column "
+        f"({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
 def _where(facts: dict[str, Any]) -> str:
     return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {facts['commit'][:10]}"
 
@@ -331,6 +426,10 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "faults": faults,
     "fuzz": fuzz,
     "scaling": scaling,
+    "search-enn_architecture": searched,
+    "search-image_resolution": searched,
+    "predicted-enn": predicted_enn,
+    "target-settings": target_settings,
 }
 
 

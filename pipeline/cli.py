@@ -22,6 +22,7 @@ COMMANDS = {
     "instruct": "train fresh targets with and without the ENN's instruction (needs train-enn)",
     "explain": "Grad-CAM: what the ENN looks at, over the weight image (needs instruct)",
     "report": "look at the test set, once: the table and the plots (needs instruct)",
+    "search": "search over settings by a file of tune_configs: record once, judge in stages, stop early, report",
     "sync": "send records to MLflow that could not be sent before",
     "ui": "open the MLflow UI on a run's folder",
     "doctor": "print versions, devices, data sets found, and the tracking server's health",
@@ -35,6 +36,8 @@ class Options:
 
     preset: str = "digits"
     """settings to start from: digits, mnist, fashion, paper-shallow or paper-deep"""
+    config: Path | None = None
+    """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
     output: Path | None = None
     """folder of the results (default: runs/NAME-HASH, named by the settings); given again, the work is continued there"""
     data_folder: str | None = None
@@ -64,6 +67,25 @@ class Command:
             else Path(self.config.data.dataset).stem
         )
         return (self.options.output or Path("runs") / f"{name}-{identity(self.config)}").absolute()
+
+
+@dataclass(frozen=True)
+class SearchCommand:
+    """What ``search`` takes."""
+
+    file: Annotated[Path, tyro.conf.Positional]
+    """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
+    output: Path | None = None
+    """folder of the results (default: runs/search-NAME-HASH); given again, the search is continued there"""
+    data_folder: str | None = None
+    """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
+    download: bool = False
+    """fetch a data set that is not there"""
+    tracking_uri: str | None = None
+    """MLflow server or database (default: mlflow.db in the output folder)"""
+    experiment: str = "grad-instructor"
+    """MLflow experiment"""
+    placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 
 @dataclass(frozen=True)
@@ -125,6 +147,13 @@ def dispatch(argv: list[str]) -> int:
         from pipeline import commands
 
         return getattr(commands, name)(look)
+    if name == "search":
+        search = parse(SearchCommand, None, name, rest)
+        if search is None:
+            return 0
+        from pipeline.search import command as searching
+
+        return searching.work(search, "grad-instructor " + " ".join(argv))
     command = parse(Command, _defaults(rest), name, rest)
     if command is None:
         return 0
@@ -162,9 +191,8 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(
-                kind, default=default, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments
-            )
+            given = {} if default is None else {"default": default}
+            return tyro.cli(kind, **given, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments)
     except SystemExit as stop:
         if not stop.code:
             return None
@@ -173,7 +201,10 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
 
 def _defaults(arguments: list[str]) -> Command:
     """Where the settings start from: the preset, or the folder that is continued."""
-    preset, output = _option(arguments, "--preset"), _option(arguments, "--output")
+    preset, output, file = (_option(arguments, name) for name in ("--preset", "--output", "--config"))
+    if file is not None:
+        preset, config = settings_of(Path(file), preset)
+        return Command(Options(preset=preset), Placement(), config)
     if preset is None and output is not None and (saved := saved_settings(Path(output))) is not None:
         return Command(Options(preset=saved[0]), Placement(), saved[1])
     if preset is not None and preset not in PRESETS:
@@ -182,6 +213,34 @@ def _defaults(arguments: list[str]) -> Command:
         near = difflib.get_close_matches(preset, PRESETS, n=1, cutoff=0.0)[0]
         raise UserError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)} (did you mean {near}?).")
     return Command(Options(), Placement(), PRESETS[preset or "digits"])
+
+
+def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:
+    """The preset and the settings that a file gives: ``{"preset": NAME, "settings": {DOTTED: VALUE}}``, or ``{DOTTED: VALUE}``.
+
+    Raises:
+        UserError: it cannot be read, or says what is no setting.
+    """
+    from pipeline.search.plan import load_yaml
+
+    try:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the settings {path} ({error.strerror}); give a JSON or YAML file.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not text; give a JSON or YAML file of settings.") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("settings", {}), dict):
+        raise UserError(f"{path} holds no settings; give dotted names and values, such as 'rl.gamma: 0.9'.")
+    name = preset or values.get("preset", "digits")
+    settings = values["settings"] if "settings" in values else {key: item for key, item in values.items() if key != "preset"}
+    if name not in PRESETS:
+        raise UserError(f"{path}: the preset {name!r} is unknown; choose from {', '.join(PRESETS)}.")
+    try:
+        return name, from_dotted(to_dotted(PRESETS[name]) | settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def saved_settings(folder: Path) -> tuple[str, Config] | None:

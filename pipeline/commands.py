@@ -67,7 +67,7 @@ class Work:
 
     def start_ray(self) -> None:
         """Start Ray or join a cluster, unless that was done."""
-        cluster.start(self.command.placement, _bytes(self.dataset))
+        cluster.start(self.command.placement, size_in_bytes(self.dataset))
         interrupts.install_again()  # Ray has put its own handlers in their place
 
     def child(self, name: str, title: str, params: dict[str, Any]) -> str:
@@ -82,13 +82,13 @@ def work(name: str, command: Command, line: str) -> int:
     job = Work(name, command, line)
     cluster.check(command.placement)
     dataset = job.dataset
-    _check_fits(job.config, dataset)
+    check_fits(job.config, dataset)
     check_settings(command)
     _check_needs(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
     stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
     stages |= {"explain": [explain], "report": [report]}
-    with _locked(make_folder(command)):
+    with locked(make_folder(command)):
         check_settings(command)  # once more: another command may have been first
         write_json(job.folder / "config.json", {"preset": command.options.preset, "settings": to_dotted(job.config)})
         _work_through(job, stages[name])
@@ -97,7 +97,7 @@ def work(name: str, command: Command, line: str) -> int:
 
 
 def _work_through(job: Work, stages: list[Callable[[Work], None]]) -> None:
-    with _recorded(job):
+    with recorded_as(job, to_dotted(job.config)):
         console.print(f"results go to {job.folder}")
         for step in stages:
             step(job)
@@ -113,7 +113,7 @@ def train_enn(job: Work) -> None:
     from pipeline.compare import ARMS  # noqa: F401  (torch is imported while the mirror's thread makes its database)
     from rl.train import enn_file, train_enn
 
-    job.records.dataset(run, job.dataset.name, job.dataset.digest, _sizes(job.dataset))
+    job.records.dataset(run, job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
     if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():
         job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
@@ -319,7 +319,7 @@ def doctor(look: Look) -> int:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
     try:
         file = (folder / ".lock").open("w")
@@ -334,14 +334,14 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _recorded(job: Work) -> Iterator[None]:
+def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     """The command's own run: started in the records, prepared in MLflow meanwhile, and ended truthfully."""
     facts = {f"provenance.{key}": value for key, value in _flat(job.provenance).items()}
     records = job.records
     for run in records.running():  # left by a command that was killed outright
         if not run.startswith(job.name):
             records.end(run, "KILLED")
-    records.start(job.name, f"{job.name} {job.folder.name}", None, to_dotted(job.config), facts)
+    records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
     preparing = threading.Thread(target=job.mirror.prepare, daemon=True)
     preparing.start()
     try:
@@ -367,7 +367,7 @@ def _stop_ray() -> None:
         sys.modules["ray"].shutdown()
 
 
-def _check_fits(config: Config, dataset: Dataset) -> None:
+def check_fits(config: Config, dataset: Dataset) -> None:
     """What can only be known once the data are there, before any work."""
     if config.training.batch_size > len(dataset.x_train):
         raise UserError(
@@ -524,11 +524,11 @@ def _check_is_run(folder: Path) -> None:
         raise UserError(f"{folder} holds no run; give the folder of one with --output.")
 
 
-def _sizes(dataset: Dataset) -> dict[str, int]:
+def sizes_of(dataset: Dataset) -> dict[str, int]:
     return {split: len(getattr(dataset, f"y_{split}")) for split in ("train", "validation", "test")}
 
 
-def _bytes(dataset: Dataset) -> int:
+def size_in_bytes(dataset: Dataset) -> int:
     return sum(getattr(dataset, f"x_{split}").nbytes for split in ("train", "validation", "test"))
 
 

@@ -260,14 +260,14 @@ def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
         if dataclasses.is_dataclass(hints[item.name]):
             arguments[item.name] = _build(hints[item.name], values, key + ".")
         elif key in values:
-            arguments[item.name] = _coerce(hints[item.name], values[key], key)
+            arguments[item.name] = coerce(hints[item.name], values[key], key)
     return kind(**arguments)
 
 
-def _coerce(hint: Any, value: Any, key: str) -> Any:
+def coerce(hint: Any, value: Any, key: str) -> Any:
     origin, options = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_coerce(options[0], item, key) for item in value)
+        return tuple(coerce(options[0], item, key) for item in value)
     if origin is Literal and value in options:
         return value
     if origin in (typing.Union, types.UnionType) and value is None and type(None) in options:

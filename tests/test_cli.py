@@ -369,8 +369,8 @@ print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
     elif command in ("ui", "sync", "doctor"):
         assert all(f"--{name}" in text for name in ("output", "data-folder", "tracking-uri", "experiment", "host", "port"))
     else:
-        names = [name.replace("_", "-") for name in to_dotted(Config())]
-        names += ["preset", "output", "data-folder", "download", "tracking-uri", "experiment"]
+        names = [] if command == "search" else [name.replace("_", "-") for name in to_dotted(Config())] + ["preset", "config"]
+        names += ["output", "data-folder", "download", "tracking-uri", "experiment"]
         names += ["workers", "gpus-per-worker", "address", "local", "device"]
         assert [name for name in names if not re.search(rf"--(\S+,)?{re.escape(name)}\b", text)] == []
     assert not list(tmp_path.iterdir())

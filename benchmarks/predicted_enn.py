@@ -1,0 +1,144 @@
+"""Can the gain of an ENN be predicted from what is measured of it in seconds?
+
+    grad-instructor search tune_configs/every_enn.yaml --output FOLDER
+    python benchmarks/predicted_enn.py FOLDER
+
+In that search random ENNs are all judged to the end: measured on held-out runs after a short training, then trained on, then
+made to instruct fresh targets. Each ENN's gain is predicted by ridge regression fitted to all the others (leave one out), from
+the first measurements, from its settings, and from both; the penalty is chosen inside, by leave-one-out on the others. Beside
+it, what ranking by one measurement alone gives. The interval of the rank correlation resamples ENNs.
+
+Also: what the search would have cost if only the third with the highest predictions had been judged to the end, and what would
+have been lost.
+
+Writes benchmarks/results/predicted-enn.json.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+from scipy import stats
+
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.results.provenance import provenance
+from pipeline.search.forecast import MEASURED, features, regressor
+from pipeline.seeding import numpy_stream
+
+OUTPUT = Path(__file__).resolve().parent / "results" / "predicted-enn.json"
+RESAMPLES = 10_000
+SHARE = 1 / 3
+"""of the candidates that are judged to the end where the search uses predictions"""
+ALONE = ("rank_correlation", "cosine", "look_ahead", "calibration_error")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("folder", type=Path, help="of the search tune_configs/every_enn.yaml")
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    try:
+        found = read_json(options.folder / "search.json")
+        rows = [row for row in found["rows"] if row["outcome"] == "finished"]
+        stages = [stage["name"] for stage in found["plan"]["stages"]]
+        first = [read_json(options.folder / "candidates" / row["name"] / f"{stages[0]}.json") for row in rows]
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    gains = np.array([row["result"]["gain"] for row in rows])
+    results = compare(first, [row["settings"] for row in rows], gains, found["plan"])
+    cheap = sum(result["seconds"] for result in first)
+    seconds = {"first_stage": cheap, "whole": found["processor_seconds"], "wall": found["wall_seconds"]}
+    facts = provenance("python benchmarks/predicted_enn.py FOLDER", found["provenance"]["seed"])
+    facts["search_commit"] = found["provenance"]["commit"]
+    savings = {name: saving(result["predicted"], gains, seconds) for name, result in results.items()}
+    half_width = float(np.mean([row["result"]["gain_high"] - row["result"]["gain_low"] for row in rows]) / 2)
+    summary = {
+        "enns": len(rows),
+        "targets": rows[0]["result"]["targets"],
+        "gain": quantiles(gains),
+        "gain_half_width": half_width,
+    }
+    written = {"rows": results, "savings": savings, "seconds": seconds, "gains": gains.tolist(), **summary, **facts}
+    write_json(options.output, written)
+    for name, result in results.items():
+        print(f"{name}: ρ = {result['spearman']:.2f} [{result['low']:.2f}, {result['high']:.2f}]  {savings[name]}")
+    return 0
+
+
+def compare(
+    first: list[dict[str, Any]], settings: list[dict[str, Any]], gains: np.ndarray, plan: dict[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """By predictor: what it predicts for each ENN from the others, and how well that ranks them."""
+    measured, chosen = features(first), encoded(settings, plan["groups"][0]["space"])
+    inputs = {"measurements": measured, "settings": chosen, "measurements and settings": np.hstack([measured, chosen])}
+    results = {name: skill(left_out(table, gains), gains) for name, table in inputs.items()}
+    for name in ALONE:
+        sign = -1.0 if name == "calibration_error" else 1.0
+        results[f"{name.replace('_', ' ')} alone"] = skill(sign * measured[:, MEASURED.index(name)], gains)
+    return results
+
+
+def left_out(table: np.ndarray, gains: np.ndarray) -> np.ndarray:
+    """Each ENN's gain, predicted from the others."""
+    predicted = np.empty(len(gains))
+    for one in range(len(gains)):
+        others = np.arange(len(gains)) != one
+        predicted[one] = regressor().fit(table[others], gains[others]).predict(table[one : one + 1])[0]
+    return predicted
+
+
+def encoded(settings: list[dict[str, Any]], space: list[dict[str, Any]]) -> np.ndarray:
+    """(ENNs, columns): numbers, by logarithm where they were searched so; one column per choice; 0 where it did not matter."""
+    columns = []
+    for dimension in space:
+        values = [row.get(dimension["key"]) for row in settings]
+        if dimension["choice"]:
+            columns += [[float(value == choice) for value in values] for choice in dimension["choice"][1:]]
+            continue
+        known = [np.log(value) if dimension["log"] else float(value) for value in values if value is not None]
+        centre = float(np.mean(known))
+        columns.append([0.0 if v is None else (np.log(v) if dimension["log"] else float(v)) - centre for v in values])
+    return np.array(columns).T
+
+
+def skill(predicted: np.ndarray, gains: np.ndarray) -> dict[str, Any]:
+    """Spearman's rank correlation with its 95 % interval (percentile bootstrap over ENNs)."""
+    draws = numpy_stream(0, "predicted ENN").integers(len(gains), size=(RESAMPLES, len(gains)))
+    resampled = [spearman(predicted[chosen], gains[chosen]) for chosen in draws]
+    low, high = np.nanquantile(resampled, [0.025, 0.975])
+    return {"spearman": spearman(predicted, gains), "low": float(low), "high": float(high), "predicted": predicted.tolist()}
+
+
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    if np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    correlation: Any = stats.pearsonr(stats.rankdata(x), stats.rankdata(y))
+    return float(correlation.statistic)
+
+
+def saving(predicted: list[float], gains: np.ndarray, seconds: dict[str, float]) -> dict[str, float]:
+    """Judging to the end only the best SHARE by prediction: the share of the seconds spent, and the gain that is missed."""
+    kept = np.argsort(predicted)[::-1][: max(1, round(SHARE * len(gains)))]
+    later = (seconds["whole"] - seconds["first_stage"]) * len(kept) / len(gains)
+    return {
+        "share_of_seconds": (seconds["first_stage"] + later) / seconds["whole"],
+        "best_kept": float(gains[kept].max()),
+        "best": float(gains.max()),
+        "mean_kept": float(gains[kept].mean()),
+        "mean": float(gains.mean()),
+    }
+
+
+def quantiles(values: np.ndarray) -> list[float]:
+    """Smallest, quartiles, largest."""
+    return np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""Learning rate, batch size, momentum and width of a target, chosen with an ENN's early prediction.
+
+    python benchmarks/target_settings.py        # a few minutes on one core; digits, no download
+
+Four ways to choose at (nearly) the same number of the targets' optimiser steps, repeated with fresh candidates:
+
+- random: nine random candidates, trained to the end.
+- TPE: as many by Optuna, one after the other (its first four are random).
+- ASHA: 27 random candidates, a third of them kept after 1/9 and after 1/3 of the steps, by the score that they have by then.
+- ENN: the same, kept by the score that an ENN reads from their weights that they will *end* with: V(θ, t) at γ → 1.
+
+All choose by validation examples; the test accuracy of the chosen target is reported. The ENN learns once, from 256 recorded
+runs with other seeds; the steps of these are given beside the table and are not in the budget. Its reader is the one of
+two that ranks held-out recorded runs better.
+
+Writes benchmarks/results/target-settings.json.
+"""
+
+import argparse
+import dataclasses
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import optuna
+import torch
+from torch import Tensor
+
+from pipeline.config import PRESETS, Config
+from pipeline.data import Dataset, load
+from pipeline.enn import Critic
+from pipeline.enn.readers import Probes
+from pipeline.files import write_json
+from pipeline.instruction import Backprop
+from pipeline.instruction.loop import advance
+from pipeline.results.provenance import provenance
+from pipeline.results.statistics import mean_interval, paired, rank_correlation
+from pipeline.seeding import numpy_stream, stream
+from pipeline.setting import home_of, selection_data
+from pipeline.targets import MLP, Batches, Population, initialise
+
+OUTPUT = Path(__file__).resolve().parent / "results" / "target-settings.json"
+RATES, BATCHES, MOMENTA, WIDTHS = (0.003, 3.0), (16, 64), (0.0, 0.9), (8, 32)
+STEPS, RUNGS = 600, (67, 200, 600)
+MANY, NINE = 27, 9
+RUNS = 256
+"""recorded, for the ENN"""
+UPDATES = 1500
+READERS = ("probes", "statistics")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One candidate."""
+
+    rate: float
+    batch: int
+    momentum: float
+    width: int
+
+    @classmethod
+    def draw(cls, draws: np.random.Generator) -> "Choice":
+        rate = float(np.exp(draws.uniform(*np.log(RATES))))
+        return cls(rate, int(draws.choice(BATCHES)), float(draws.choice(MOMENTA)), int(draws.choice(WIDTHS)))
+
+
+@dataclass
+class Run:
+    """What is known of a candidate at every rung."""
+
+    score: list[float]
+    """on validation examples, exp(-loss)"""
+    predicted: list[float]
+    """V(θ, t)"""
+    test: float
+    """accuracy at the end"""
+    weights: list[list[Tensor]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--repeats", type=int, default=20)
+    parser.add_argument("--output", type=Path, default=OUTPUT)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    started, dataset = time.perf_counter(), load("digits")
+    critic, learned = learn(dataset)
+    print(f"ENN: {learned}, {time.perf_counter() - started:.0f} s", flush=True)
+    tests: dict[str, list[float]] = {}
+    for repeat in range(options.repeats):
+        for way, accuracy in chosen(dataset, critic, repeat).items():
+            tests.setdefault(way, []).append(100 * accuracy)
+        print(repeat, {way: round(float(np.mean(values)), 2) for way, values in tests.items()}, flush=True)
+    rows = [row(way, values, tests["random"], tests["ASHA"]) for way, values in tests.items()]
+    facts = {"repeats": options.repeats, "recorded_runs": RUNS, "recorded_steps": RUNS * STEPS, "enn": learned}
+    facts |= {"seconds": time.perf_counter() - started, "tests": tests} | provenance("python benchmarks/target_settings.py", 0)
+    write_json(options.output, {"rows": rows, **facts})
+    return 0
+
+
+def row(way: str, values: list[float], random: list[float], asha: list[float]) -> dict[str, Any]:
+    mean, low, high = mean_interval(values)
+    return {
+        "way": way,
+        "steps": cost(way),
+        "test": {"mean": mean, "low": low, "high": high},
+        "against random": paired(values, random),
+        "against ASHA": paired(values, asha),
+    }
+
+
+def cost(way: str) -> int:
+    """Optimiser steps of the targets."""
+    if way in ("random", "TPE"):
+        return NINE * STEPS
+    if way == "random, all to the end":
+        return MANY * STEPS
+    return MANY * RUNGS[0] + MANY // 3 * (RUNGS[1] - RUNGS[0]) + MANY // 9 * (RUNGS[2] - RUNGS[1])
+
+
+# -- choosing ----------------------------------------------------------------------------------------------------------
+
+
+def chosen(dataset: Dataset, critic: Critic, repeat: int) -> dict[str, float]:
+    """Test accuracy of what each way chooses."""
+    draws = numpy_stream(0, "candidates", repeat)
+    candidates = [Choice.draw(draws) for _ in range(MANY)]
+    runs = train(dataset, candidates, [stream(0, "chosen", repeat, number) for number in range(MANY)], critic)
+    first = list(range(NINE))
+    return {
+        "random": runs[best(runs, first)].test,
+        "TPE": tpe(dataset, repeat),
+        "ASHA": runs[halved(runs, "score")].test,
+        "ENN": runs[halved(runs, "predicted")].test,
+        "random, all to the end": runs[best(runs, list(range(MANY)))].test,
+    }
+
+
+def best(runs: list[Run], among: list[int]) -> int:
+    return max(among, key=lambda number: runs[number].score[-1])
+
+
+def halved(runs: list[Run], by: str) -> int:
+    """Keep a third at every rung but the last; the best score of those that are left."""
+    kept = list(range(len(runs)))
+    for rung in range(len(RUNGS) - 1):
+        kept = sorted(kept, key=lambda number: -getattr(runs[number], by)[rung])[: len(kept) // 3]
+    return best(runs, kept)
+
+
+def tpe(dataset: Dataset, repeat: int) -> float:
+    study = optuna.create_study(
+        direction="maximize", sampler=optuna.samplers.TPESampler(seed=stream(0, "tpe", repeat) % 2**32, n_startup_trials=4)
+    )
+    runs = []
+    for number in range(NINE):
+        trial = study.ask()
+        choice = Choice(
+            trial.suggest_float("rate", *RATES, log=True),
+            trial.suggest_categorical("batch", BATCHES),
+            trial.suggest_categorical("momentum", MOMENTA),
+            trial.suggest_categorical("width", WIDTHS),
+        )
+        runs += train(dataset, [choice], [stream(0, "tpe", repeat, number)], None)
+        study.tell(trial, runs[-1].score[-1])
+    return runs[best(runs, list(range(NINE)))].test
+
+
+def train(dataset: Dataset, choices: list[Choice], seeds: list[int], critic: Critic | None, keep: bool = False) -> list[Run]:
+    """The run of every candidate; those of the same shape as one population, which changes no number."""
+    runs: list[Run | None] = [None] * len(choices)
+    x, y = dataset.tensors("train")
+    kinds = sorted({(choice.batch, choice.momentum, choice.width) for choice in choices})
+    for batch, momentum, width in kinds:
+        own = [n for n, c in enumerate(choices) if (c.batch, c.momentum, c.width) == (batch, momentum, width)]
+        target = MLP((dataset.features, width, dataset.classes))
+        rates, mine = torch.tensor([choices[n].rate for n in own]), [seeds[n] for n in own]
+        population = Population(target, initialise(target, "he", mine), "sgd", rates, momentum)
+        batches = Batches(x, y, batch, mine, False)
+        found = [Run([], [], 0.0, []) for _ in own]
+        for rung in RUNGS:
+            advance(population, Backprop(), None, batches, rung - population.step)
+            observe(found, population, critic, dataset, keep)
+        for run, accuracy in zip(found, population.evaluate(*dataset.tensors("test")).accuracy.tolist(), strict=True):
+            run.test = accuracy
+        for number, run in zip(own, found, strict=True):
+            runs[number] = run
+    return [run for run in runs if run is not None]
+
+
+def observe(runs: list[Run], population: Population, critic: Critic | None, dataset: Dataset, keep: bool) -> None:
+    scores = torch.exp(-population.evaluate(*selection_data(PRESETS["digits"], dataset)).loss).tolist()
+    progress = torch.full((population.members,), population.step / STEPS)
+    clean = [tensor.nan_to_num(0.0, 0.0, 0.0).clamp(-1e3, 1e3) for tensor in population.parameters]
+    with torch.no_grad():
+        values = critic.value(clean, progress, "relu").tolist() if critic else [0.0] * len(runs)
+    for number, run in enumerate(runs):
+        run.score.append(scores[number])
+        run.predicted.append(values[number])
+        if keep:
+            run.weights.append([tensor[number].clone() for tensor in clean])
+
+
+# -- the ENN -----------------------------------------------------------------------------------------------------------
+
+
+def learn(dataset: Dataset) -> tuple[Critic, dict[str, Any]]:
+    """The ENN whose reader ranks held-out recorded runs better, and how both did."""
+    draws = numpy_stream(0, "recorded candidates")
+    choices = [Choice.draw(draws) for _ in range(RUNS)]
+    runs = train(dataset, choices, [stream(0, "recorded", number) for number in range(RUNS)], None, keep=True)
+    held = [run for number, run in enumerate(runs) if number % 4 == 3]
+    seen = [run for number, run in enumerate(runs) if number % 4 != 3]
+    skills, critics = {}, {}
+    for reader in READERS:
+        critics[reader] = fitted(reader, dataset, seen)
+        skills[reader] = {str(RUNGS[rung]): ranked(critics[reader], held, rung) for rung in (0, 1)}
+        skills[reader]["score alone"] = {
+            str(RUNGS[rung]): rank_correlation([r.score[rung] for r in held], [r.score[-1] for r in held])["kendall"]
+            for rung in (0, 1)
+        }
+    reader = max(READERS, key=lambda name: sum(skills[name][str(RUNGS[rung])] for rung in (0, 1)))
+    return critics[reader], {"reader": reader, "kendall": skills}
+
+
+def fitted(reader: str, dataset: Dataset, runs: list[Run]) -> Critic:
+    """A critic that predicts the last score from the weights at any rung, by squared error."""
+    config: Config = PRESETS["digits"]
+    config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=STEPS))
+    torch.manual_seed(stream(0, "ENN of target settings") % 2**63)
+    critic = Critic(reader, config.enn, home_of(config, MLP((dataset.features, WIDTHS[-1], dataset.classes))))
+    if isinstance(critic.reader, Probes):
+        critic.reader.start_from(dataset.tensors("train")[0][: config.enn.probes])
+    optimiser = torch.optim.Adam(critic.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, UPDATES)
+    draws = numpy_stream(0, "ENN of target settings")
+    by_width = {width: [run for run in runs if len(run.weights[0][1]) == width] for width in WIDTHS}
+    for number in range(UPDATES):
+        own = by_width[WIDTHS[number % len(WIDTHS)]]
+        chosen_runs = [own[int(index)] for index in draws.integers(len(own), size=32)]
+        rungs = draws.integers(2, size=32)
+        members = [run.weights[rung] for run, rung in zip(chosen_runs, rungs, strict=True)]
+        weights = [torch.stack(tensors) for tensors in zip(*members, strict=True)]
+        progress = torch.tensor([RUNGS[k] / STEPS for k in rungs], dtype=torch.float32)
+        wanted = torch.tensor([run.score[-1] for run in chosen_runs])
+        optimiser.zero_grad()
+        ((critic.value(weights, progress, "relu") - wanted) ** 2).mean().backward()
+        optimiser.step()
+        schedule.step()
+    return critic.eval().requires_grad_(False)
+
+
+def ranked(critic: Critic, runs: list[Run], rung: int) -> float:
+    """Kendall's τ of V at a rung and the last score."""
+    predicted = []
+    for run in runs:
+        weights = [tensor[None] for tensor in run.weights[rung]]
+        predicted.append(float(critic.value(weights, torch.tensor([RUNGS[rung] / STEPS]), "relu")))
+    return rank_correlation(predicted, [run.score[-1] for run in runs])["kendall"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

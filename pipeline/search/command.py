@@ -1,0 +1,247 @@
+"""``grad-instructor search``: record, judge, report. Part of the command line, hence allowed to know both pipeline and rl."""
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline import cluster, interrupts
+from pipeline.cli import Command, Options, SearchCommand, make_folder
+from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
+from pipeline.config import to_dotted
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_atomic, write_json
+from pipeline.progress import console, stage
+from pipeline.search.drive import Search, drive
+from pipeline.search.ladder import Result, Task
+from pipeline.search.plan import Plan, read_plan
+
+NOT_SHOWN = (
+    "operations_per_instruction",
+    "steps_per_target",
+    "targets",
+    "gain_low",
+    "gain_high",
+    "value_spread",
+    "spearman",
+    "cosine_early",
+    "cosine_late",
+    "training_seconds",
+)
+"""results that stay in the search's files: MLflow's tables are to be read by people"""
+
+
+def work(search: SearchCommand, line: str) -> int:
+    """Do a search: check everything first, then record, judge, and report."""
+    plan = read_plan(search.file)
+    job = _job(search, plan, line)
+    cluster.check(search.placement)
+    check_fits(job.config, job.dataset)
+    _check_folder(plan, job.folder)
+    _ = job.mirror
+    with locked(make_folder(job.command)):
+        _check_folder(plan, job.folder)
+        write_json(job.folder / "plan.json", _as_json(plan))
+        with recorded_as(job, _described(plan)):
+            console.print(f"{plan.question}\nresults go to {job.folder}".strip())
+            job.records.dataset("search", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
+            _search(job, plan)
+            job.send()
+    console.print(f"\nresults   {job.folder}\nMLflow    {_where(search, job)}")
+    return 0
+
+
+def _search(job: Work, plan: Plan) -> None:
+    judge, shared, size = _trainable(job, plan)
+    if not job.command.placement.local:
+        cluster.start(job.command.placement, size)
+        interrupts.install_again()
+    search = Search(plan, job.folder)
+    total = sum(ladder.total for ladder in search.ladders.values())
+    with stage("search", total) as bar:
+        told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
+        told.catch_up()
+        drive(search, judge, shared, job.command.placement, told.started, told.done)
+        interrupts.install_again()
+        told.catch_up()
+    _report(job, search)
+
+
+def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, Any], int]:
+    """How a candidate is judged, what that needs, and its size in bytes."""
+    size = size_in_bytes(job.dataset)
+    if plan.kind == "target":
+        from pipeline.search.targets import judge as judge_target
+
+        return judge_target, {"dataset": job.dataset}, size
+    from rl.candidates import judge, record
+
+    targets = max(stage.targets for stage in plan.stages)
+    started = time.monotonic()
+    recorded = record(job.config, job.dataset, job.folder / "recordings", plan.record.rounds, targets, plan.record.updates)
+    console.print(
+        f"{len(recorded.loss)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from them."
+    )
+    return judge, {"dataset": job.dataset, "recorded": recorded}, size + recorded.observations.nbytes
+
+
+class Told:
+    """What the records and the screen have been told: a child run per candidate, with a true status."""
+
+    def __init__(self, job: Work, search: Search, say: Callable[[str, str], None]) -> None:
+        self.job, self.search, self.say = job, search, say
+        ends = (event for event in job.records.events if event["kind"] == "end" and event["status"] != "KILLED")
+        self._ended = {event["run"] for event in ends}
+        self._open: dict[str, tuple[str, int]] = {}
+
+    def started(self, task: Task) -> None:
+        """A stage of a candidate begins."""
+        run = f"search/{task.candidate}"
+        self._open[run] = (task.group, task.number)
+        self.job.records.start(run, task.candidate, "search", self._params(task), {})
+
+    def done(self, task: Task, result: Result) -> None:
+        """A stage of a candidate is done."""
+        self._record(f"search/{task.candidate}", task.stage, result)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """End the runs of candidates that are settled by now, also by what other candidates did."""
+        for run, (group, number) in sorted(self._settled().items()):
+            ladder = self.search.ladders[group]
+            outcome = ladder.outcome(number)
+            assert outcome is not None
+            at, how = outcome
+            for earlier in range(at + 1):
+                self._record(run, earlier, ladder.results[number, earlier])
+            name = self.search.plan.stages[at].name
+            self.job.records.result(run, {"outcome": how, "stage": name})
+            self.job.records.end(run, "FAILED" if how == "failed" else "FINISHED")
+            self._ended.add(run)
+            self.say(run.removeprefix("search/"), _line(self.search.plan, ladder.results[number, at], how, name))
+        self.job.send()
+
+    def _settled(self) -> dict[str, tuple[str, int]]:
+        found = {}
+        for group, ladder in self.search.ladders.items():
+            for number in range(len(ladder.chosen)):
+                run = f"search/{Task(group, number, 0, ()).candidate}"
+                if run not in self._ended and ladder.settled(number):
+                    if run not in self._open:  # judged in an earlier call that did not come to say so
+                        self.started(Task(group, number, 0, tuple(ladder.chosen[number].items())))
+                    found[run] = (group, number)
+        return found
+
+    def _record(self, run: str, number: int, result: Result) -> None:
+        values = {name: value for name, value in result.items() if isinstance(value, int | float) and name not in NOT_SHOWN}
+        if values:
+            self.job.records.metrics(run, number, values)
+
+    def _params(self, task: Task) -> dict[str, Any]:
+        return ({"group": task.group} if task.group else {}) | dict(task.chosen)
+
+
+def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
+    if how == "failed":
+        return f"failed in stage {stage_name}: {result['failed']}"
+    first = [] if plan.objectives[0][0] in result else ["rank_correlation"]
+    shown = [name for name in (*first, *(name for name, _ in plan.objectives)) if name in result]
+    values = ", ".join(f"{name.replace('_', ' ')} {result[name]:.3g}" for name in shown)
+    return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"
+
+
+def _report(job: Work, search: Search) -> None:
+    from pipeline.search import outcome
+
+    plan, folder = search.plan, job.folder
+    rows = outcome.rows_of(search)
+    front = outcome.pareto(plan, rows)
+    best = outcome.write_best(plan, rows, folder)
+    figures = outcome.draw(search, rows, folder / "figures")
+    facts: dict[str, Any] = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
+    written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
+    written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": _as_json(plan)}
+    write_json(folder / "search.json", written)
+    table = outcome.markdown(plan, front)
+    write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
+    for path, place in [(name, "") for name in ("search.md", "search.json", *best)] + [
+        (f"figures/{f}", "figures") for f in figures
+    ]:
+        job.records.artifact("search", path, place)
+    ended = ", ".join(f"{count} after {name}" for name, count in facts["ended_after"].items())
+    console.print(
+        f"\n{facts['candidates']} candidates: {ended}, {facts['failed']} failed. Best of every trade-off, on validation data:"
+    )
+    console.print(outcome.rich_table(plan, front))
+    for file in best:
+        console.print(f"the best in {plan.objectives[0][0]}: grad-instructor train-enn --config {folder / file}")
+    failed = [row for row in rows if row["outcome"] == "failed"]
+    if failed and len(failed) == len(rows):
+        raise UserError(f"no candidate could be judged; the first one: {failed[0]['result']['failed']}")
+
+
+def wall_seconds(events: Sequence[dict[str, Any]]) -> float:
+    """Over all calls in which something was judged, from a call's start to its last record."""
+    total, began, last, judged = 0.0, 0, 0, False
+    for event in [*events, {"kind": "start", "run": "search", "time": 0}]:
+        if event["kind"] == "start" and event["run"] == "search":
+            total += (last - began) / 1000 if judged else 0.0
+            began, judged = event["time"], False
+        judged, last = judged or event["kind"] == "metrics", event["time"]
+    return total
+
+
+# -- helpers -----------------------------------------------------------------------------------------------------------
+
+
+def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
+    folder = search.output or Path("runs") / f"search-{plan.name}-{identity(plan)}"
+    options = Options(
+        preset=plan.preset,
+        output=folder,
+        data_folder=search.data_folder,
+        download=search.download,
+        tracking_uri=search.tracking_uri,
+        experiment=search.experiment,
+    )
+    return Work("search", Command(options, search.placement, plan.config()), line)
+
+
+def identity(plan: Plan) -> str:
+    """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
+    values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    return json.loads(json.dumps(dataclasses.asdict(plan)))
+
+
+def _check_folder(plan: Plan, folder: Path) -> None:
+    """Raises UserError where the folder holds something else. Nothing is written."""
+    if (folder / "config.json").exists():
+        raise UserError(f"{folder} holds a run, not a search; choose another --output.")
+    path = folder / "plan.json"
+    if path.exists() and dict(read_json(path), question="") != dict(_as_json(plan), question=""):
+        raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    """Parameters of the search's own run."""
+    return {
+        "search": plan.name,
+        "candidates": plan.budget.candidates,
+        "sampler": plan.sampler.name,
+        "scheduler": plan.scheduler.name,
+        "objectives": [name for name, _ in plan.objectives],
+        "space": [dimension.key for group in plan.groups for dimension in group.space],
+    }
+
+
+def _where(search: SearchCommand, job: Work) -> str:
+    import os
+
+    return search.tracking_uri or f"grad-instructor ui --output {os.path.relpath(job.folder)}"

@@ -1,0 +1,116 @@
+"""Judging candidates, in this process or as Ray Tune trials; every result is on disk before it counts.
+
+A Tune trial is one stage of one candidate: Tune places it, keeps its worker warm for the next one and starts it again when a
+worker dies. What is to be judged next is decided by :class:`pipeline.search.ladder.Ladder`, from the results on disk: Tune's
+own snapshots, which are pickles, are thrown away and never read.
+
+Files, below the search's folder: ``candidates/NAME/candidate.json`` (its settings), ``STAGE.json`` (what a stage found out) and
+``state.safetensors`` (the ENN on its way).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.cluster import Placement
+from pipeline.config import Config
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.search.ladder import Ladder, Result, Task, name_of
+from pipeline.search.plan import Group, Plan, Stage
+from pipeline.search.propose import Proposals
+
+Judge = Callable[..., Result]
+"""(config, stages up to the one asked for, the candidate's folder, **shared) -> what it found out, finite numbers"""
+
+
+class Search:
+    """The candidates of a plan in a folder: those judged already are read."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.ladders = {group.name: self._ladder(group) for group in plan.groups}
+
+    def next(self) -> Task | Literal["wait", "finished"]:
+        """The next task of the first group that has one."""
+        waiting = False
+        for ladder in self.ladders.values():
+            task = ladder.next()
+            if isinstance(task, Task):
+                return task
+            waiting = waiting or task == "wait"
+        return "wait" if waiting else "finished"
+
+    def done(self, task: Task, result: Result) -> None:
+        """Write a result, then count it."""
+        write_json(self._file(task.group, task.number, task.stage), result)
+        self.ladders[task.group].done(task.number, task.stage, result)
+
+    def folder_of(self, task: Task) -> Path:
+        """The candidate's."""
+        return self.folder / "candidates" / task.candidate
+
+    def _file(self, group: str, number: int, stage: int) -> Path:
+        return self.folder / "candidates" / name_of(group, number) / f"{self.plan.stages[stage].name}.json"
+
+    def _ladder(self, group: Group) -> Ladder:
+        proposals = Proposals(self.plan, group, self.folder / "studies" / (group.name or "all"))
+
+        def propose(number: int) -> dict[str, Any]:
+            path = self.folder / "candidates" / name_of(group.name, number) / "candidate.json"
+            chosen = proposals.propose(number)
+            if path.exists() and read_json(path) != chosen:
+                raise UserError(
+                    f"{path} has other settings than the search proposes: the versions of optuna or numpy have changed, or a "
+                    "file was edited; start afresh in another --output."
+                )
+            write_json(path, chosen)
+            return chosen
+
+        ladder = Ladder(self.plan, group.name, proposals.total, propose, proposals.tell)
+        for number in range(proposals.total):
+            for stage in range(len(self.plan.stages)):
+                if (path := self._file(group.name, number, stage)).exists():
+                    ladder.results[number, stage] = read_json(path)
+        return ladder
+
+
+def drive(
+    search: Search,
+    judge: Judge,
+    shared: Mapping[str, Any],
+    placement: Placement,
+    on_start: Callable[[Task], None],
+    on_done: Callable[[Task, Result], None],
+) -> None:
+    """Judge until every candidate is settled.
+
+    Args:
+        shared: what ``judge`` gets by name besides, put into Ray's object store once.
+        on_start: called with every task that is begun.
+        on_done: called with every new result, when it is on disk.
+    """
+
+    def done(task: Task, result: Result) -> None:
+        search.done(task, result)
+        on_done(task, result)
+
+    if placement.local:
+        while isinstance(task := search.next(), Task):
+            on_start(task)
+            done(task, attempt(judge, search.plan, task, search.folder_of(task), shared))
+        return
+    from pipeline.search.tuning import with_tune
+
+    with_tune(search, judge, shared, placement, on_start, done)
+
+
+def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[str, Any]) -> Result:
+    """The result of a task; one that fails says why, and the search goes on."""
+    group = next(group for group in plan.groups if group.name == task.group)
+    try:
+        config: Config = plan.config(group, dict(task.chosen))
+        stages: Sequence[Stage] = plan.stages[: task.stage + 1]
+        return judge(config, stages, folder, **shared)
+    except (UserError, ArithmeticError, ValueError, RuntimeError) as error:
+        return {"failed": f"{type(error).__name__}: {error}"}

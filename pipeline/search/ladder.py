@@ -1,0 +1,185 @@
+"""Which stage of which candidate is judged next: asynchronous successive halving in the order of the candidates.
+
+ASHA (Li et al., 2020) decides by what happens to be finished, so its outcome depends on timing. Here a candidate's going on is
+decided by its own result and those of candidates with *smaller numbers*, as one worker would have had them; a decision waits
+until these are in. So any number of workers gives the same search, and a search that was stopped goes on as if it had not been.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pipeline.search.forecast import forecast
+from pipeline.search.plan import Plan
+
+Result = dict[str, Any]
+"""what a stage found out, or {"failed": why}"""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stage of one candidate."""
+
+    group: str
+    number: int
+    stage: int
+    chosen: tuple[tuple[str, Any], ...]
+    """the candidate's settings, where they differ from those of its group"""
+
+    @property
+    def candidate(self) -> str:
+        return name_of(self.group, self.number)
+
+
+def name_of(group: str, number: int) -> str:
+    """A candidate's name: "007", or "adamw-007" in a group."""
+    return f"{group}-{number:03d}" if group else f"{number:03d}"
+
+
+class Ladder:
+    """The candidates of one group and how far they have come.
+
+    Args:
+        total: candidates.
+        propose: the settings of a candidate.
+        tell: is given each candidate's last result, in order, before the candidate ``budget.ahead`` later is proposed.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        group: str,
+        total: int,
+        propose: Callable[[int], dict[str, Any]],
+        tell: Callable[[int, Result | None, bool], None],
+    ) -> None:
+        self.plan, self.group, self.total = plan, group, total
+        self._propose, self._tell = propose, tell
+        self.chosen: list[dict[str, Any]] = []
+        self.results: dict[tuple[int, int], Result] = {}
+        self._running: set[tuple[int, int]] = set()
+        self._verdicts: dict[tuple[int, int], bool] = {}
+        self._told = 0
+
+    def next(self) -> Task | Literal["wait", "finished"]:
+        """What to do next; more is known after each :meth:`done`."""
+        for number in range(len(self.chosen)):
+            if (task := self._open(number)) is not None:
+                return task
+        while len(self.chosen) < self.total and self._may_propose():
+            self.chosen.append(self._propose(len(self.chosen)))
+            if (task := self._open(len(self.chosen) - 1)) is not None:
+                return task
+        if len(self.chosen) == self.total and all(self.settled(number) for number in range(self.total)):
+            self._tell_until(self.total)
+            return "finished"
+        return "wait"
+
+    def done(self, number: int, stage: int, result: Result) -> None:
+        """The result of a task."""
+        self._running.discard((number, stage))
+        self.results[number, stage] = result
+
+    def settled(self, number: int) -> bool:
+        """Whether nothing more will be asked about a candidate."""
+        return self.outcome(number) is not None
+
+    def outcome(self, number: int) -> tuple[int, str] | None:
+        """A candidate's last stage and how it ended there: finished, stopped or failed. None while it is on its way."""
+        for stage in range(len(self.plan.stages)):
+            result = self.results.get((number, stage))
+            if result is None:
+                return None
+            if "failed" in result:
+                return stage, "failed"
+            if stage == len(self.plan.stages) - 1:
+                return stage, "finished"
+            verdict = self.goes_on(number, stage)
+            if verdict is None:
+                return None
+            if not verdict:
+                return stage, "stopped"
+        raise AssertionError("unreachable: a plan has stages")
+
+    def goes_on(self, number: int, stage: int) -> bool | None:
+        """Whether a candidate with a result of this stage goes on to the next; None while that is not known."""
+        if self.plan.scheduler.name == "none":
+            return True
+        key = number, stage
+        if key not in self._verdicts:
+            rivals = self._rivals(number, stage)
+            if rivals is None:
+                return None
+            values = self._values(rivals, number, stage)
+            better = sum(value > values[-1] for value in values[:-1])
+            self._verdicts[key] = better < max(1, int(len(values) / self.plan.scheduler.reduction))
+        return self._verdicts[key]
+
+    def _rivals(self, number: int, stage: int) -> list[int] | None:
+        """Candidates up to this one that came to this stage; None while that is not known of one."""
+        rivals = []
+        for other in range(number + 1):
+            result = self.results.get((other, stage))
+            if result is not None:
+                rivals += [other] if "failed" not in result else []
+            elif not self._ended_before(other, stage):
+                return None
+        return rivals
+
+    def _ended_before(self, number: int, stage: int) -> bool:
+        outcome = self.outcome(number)
+        return outcome is not None and outcome[0] < stage
+
+    def _values(self, rivals: list[int], number: int, stage: int) -> list[float]:
+        if stage == 0 and self.plan.predict and self._gain_stage:
+            seen = range(max(0, number + 1 - self.plan.budget.ahead))
+            known = [other for other in seen if self._gain_of(other) is not None]
+            if len(known) >= self.plan.predict.after:
+                gains = [float(self._gain_of(other) or 0.0) for other in known]
+                measured = [self.results[other, 0] for other in known]
+                return forecast(measured, gains, [self.results[other, 0] for other in rivals])
+        name, sign = self.plan.rank_by(stage)
+        return [sign * float(self.results[other, stage][name]) for other in rivals]
+
+    @property
+    def _gain_stage(self) -> int:
+        """The first stage, after the very first, in which targets are instructed; 0 where there is none."""
+        return next((number for number, stage in enumerate(self.plan.stages) if number and stage.targets), 0)
+
+    def _gain_of(self, number: int) -> float | None:
+        """What a candidate gained there; None where it did not come so far."""
+        return self.results.get((number, self._gain_stage), {}).get("gain")
+
+    def _open(self, number: int) -> Task | None:
+        """The stage that a candidate is to go through now, which is then under way."""
+        stage = self._open_stage(number)
+        if stage is None or (number, stage) in self._running:
+            return None
+        self._running.add((number, stage))
+        return Task(self.group, number, stage, tuple(self.chosen[number].items()))
+
+    def _open_stage(self, number: int) -> int | None:
+        for stage in range(len(self.plan.stages)):
+            if (number, stage) not in self.results:
+                return stage
+            if "failed" in self.results[number, stage] or stage == len(self.plan.stages) - 1:
+                return None
+            if not self.goes_on(number, stage):
+                return None
+        return None
+
+    def _may_propose(self) -> bool:
+        """A proposal sees exactly the candidates up to ``ahead`` before it."""
+        until = len(self.chosen) - self.plan.budget.ahead + 1
+        if not all(self.settled(number) for number in range(max(0, until))):
+            return False
+        self._tell_until(until)
+        return True
+
+    def _tell_until(self, until: int) -> None:
+        while self._told < until:
+            outcome = self.outcome(self._told)
+            assert outcome is not None
+            stage, how = outcome
+            self._tell(self._told, self.results[self._told, stage] if how == "finished" else None, how == "failed")
+            self._told += 1

@@ -1,0 +1,256 @@
+"""What a search ends with: the table of all candidates, the Pareto front, plots, and the best settings as files."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.config import Config, to_dotted
+from pipeline.files import write_json
+from pipeline.search.drive import Search
+from pipeline.search.ladder import Ladder, name_of
+from pipeline.search.plan import Group, Plan
+
+if TYPE_CHECKING:
+    import rich.table
+
+Row = dict[str, Any]
+
+
+def rows_of(search: Search) -> list[Row]:
+    """One row per candidate: its name, group, number, settings, how it ended and where, and the last stage's results."""
+    rows = []
+    for group in search.plan.groups:
+        ladder = search.ladders[group.name]
+        for number, chosen in enumerate(ladder.chosen):
+            stage, how = ladder.outcome(number) or (0, "unfinished")
+            rows.append(
+                {
+                    "name": name_of(group.name, number),
+                    "group": group.name,
+                    "number": number,
+                    "settings": chosen,
+                    "outcome": how,
+                    "stage": search.plan.stages[stage].name,
+                    "result": ladder.results.get((number, stage), {}),
+                    "seconds": _seconds(ladder, number),
+                }
+            )
+    return rows
+
+
+def _seconds(ladder: Ladder, number: int) -> float:
+    """Of the processor, over all stages of a candidate."""
+    return sum(float(result.get("seconds", 0.0)) for (other, _), result in ladder.results.items() if other == number)
+
+
+def pareto(plan: Plan, rows: Sequence[Row]) -> list[Row]:
+    """The finished rows that no other finished row is at least as good as in every objective and better in one; best first."""
+    finished = [row for row in rows if row["outcome"] == "finished"]
+    points = np.array([_losses(plan, row) for row in finished]).reshape(len(finished), len(plan.objectives))
+    front = [
+        row
+        for row, point in zip(finished, points, strict=True)
+        if not ((points <= point).all(1) & (points < point).any(1)).any()
+    ]
+    return sorted(front, key=lambda row: _losses(plan, row))
+
+
+def _losses(plan: Plan, row: Row) -> list[float]:
+    return [(-1.0 if direction == "maximise" else 1.0) * row["result"][name] for name, direction in plan.objectives]
+
+
+def best_of(plan: Plan, rows: Sequence[Row]) -> dict[str, Row]:
+    """By group, the row that is best in the first objective."""
+    best: dict[str, Row] = {}
+    for row in pareto(dataclasses.replace(plan, objectives=plan.objectives[:1]), rows):
+        best.setdefault(row["group"], row)
+    for group in plan.groups:
+        own = [row for row in rows if row["group"] == group.name and row["outcome"] == "finished"]
+        if own:
+            best[group.name] = min(own, key=lambda row: (_losses(plan, row), row["number"]))
+    return best
+
+
+def write_best(plan: Plan, rows: Sequence[Row], folder: Path) -> list[str]:
+    """``best.json`` (of each group ``best-GROUP.json``): settings that ``train-enn`` and ``run`` accept with ``--config``."""
+    files = []
+    for group in plan.groups:
+        row = best_of(plan, rows).get(group.name)
+        if row is None:
+            continue
+        file = f"best-{group.name}.json" if group.name else "best.json"
+        settings = to_dotted(usable(plan.config(group, row["settings"])))
+        facts = {"candidate": row["name"], "search": plan.name, "result": row["result"]}
+        write_json(folder / file, {"preset": plan.preset, "settings": settings, "found": facts})
+        files.append(file)
+    return files
+
+
+def usable(config: Config) -> Config:
+    """Settings with which an ENN can be trained: fine-tuning is written for plain SGD, and left out for others."""
+    training = config.training
+    if training.optimiser == "sgd" and training.momentum == 0:
+        return config
+    arms = tuple(arm for arm in config.compare.arms if not arm.startswith("instructed-rl"))
+    unroll, compare = dataclasses.replace(config.unroll, segments=0), dataclasses.replace(config.compare, arms=arms)
+    return dataclasses.replace(config, unroll=unroll, compare=compare)
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def headings(plan: Plan) -> list[str]:
+    """Of :func:`cells`: candidate, objectives, the settings that were searched."""
+    return ["candidate", *(name.replace("_", " ") for name, _ in plan.objectives), *_keys(plan.groups)]
+
+
+def cells(plan: Plan, row: Row) -> list[str]:
+    """One row of the table."""
+    return [
+        row["name"],
+        *(_shown(plan, row, name) for name, _ in plan.objectives),
+        *(_setting(row, key) for key in _keys(plan.groups)),
+    ]
+
+
+def _keys(groups: Sequence[Group]) -> list[str]:
+    return list(dict.fromkeys(dimension.key for group in groups for dimension in group.space))
+
+
+def _shown(plan: Plan, row: Row, name: str) -> str:
+    value = row["result"][name]
+    if name == "gain" and "gain_low" in row["result"]:
+        low, high = row["result"]["gain_low"], row["result"]["gain_high"]
+        return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
+    return f"{value:,.0f}" if name == "parameters" else f"{value:.3g}".replace("-", "−")
+
+
+def _setting(row: Row, key: str) -> str:
+    value = row["settings"].get(key, "–")
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def markdown(plan: Plan, rows: Sequence[Row]) -> str:
+    """A Markdown table."""
+    head = headings(plan)
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *(cells(plan, row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def rich_table(plan: Plan, rows: Sequence[Row]) -> "rich.table.Table":
+    """The rows for a terminal, settings under their last name."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, heading in enumerate(headings(plan)):
+        table.add_column(heading.rsplit(".", 1)[-1], justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*cells(plan, row))
+    return table
+
+
+def summary(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
+    """How many candidates came how far, and what it cost."""
+    ends = {stage.name: 0 for stage in plan.stages}
+    for row in rows:
+        ends[row["stage"]] += row["outcome"] in ("stopped", "finished")
+    failed = [row for row in rows if row["outcome"] == "failed"]
+    return {
+        "candidates": len(rows),
+        "ended_after": ends,
+        "failed": len(failed),
+        "processor_seconds": sum(row["seconds"] for row in rows),
+    }
+
+
+# -- plots -------------------------------------------------------------------------------------------------------------
+
+
+def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
+    """The plots that can be drawn, as names of files in ``folder``: front, importance of settings, parallel coordinates."""
+    from pipeline.results import figures
+
+    plan, files = search.plan, []
+    objectives = [name for name, _ in plan.objectives]
+    finished = [row for row in rows if row["outcome"] == "finished"]
+    if len(objectives) >= 2 and finished:
+        figures.front(_points(plan, finished, *objectives[:2]), objectives[:2], folder / "front.png")
+        files.append("front.png")
+    for group in plan.groups:
+        own = [row for row in finished if row["group"] == group.name]
+        if len(own) < 3:
+            continue
+        suffix, objective = f"-{group.name}" if group.name else "", objectives[0]
+        figures.importance(importances(plan, group, own), objective, folder / f"importance{suffix}.png")
+        values = [row["result"][objective] for row in own]
+        figures.parallel(
+            [{d.key: row["settings"].get(d.key) for d in group.space} for row in own],
+            values,
+            objective,
+            folder / f"parallel{suffix}.png",
+        )
+        files += [f"importance{suffix}.png", f"parallel{suffix}.png"]
+    return files
+
+
+def _points(plan: Plan, rows: Sequence[Row], high: str, wide: str) -> list[dict[str, Any]]:
+    best = {row["name"] for row in pareto(plan, rows)}
+    return [
+        {
+            "name": row["name"],
+            "x": row["result"][wide],
+            "y": row["result"][high],
+            "front": row["name"] in best,
+            "kind": kind_of(row),
+        }
+        for row in rows
+    ]
+
+
+def kind_of(row: Row) -> str:
+    """What a point of the plot is coloured by: its reader, or its group."""
+    readers = row["settings"].get("enn.readers")
+    return readers[0] if readers else row["group"] or "candidates"
+
+
+def importances(plan: Plan, group: Group, rows: Sequence[Row]) -> dict[str, float]:
+    """Each setting's share of what the first objective varies by, by Optuna's mean decrease of impurity in a random forest.
+
+    A setting that only matters at some values of another stands at its default elsewhere.
+    """
+    import optuna
+
+    from pipeline.search.propose import distribution_of
+
+    defaults = to_dotted(plan.config(group))
+    study = optuna.create_study(direction="maximize" if plan.objectives[0][1] == "maximise" else "minimize")
+    distributions: dict[str, Any] = {}
+    for dimension in group.space:
+        distributions[dimension.key] = distribution_of(_widened(dimension, defaults[dimension.key]))
+    for row in rows:
+        values = {d.key: row["settings"].get(d.key, defaults[d.key]) for d in group.space}
+        params = {key: json.dumps(value) if isinstance(value, list) else value for key, value in values.items()}
+        trial = optuna.trial.create_trial(
+            params=params, distributions=distributions, value=row["result"][plan.objectives[0][0]]
+        )
+        study.add_trial(trial)
+    evaluator = optuna.importance.MeanDecreaseImpurityImportanceEvaluator(seed=0)
+    return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
+
+
+def _widened(dimension: Any, default: Any) -> Any:
+    """The dimension with its default among its values."""
+    if dimension.choice:
+        return dataclasses.replace(dimension, choice=_with(dimension.choice, default))
+    return dataclasses.replace(dimension, low=min(dimension.low, float(default)), high=max(dimension.high, float(default)))
+
+
+def _with(choices: tuple[Any, ...], default: Any) -> tuple[Any, ...]:
+    return choices if default in choices else (*choices, default)

@@ -1,0 +1,160 @@
+"""Who proposes candidates: Optuna's samplers, made a function of the seed, the candidate's number and what has been told.
+
+Each proposal uses a fresh sampler whose seed depends on (seed, group, number), and a study in a SQLite file, ``study.db``, that
+holds what was proposed and told. So there is no sampler state besides the study, nothing is pickled, a search that was killed
+goes on with the proposal at which it stopped, and the same seed proposes the same candidates.
+"""
+
+import itertools
+import json
+import math
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import StudyDirection
+from optuna.trial import Trial, TrialState
+
+from pipeline.config import PRESETS, to_dotted
+from pipeline.errors import UserError
+from pipeline.search.plan import Dimension, Group, Plan
+from pipeline.seeding import stream
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+STANDS_FOR = {"ms_per_instruction": "operations_per_instruction", "seconds": "steps_per_target"}
+"""what a sampler is told in place of a time: no two measurements of a time are alike, and candidates must be"""
+DIRECTIONS = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
+
+
+class Proposals:
+    """The candidates of one group.
+
+    Args:
+        folder: where ``study.db`` is, or is to be.
+    """
+
+    def __init__(self, plan: Plan, group: Group, folder: Path) -> None:
+        self.plan, self.group = plan, group
+        self.defaults = to_dotted(PRESETS[plan.preset]) | group.settings
+        self.seed = int(self.defaults["seed"])
+        self.study = _study(plan, group, folder)
+        self.grid = list(itertools.product(*(d.choice for d in group.space))) if plan.sampler.name == "grid" else []
+
+    @property
+    def total(self) -> int:
+        """How many candidates there will be."""
+        return min(self.plan.budget.candidates, len(self.grid) or self.plan.budget.candidates)
+
+    def propose(self, number: int) -> dict[str, Any]:
+        """The settings of a candidate, by dotted name; the same again for one that was proposed before."""
+        trials = self.study.get_trials(deepcopy=False)
+        if number < len(trials) and (stored := self._stored(trials[number].params)) is not None:
+            return stored
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the samplers' being experimental is no news to the user
+            self.study.sampler = _sampler(self.plan, stream(self.seed, "search", self.group.name, number))
+            if number < len(trials):  # a proposal that was interrupted
+                return self._suggested(Trial(self.study, trials[number]._trial_id))
+            if self.grid:
+                cell = zip(self.group.space, self.grid[number], strict=True)
+                self.study.enqueue_trial({dimension.key: _label(value) for dimension, value in cell})
+            return self._suggested(self.study.ask())
+
+    def _stored(self, params: dict[str, Any]) -> dict[str, Any] | None:
+        """The settings that a trial of the study has; None where it lacks one."""
+        chosen: dict[str, Any] = {}
+        for dimension in self._active(chosen):
+            if dimension.key not in params:
+                return None
+            chosen[dimension.key] = _value_of(dimension, params[dimension.key])
+        return chosen
+
+    def _suggested(self, trial: Trial) -> dict[str, Any]:
+        chosen: dict[str, Any] = {}
+        for dimension in self._active(chosen):
+            chosen[dimension.key] = _value_of(dimension, trial._suggest(dimension.key, distribution_of(dimension)))
+        return chosen
+
+    def _active(self, chosen: dict[str, Any]) -> Iterator[Dimension]:
+        """The dimensions that matter, one after the other, given what was ``chosen`` of those before."""
+        for dimension in self.group.space:
+            if all((self.defaults | chosen)[key] in wanted for key, wanted in dimension.when):
+                yield dimension
+
+    def tell(self, number: int, result: dict[str, Any] | None, failed: bool = False) -> None:
+        """The outcome of a candidate: of the last stage, or None where it was stopped before."""
+        if self.study.get_trials(deepcopy=False)[number].state.is_finished():
+            return
+        values = [result[STANDS_FOR.get(name, name)] for name, _ in self.plan.objectives] if result else []
+        if values and all(math.isfinite(value) for value in values):
+            self.study.tell(number, values)
+        else:
+            self.study.tell(number, state=TrialState.FAIL if failed or result else TrialState.PRUNED)
+
+
+def distribution_of(dimension: Dimension) -> BaseDistribution:
+    """Optuna's form of a dimension. Lists are choices by their JSON text."""
+    if dimension.choice:
+        return CategoricalDistribution([_label(value) for value in dimension.choice])
+    if dimension.whole:
+        return IntDistribution(int(dimension.low), int(dimension.high), log=dimension.log)
+    return FloatDistribution(dimension.low, dimension.high, log=dimension.log)
+
+
+def _label(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, list) else value
+
+
+def _value_of(dimension: Dimension, label: Any) -> Any:
+    if dimension.choice:
+        return next(value for value in dimension.choice if _label(value) == label)
+    # four significant digits: settings are read by people, and a table shows what was tried
+    return int(label) if dimension.whole else min(max(float(f"{label:.4g}"), dimension.low), dimension.high)
+
+
+def _study(plan: Plan, group: Group, folder: Path) -> optuna.Study:
+    folder.mkdir(parents=True, exist_ok=True)
+    name = group.name or plan.name
+    directions = [DIRECTIONS[direction] for _, direction in plan.objectives]
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / 'study.db').resolve()}")
+        study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
+    except Exception as error:
+        if type(error).__module__.split(".")[0] not in ("sqlalchemy", "optuna", "sqlite3", "alembic"):
+            raise
+        raise UserError(
+            f"{folder / 'study.db'} cannot be used ({str(error).splitlines()[0]}); delete it, and give the same command again: "
+            "finished candidates are kept."
+        ) from error
+    return study
+
+
+def _sampler(plan: Plan, seed: int) -> BaseSampler:
+    seed, options = seed % 2**32, plan.sampler
+    if options.name == "tpe":
+        return optuna.samplers.TPESampler(
+            seed=seed, n_startup_trials=options.startup, multivariate=True, group=True, constant_liar=True
+        )
+    if options.name == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=options.population)
+    if options.name == "gp":
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=options.startup)
+    if options.name == "botorch":
+        return _botorch(plan, seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _botorch(plan: Plan, seed: int) -> BaseSampler:
+    try:
+        from optuna_integration import BoTorchSampler  # pyright: ignore[reportMissingImports]  (an extra)
+    except ImportError as error:
+        raise UserError(
+            "sampler botorch needs packages that are not installed; install them with: pip install 'grad-instructor[search]', "
+            "or choose gp."
+        ) from error
+    random = optuna.samplers.RandomSampler(seed=seed)
+    return BoTorchSampler(n_startup_trials=plan.sampler.startup, seed=seed, independent_sampler=random)

@@ -1,0 +1,119 @@
+"""The tasks of a search as Ray Tune trials.
+
+Tune writes snapshots of itself, which are pickles, into a scratch folder that is emptied before and after: they are never read.
+"""
+
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_GLOBAL_CHECKPOINT_S="3600")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from pipeline.cluster import Placement, worker_count
+from pipeline.search.drive import Judge, Search, attempt
+from pipeline.search.ladder import Result, Task
+from pipeline.search.plan import Plan
+
+SCRATCH = ".tune"
+ATTEMPTS = 3
+"""how often Tune starts a trial again whose worker died"""
+
+
+def with_tune(
+    search: Search,
+    judge: Judge,
+    shared: Mapping[str, Any],
+    placement: Placement,
+    on_start: Callable[[Task], None],
+    on_done: Callable[[Task, Result], None],
+) -> None:
+    """As :func:`pipeline.search.drive.drive`. Ray must be running.
+
+    Raises:
+        RuntimeError: a trial's workers died ``ATTEMPTS`` times more.
+    """
+    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    scratch = search.folder.resolve() / SCRATCH
+    shutil.rmtree(scratch, ignore_errors=True)
+    function = tune.with_parameters(_trial, judge=judge, plan=search.plan, folder=search.folder.resolve(), shared=dict(shared))
+    tasks = Tasks(search, on_start, on_done)
+    try:
+        tuner = tune.Tuner(
+            tune.with_resources(function, {"cpu": 1, "gpu": placement.gpus_per_worker}),
+            tune_config=tune.TuneConfig(
+                search_alg=tasks,
+                num_samples=-1,
+                max_concurrent_trials=worker_count(placement),
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="trials", storage_path=str(scratch), verbose=0, failure_config=tune.FailureConfig(max_failures=ATTEMPTS)
+            ),
+        )
+        results = tuner.fit()
+    finally:
+        tasks.close()
+        shutil.rmtree(scratch, ignore_errors=True)
+    if results.errors:
+        raise RuntimeError(f"a trial could not be judged: {results.errors[0]}") from results.errors[0]
+
+
+class Tasks(Searcher):
+    """Hands out the tasks of a search to Tune, and takes their results. What it holds stays outside Tune's pickles."""
+
+    at_work: tuple[Search, Callable[[Task], None], Callable[[Task, Result], None]] | None = None
+    """of the class: one search at a time is at work in a process"""
+
+    def __init__(self, search: Search, on_start: Callable[[Task], None], on_done: Callable[[Task, Result], None]) -> None:
+        super().__init__()
+        self.tasks: dict[str, Task] = {}
+        Tasks.at_work = search, on_start, on_done
+
+    @staticmethod
+    def close() -> None:
+        """Let go of the search."""
+        Tasks.at_work = None
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next task as a trial's configuration; None where one has to wait for others."""
+        assert Tasks.at_work is not None
+        search, on_start, _ = Tasks.at_work
+        task = search.next()
+        if not isinstance(task, Task):
+            return Searcher.FINISHED if task == "finished" else None
+        self.tasks[trial_id] = task
+        on_start(task)
+        return {"group": task.group, "number": task.number, "stage": task.stage, "chosen": dict(task.chosen)}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """Take a result."""
+        assert Tasks.at_work is not None
+        task = self.tasks.pop(trial_id)
+        judged = (result or {}).get("judged")
+        dead = {"failed": f"its workers died {ATTEMPTS + 1} times"}
+        Tasks.at_work[2](task, json.loads(judged) if judged and not error else dead)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: what is known is in the search's own files."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+    def save_to_dir(self, *_: Any, **__: Any) -> None:
+        """Nothing, and no pickle of it."""
+
+
+def _trial(config: dict[str, Any], judge: Judge, plan: Plan, folder: Path, shared: dict[str, Any]) -> None:
+    """What a Tune trial does."""
+    task = Task(config["group"], config["number"], config["stage"], tuple(config["chosen"].items()))
+    result = attempt(judge, plan, task, folder / "candidates" / task.candidate, shared)
+    tune.report({"judged": json.dumps(result)})  # as text: Tune flattens what is nested

@@ -1,0 +1,400 @@
+"""The search: its files read strictly, its order independent of timing, resumed without a trial lost or repeated."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.cli import main, settings_of
+from pipeline.cluster import Placement
+from pipeline.config import from_dotted, to_dotted, validate
+from pipeline.errors import UserError
+from pipeline.search.drive import Search, drive
+from pipeline.search.forecast import MEASURED, features, forecast
+from pipeline.search.ladder import Ladder, Task
+from pipeline.search.outcome import pareto, rows_of
+from pipeline.search.plan import read_plan
+
+CHECKOUT = Path(__file__).parent.parent
+FILES = sorted((CHECKOUT / "tune_configs").glob("*.yaml"))
+SMOKE = (CHECKOUT / "tune_configs" / "smoke.yaml").read_text()
+TIMES = {"ms_per_instruction", "seconds", "training_seconds"}
+"""results that no two measurements agree on"""
+
+
+@pytest.fixture
+def environment(monkeypatch):
+    """A command line is a process of its own: its environment and its signal handlers do not outlive the test."""
+    before = os.environ.copy()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _plan(folder: Path, text: str = SMOKE, **replaced: Any):
+    path = folder / "smoke.yaml"
+    path.write_text(text)
+    return dataclasses.replace(read_plan(path), **replaced)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_every_file_says_what_it_asks_and_how_to_run_it(file):
+    plan = read_plan(file)
+    comment = [line for line in file.read_text().splitlines() if line.startswith("#")]
+    assert comment[0].startswith("# Question:") and comment[2].startswith("# Budget:")
+    assert f"grad-instructor search tune_configs/{file.name}" in comment[1]
+    assert plan.question
+
+
+BAD: dict[str, tuple[str, str, str]] = {
+    "key at the top": ("sampler:", "sampller:", "'sampler'"),
+    "setting": ("unroll.steps: 25", "unrol.steps: 25", "'unroll.steps'"),
+    "setting in the space": ("enn.probes: {integer", "enn.probez: {integer", "'enn.probes'"),
+    "form of a dimension": ("rl.gamma: {float:", "rl.gamma: {flot:", "'float'"),
+    "objective": ("{gain: max", "{gian: max", "'gain'"),
+    "direction": ("gain: maximise", "gain: maximize", "'maximise'"),
+    "sampler": ("name: tpe", "name: tpee", "'tpe'"),
+    "part of the budget": ("ahead: 2", "ahed: 2", "'ahead'"),
+    "stage": ("updates: 10}", "update: 10}", "'updates'"),
+    "type of a setting": ("training.steps: 50", "training.steps: fifty", "training.steps"),
+    "type of a choice": ("choice: [0.3, 0.6]", "choice: [0.3, small]", "enn.resolution"),
+    "range of a choice": ("choice: [0.3, 0.6]", "choice: [0.3, 1.6]", "at most 1"),
+    "range upside down": ("float: [0.0, 0.9]", "float: [0.9, 0.0]", "low end"),
+    "range without end": ("float: [0.0, 0.9]", "float: [0.0, .inf]", "finite"),
+    "impossible discount": ("float: [0.0, 0.9]", "float: [0.0, 1.5]", "below 1"),
+    "logarithm of nothing": ("[0.003, 0.03], log", "[0.0, 0.03], log", "above 0"),
+    "half a probe": ("integer: [4, 16]", "integer: [4.5, 16]", "enn.probes"),
+    "setting of the recordings": ("rl.gamma: {float", "rl.period: {float", "'settings'"),
+    "key twice": ("budget:", "stages: []\nbudget:", "twice"),
+    "a folder": ("  target.hidden: [8]", "  data.dataset: ../../secret.npz", "names a data set"),
+    "a folder in a name": ("name: few,", "name: ../few,", "no name"),
+    "an object": ("preset: digits", "preset: !!python/object/apply:os.getcwd []", "YAML"),
+    "no YAML": ("preset: digits", "preset: [digits", "line"),
+    "an alias": ("question: Does the search work here?", "question: &a hm\nkind: *a", "aliases"),
+    "condition on what comes later": ("when: {enn.readers: [probes]}", "when: {rl.gamma: 0.5}", "comes later"),
+    "no targets at the end": ("segments: 4, targets: 8", "segments: 4, targets: 1", "targets"),
+    "fewer than before": ("segments: 4,", "segments: 1,", "cannot fall"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_file_is_refused_at_once(case, tmp_path, capfd, environment, monkeypatch):
+    good, bad, named = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    assert SMOKE.count(good) >= 1
+    Path("bad.yaml").write_text(SMOKE.replace(good, bad, 1))
+    assert main(["search", "bad.yaml", "--local"]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("grad-instructor: bad.yaml: ") and len(error.splitlines()) == 1 and named in error, error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+
+@pytest.mark.parametrize("arguments", [["missing.yaml"], ["."], [], ["bytes.yaml"], ["smoke.yaml", "--worker", "2"]])
+def test_a_bad_command_is_refused_at_once(arguments, tmp_path, capfd, environment, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    Path("smoke.yaml").write_text(SMOKE)
+    assert main(["search", *arguments]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("grad-instructor: ") and len(error.splitlines()) == 1, error
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_numbers_without_a_point_are_numbers(tmp_path):
+    plan = _plan(tmp_path, SMOKE.replace("[0.003, 0.03]", "[3e-3, 3e-2]"))
+    assert next(d for d in plan.groups[0].space if d.key == "unroll.learning_rate").ends == (0.003, 0.03)
+
+
+@pytest.mark.parametrize("text", ["rl.gama: 0.5", "settings: {rl.gamma: high}", "- 1", "rl.gamma: [", "preset: moon"])
+def test_bad_settings_are_refused(text, tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match="settings"):
+        settings_of(path)
+
+
+# -- order -------------------------------------------------------------------------------------------------------------
+
+
+def _found(task: Task) -> dict[str, Any]:
+    """What a judge might find out: by the settings and the stage alone, with a few candidates that fail."""
+    draws = np.random.default_rng([task.number, task.stage, round(1e6 * dict(task.chosen)["rl.gamma"])])
+    if draws.random() < 0.05:
+        return {"failed": "for a test"}
+    names = [*MEASURED, "gain", "operations_per_instruction"]
+    return dict(zip(names, draws.random(len(names)).tolist(), strict=True))
+
+
+def _play(search: Search, workers: int, seed: int, until: int = 10**9) -> list[Task]:
+    """Judge with so many workers that take random times; the tasks in the order in which they were begun."""
+    draws, running, begun = np.random.default_rng(seed), [], []
+    while len(begun) < until:
+        while len(running) < workers and isinstance(task := search.next(), Task):
+            running.append(task)
+            begun.append(task)
+        if not running:
+            assert search.next() == "finished"
+            break
+        task = running.pop(int(draws.integers(len(running))))
+        search.done(task, _found(task))
+    return begun
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
+def test_the_outcome_does_not_depend_on_workers_or_timing(sampler, tmp_path):
+    text = SMOKE.replace("name: tpe", f"name: {sampler}, population: 4").replace(
+        "candidates: 8, ahead: 2", "candidates: 16, ahead: 4"
+    )
+    plan = _plan(tmp_path, text + "predict: {after: 5}\n")
+    outcomes = []
+    for workers, seed in ((1, 0), (3, 1), (9, 2)):
+        search = Search(plan, tmp_path / f"{workers}")
+        begun = _play(search, workers, seed)
+        assert len({(task.number, task.stage) for task in begun}) == len(begun)
+        outcomes.append(rows_of(search))
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert {row["outcome"] for row in outcomes[0]} >= {"finished", "stopped"}
+    assert len({json.dumps(row["settings"]) for row in outcomes[0]}) == len(outcomes[0])
+
+
+def test_another_seed_proposes_others(tmp_path):
+    one, other = (
+        rows_of(_played(_plan(tmp_path, SMOKE.replace("rl.period", f"seed: {seed}\n  rl.period")), tmp_path / str(seed)))
+        for seed in (0, 1)
+    )
+    assert all(a["settings"] != b["settings"] for a, b in zip(one, other, strict=True))
+    assert rows_of(_played(_plan(tmp_path), tmp_path / "again")) == one
+
+
+def _played(plan, folder: Path) -> Search:
+    search = Search(plan, folder)
+    _play(search, 2, 0)
+    return search
+
+
+@pytest.mark.parametrize("stopped_after", [1, 7, 13])
+def test_a_search_that_was_killed_goes_on_where_it_was(stopped_after, tmp_path):
+    plan = _plan(tmp_path, SMOKE.replace("candidates: 8", "candidates: 16"))
+    straight = Search(plan, tmp_path / "straight")
+    every = _play(straight, 1, 0)
+    before = _play(Search(plan, tmp_path / "parts"), 3, 1, until=stopped_after)
+    finished = len(list((tmp_path / "parts").glob("candidates/*/*.json"))) - len({task.candidate for task in before})
+    resumed = Search(plan, tmp_path / "parts")
+    after = _play(resumed, 2, 2)
+    assert len(after) == len(every) - finished, "a task was lost or repeated"
+    assert rows_of(resumed) == rows_of(straight)
+    assert pareto(plan, rows_of(resumed)) == pareto(plan, rows_of(straight))
+
+
+def test_a_study_that_was_lost_is_made_again(tmp_path):
+    plan = _plan(tmp_path)
+    _play(Search(plan, tmp_path / "a"), 1, 0, until=9)
+    (tmp_path / "a" / "studies" / "all" / "study.db").unlink()
+    resumed = Search(plan, tmp_path / "a")
+    _play(resumed, 1, 0)
+    assert rows_of(resumed) == rows_of(_played(plan, tmp_path / "b"))
+
+
+def test_the_ladder_lets_the_best_third_go_on(tmp_path):
+    plan = _plan(tmp_path, SMOKE.replace("reduction: 2", "reduction: 3"))
+    order = np.random.default_rng(0).permutation(90)
+    ladder = Ladder(plan, "", 90, lambda number: {}, lambda *_: None)
+    while isinstance(task := ladder.next(), Task):
+        ladder.done(task.number, task.stage, {"rank_correlation": float(order[task.number]), "gain": float(order[task.number])})
+    ends = [ladder.outcome(number) for number in range(90)]
+    assert None not in ends
+    went_on = [number for number in range(90) if ends[number][0] >= 1]
+    assert 22 <= len(went_on) <= 40
+    assert np.mean(order[went_on]) > 60
+    assert ends[int(np.argmax(order))] == (2, "finished")
+
+
+def test_the_front_is_what_nothing_beats(tmp_path):
+    plan = _plan(tmp_path)
+    points = [(1.0, 1.0), (2.0, 2.0), (1.5, 2.5), (3.0, 9.0), (3.0, 8.0)]
+    rows = [
+        {"name": str(n), "outcome": "finished", "result": {"gain": gain, "ms_per_instruction": ms}}
+        for n, (gain, ms) in enumerate(points)
+    ]
+    assert [row["name"] for row in pareto(plan, rows)] == ["4", "1", "0"]
+
+
+def test_a_forecast_finds_what_can_be_found():
+    draws = np.random.default_rng(0)
+    known = [dict(zip(MEASURED, draws.uniform(0.1, 1, len(MEASURED)), strict=True)) for _ in range(60)]
+    gains = [3 * row["cosine"] - np.log10(row["parameters"]) for row in known]
+    assert features(known).shape == (60, len(MEASURED))
+    predicted = forecast(known[:40], gains[:40], known[40:])
+    assert np.corrcoef(predicted, gains[40:])[0, 1] > 0.95
+
+
+# -- the whole ---------------------------------------------------------------------------------------------------------
+
+
+SHORT = SMOKE.replace("candidates: 8", "candidates: 4")
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    rows = json.loads((folder / "search.json").read_text())["rows"]
+    for row in rows:
+        row["result"] = {name: value for name, value in row["result"].items() if name not in TIMES}
+        del row["seconds"]
+    return rows
+
+
+def _runs(folder: Path) -> dict[str, Any]:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+    found = client.search_runs([experiment.experiment_id for experiment in client.search_experiments()], max_results=1000)
+    runs = {run.data.tags["grad_instructor.run"]: run for run in found}
+    assert len(runs) == len(found), "a run is there twice"
+    return runs
+
+
+def test_stages_give_what_one_straight_judgement_gives(tmp_path, digits):
+    from rl.candidates import judge, record
+
+    plan = _plan(tmp_path)
+    config = plan.config(None, {"enn.readers": ["probes"], "enn.probes": 5})
+    recorded = record(config, digits, tmp_path / "recordings", 1, 8, 0)
+    again = record(config, digits, tmp_path / "recordings", 1, 8, 0)
+    assert np.array_equal(recorded.observations, again.observations) and np.array_equal(recorded.gradients, again.gradients)
+    for number in (0, 1, 2, 0, 2):  # a stage that is judged again, from a state that is ahead of it, gives the same as well
+        staged = judge(config, plan.stages[: number + 1], tmp_path / "candidate", dataset=digits, recorded=recorded)
+    straight = judge(config, plan.stages, None, dataset=digits, recorded=recorded)
+    assert {k: v for k, v in staged.items() if k not in TIMES} == {k: v for k, v in straight.items() if k not in TIMES}
+    assert staged["gain"] != 0 and -1 <= staged["cosine"] <= 1
+
+
+def test_nothing_is_learned_from_runs_that_are_held_out(tmp_path, digits):
+    from rl.candidates import Learning, fresh_critic, record
+
+    config = _plan(tmp_path).config()
+    recorded = record(config, digits, tmp_path, 1, 2, 0)
+    held = recorded.held_out()
+    assert 0 < held.sum() <= len(held) / 3
+    learning = Learning(config, fresh_critic(config, digits), recorded, ~held)
+    (kept,) = learning.buffer.recordings
+    seen = {run.tobytes() for run in kept.observations}
+    assert seen and not seen & {run.tobytes() for run in recorded.observations[held]}
+    scores = np.exp(-recorded.loss)
+    last = recorded.recording(config, held).rewards[:, -1]
+    assert np.allclose(last, scores[held][:, -1], atol=1e-6)  # (1 − γ) s + γ s = s
+
+
+def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environment):
+    """Done, and done again: the same table, one MLflow run per candidate, true statuses, and settings that can be used."""
+    monkeypatch.chdir(tmp_path)
+    Path("short.yaml").write_text(SHORT)
+    assert main(["search", "short.yaml", "--local", "--output", "out"]) == 0
+    rows, runs = _rows(Path("out")), _runs(Path("out"))
+    assert [row["name"] for row in rows] == ["000", "001", "002", "003"]
+    assert {row["outcome"] for row in rows} <= {"finished", "stopped"} and "finished" in {row["outcome"] for row in rows}
+    parent = runs.pop("search")
+    assert parent.info.status == "FINISHED" and [item.dataset.name for item in parent.inputs.dataset_inputs] == ["digits"]
+    assert sorted(runs) == [f"search/{row['name']}" for row in rows]
+    for row in rows:
+        run = runs[f"search/{row['name']}"]
+        assert run.info.status == "FINISHED" and run.data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert run.data.tags["result.outcome"] == row["outcome"] and run.data.tags["result.stage"] == row["stage"]
+        assert run.data.params.keys() == row["settings"].keys()
+        assert "rank_correlation" in run.data.metrics and len(run.data.metrics) <= 12
+        assert ("gain" in run.data.metrics) == (row["stage"] != "prediction")
+    for file in ("search.md", "best.json", "figures/front.png"):
+        assert (Path("out") / file).stat().st_size > 100
+    assert not (Path("out") / ".tune").exists() and not list(Path("out").rglob("*.pkl"))
+
+    preset, config = settings_of(Path("out/best.json"))
+    best = next(row for row in rows if row["name"] == json.loads(Path("out/best.json").read_text())["found"]["candidate"])
+    assert preset == "digits" and validate(config) == config
+    assert best["settings"].items() <= to_dotted(config).items()
+    assert main(["train-enn", "--config", "out/best.json", "--help"]) == 0
+    assert f"default: {best['settings']['rl.gamma']}" in capfd.readouterr().out.replace("\n", " ")
+
+    written = {path: path.stat().st_mtime_ns for path in Path("out").glob("candidates/*/*.safetensors")}
+    assert main(["search", "short.yaml", "--local", "--output", "out"]) == 0
+    assert _rows(Path("out")) == rows and _runs(Path("out")).keys() == {"search", *runs}
+    assert {path: path.stat().st_mtime_ns for path in written} == written
+    Path("short.yaml").write_text(SHORT.replace("updates: 10", "updates: 11"))
+    assert main(["search", "short.yaml", "--local", "--output", "out"]) == 2
+    assert "another file" in capfd.readouterr().err
+
+
+def test_a_search_over_targets(tmp_path, digits):
+    from pipeline.search.targets import judge
+
+    text = (CHECKOUT / "tune_configs" / "baselines.yaml").read_text().replace("preset: mnist", "preset: digits")
+    text = text.replace("training.steps: 600", "training.steps: 30\n  rl.period: 10").replace("steps: 150", "steps: 10")
+    plan = _plan(tmp_path, text.replace("candidates: 16", "candidates: 3"))
+    search = Search(plan, tmp_path / "out")
+    drive(search, judge, {"dataset": digits}, Placement(local=True), lambda task: None, lambda task, result: None)
+    rows = rows_of(search)
+    assert [row["group"] for row in rows] == [group.name for group in plan.groups for _ in range(3)], "unequal budgets"
+    assert {row["outcome"] for row in rows} <= {"finished", "stopped"}
+    assert all(5 < row["result"]["accuracy"] <= 100 for row in rows)
+    for group in plan.groups:
+        config = plan.config(group, next(row["settings"] for row in rows if row["group"] == group.name))
+        assert validate(from_dotted(to_dotted(config))) == config
+
+
+def _start(folder: Path, *arguments: str) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pipeline.cli", "search", "smoke.yaml", "--output", "out", *arguments]
+    with (folder / f"log-{time.monotonic_ns()}").open("w") as log:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
+
+
+def _wait(process: subprocess.Popen, reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 240
+    while not reached():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_with_tune_interrupted_and_killed_it_ends_as_one_straight_search(tmp_path):
+    straight, parts = tmp_path / "straight", tmp_path / "parts"
+    for folder in (straight, parts):
+        folder.mkdir()
+        (folder / "smoke.yaml").write_text(SMOKE)
+    assert _start(straight, "--local").wait(600) == 0
+    process = _start(parts, "--workers", "2")
+    _wait(process, lambda: len(list(parts.glob("out/candidates/*/prediction.json"))) >= 1)
+    os.killpg(process.pid, signal.SIGINT)
+    started = time.monotonic()
+    assert process.wait(20) == 130 and time.monotonic() - started < 10
+    assert "RUNNING" not in {run.info.status for run in _runs(parts / "out").values()}
+    process = _start(parts, "--workers", "2")
+    _wait(process, lambda: len(list(parts.glob("out/candidates/*/prediction.json"))) >= 4)
+    process.kill()
+    process.wait(10)
+    assert _start(parts, "--workers", "2").wait(600) == 0
+    assert _rows(parts / "out") == _rows(straight / "out")
+    runs = _runs(parts / "out")
+    assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 9
+
+
+@pytest.mark.slow
+def test_an_enn_can_be_trained_with_the_best_settings(tmp_path, monkeypatch, environment):
+    monkeypatch.chdir(tmp_path)
+    Path("short.yaml").write_text(SHORT)
+    assert main(["search", "short.yaml", "--local", "--output", "out"]) == 0
+    less = ["--rl.rounds", "2", "--rl.updates", "3", "--unroll.segments", "2"]
+    assert main(["train-enn", "--config", "out/best.json", "--output", "enn", *less]) == 0
+    assert Path("enn/enn.safetensors").exists()
