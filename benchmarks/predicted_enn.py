@@ -85,11 +85,11 @@ def compare(
 
 
 def left_out(table: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """Each ENN's gain, predicted from the others."""
+    """Each ENN's gain, predicted from the others, less the others' mean: that alone would rank the left-out ones backwards."""
     predicted = np.empty(len(gains))
     for one in range(len(gains)):
         others = np.arange(len(gains)) != one
-        predicted[one] = regressor().fit(table[others], gains[others]).predict(table[one : one + 1])[0]
+        predicted[one] = regressor().fit(table[others], gains[others]).predict(table[one : one + 1])[0] - gains[others].mean()
     return predicted
 
 
