@@ -31,7 +31,7 @@ from pipeline.search.forecast import MEASURED, features, regressor
 from pipeline.seeding import numpy_stream
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "predicted-enn.json"
-RESAMPLES = 10_000
+RESAMPLES = 1000
 SHARE = 1 / 3
 """of the candidates that are judged to the end where the search uses predictions"""
 ALONE = ("rank_correlation", "cosine", "look_ahead", "calibration_error")
