@@ -155,7 +155,10 @@ def _play(search: Search, workers: int, seed: int, until: int = 10**9) -> list[T
     return begun
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "gp", "random"])
+SLOW = pytest.mark.slow  # their samplers take seconds to propose
+
+
+@pytest.mark.parametrize("sampler", ["tpe", pytest.param("nsga2", marks=SLOW), pytest.param("gp", marks=SLOW), "random"])
 def test_the_outcome_does_not_depend_on_workers_or_timing(sampler, tmp_path):
     text = SMOKE.replace("name: tpe", f"name: {sampler}, population: 4").replace(
         "candidates: 8, ahead: 2", "candidates: 16, ahead: 4"
