@@ -4,8 +4,8 @@
     python benchmarks/fuzz.py --examples 500 --kinds npz
 
 The only outcomes that pass are that a file is read, or that a UserError says in one sentence what is wrong with it: no other
-exception, no more than ``SECONDS`` for a file, no more than ``MEMORY`` beyond what the process held before. The row of each
-kind that was run in full goes into benchmarks/results/fuzz.json.
+exception, no more than ``SECONDS`` of the processor for a file, no more than ``MEMORY`` beyond what the process held before.
+The row of each kind that was run in full goes into benchmarks/results/fuzz.json.
 
 A kind is a valid file and a loader. Its files are made by hypothesis: the valid one with its values exchanged (and signed anew
 where there is a signature, as an adversary would), and then, or instead, with its bytes cut, flipped, doubled or spliced.
@@ -108,10 +108,10 @@ def fuzz(kind: Kind, examples: int, folder: Path) -> Tally:
     def run(files: Files) -> None:
         for name, data in files.items():
             (place / name).write_bytes(data)
-        started = time.perf_counter()
+        started = time.process_time()
         with limited_memory():
             sentence = outcome(lambda: kind.load(place))
-        tally.slowest = max(tally.slowest, time.perf_counter() - started)
+        tally.slowest = max(tally.slowest, time.process_time() - started)
         tally.read += sentence is None
         tally.refused += sentence is not None
         if sentence is not None:

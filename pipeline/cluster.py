@@ -82,6 +82,7 @@ def start(placement: Placement, data_bytes: int) -> None:
     else:
         try:
             ray.init(
+                "local",  # or Ray would try to join a cluster that somebody has started on this machine
                 num_cpus=worker_count(placement) + 1,
                 include_dashboard=False,
                 object_store_memory=max(120_000_000, 2 * data_bytes),

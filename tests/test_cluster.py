@@ -368,3 +368,16 @@ def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one():
 def test_placements_that_make_no_sense_are_refused(wrong):
     with pytest.raises(UserError, match=r"; give .*\.$"):
         check(Placement(**wrong))
+
+
+@pytest.mark.slow
+def test_a_ray_of_our_own_joins_no_cluster_that_it_was_not_given():
+    """As where ``ray start`` was called on this machine for something else."""
+    code = (
+        "from pipeline.cluster import Placement, prepare_environment, start\n"
+        "prepare_environment()\nstart(Placement(workers=1), 1000)\n"
+        "import ray\nprint(ray.cluster_resources()['CPU'])"
+    )
+    environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "2.0", done.stderr
