@@ -8,10 +8,15 @@ class UserError(Exception):
     """Bad input. The message is one sentence that says what is wrong and what to do; the command line exits with code 2."""
 
 
+LONGEST = 120
+"""characters of a value that is shown"""
+
+
 def shown(value: Any) -> str:
     """What is in a file, as a few words of one line: it may be huge, deeply nested, or full of control characters."""
     try:
-        return _SHORT.repr(value)
+        text = _SHORT.repr(value)
+        return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     except (ValueError, RecursionError):  # Python writes out no whole number of thousands of digits
         return f"a huge {type(value).__name__}"
 
