@@ -21,7 +21,7 @@ import yaml
 from pipeline.config import PRESETS, Config, coerce, from_dotted, to_dotted, validate
 from pipeline.errors import UserError
 
-LARGEST_FILE = 100_000
+LARGEST_FILE = 20_000
 """bytes"""
 FIXED = ("rl.period", "rl.members", "rl.rounds", "rl.score_examples", "rl.env_runners", "enn.coarsening")
 """settings that the recorded runs, or nothing in a search, depend on: the same for every candidate"""
