@@ -325,7 +325,7 @@ def _searched_keys(plan: dict[str, Any]) -> list[str]:
 
 def _objective(result: dict[str, Any], name: str) -> str:
     if name == "gain":
-        return " ".join([_points(result["gain"]), f"[{_points(result['gain_low'])}, {_points(result['gain_high'])}]"])
+        return _interval(result, "gain", "+.2f", 1)
     return f"{result[name]:.3g}"
 
 
@@ -371,10 +371,7 @@ def target_settings(results: dict[str, Any]) -> str:
         for other in ("random", "ASHA"):
             duel = row[f"against {other}"]
             same = row["way"] == other
-            interval = " ".join(
-                [_points(duel["difference"]), f"[{_points(duel['low'])}, {_points(duel['high'])}]"] if not same else ["–"]
-            )
-            cells += [interval, "–" if same else _p(duel["p"])]
+            cells += ["–", "–"] if same else [_signed(duel, 1), _p(duel["p"])]
         lines.append(cells)
     enn = results["enn"]
     skill = enn["kendall"][enn["reader"]]
@@ -402,8 +399,8 @@ def _interval(row: dict[str, Any], name: str, form: str, scale: float) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def _signed(difference: dict[str, Any]) -> str:
-    mean, low, high = (f"{100 * difference[name]:+.2f}".replace("-", "−") for name in ("difference", "low", "high"))
+def _signed(difference: dict[str, Any], scale: float = 100) -> str:
+    mean, low, high = (f"{scale * difference[name]:+.2f}".replace("-", "−") for name in ("difference", "low", "high"))
     return f"{mean} [{low}, {high}]"
 
 

@@ -132,13 +132,14 @@ class FineTuning:
         """Train all members for S steps under the ENN, then the ENN by one step of Adam."""
         self._renew()
         path = self._forward()
-        after, state = self.population.flat(), self.descent.copy()
+        kept = (self.population.flat(), self.descent.copy()) if self.config.unroll.anneal else None
         self._anneal(path)
         costate, losses = self._end(number)
         self._leave_out_failed(path, costate, losses)
         row = self._backward(path, costate, losses, number)
-        self.population.load_flat(after)
-        self.descent.state = state
+        if kept is not None:  # the real run goes on from before the anneal
+            self.population.load_flat(kept[0])
+            self.descent.state = kept[1]
         for life in self.lives:
             life.age += self.config.unroll.steps
         self.segments = number + 1

@@ -5,6 +5,7 @@ Nothing of ``pipeline`` is imported at the top: jaxtyping's hook must come first
 
 import dataclasses
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,18 @@ def pytest_sessionstart():
     from pipeline.cluster import prepare_environment
 
     prepare_environment()
+
+
+@pytest.fixture
+def environment() -> Iterator[None]:
+    """A command line is a process of its own: its environment and its signal handlers do not outlive the test."""
+    before = os.environ.copy()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -31,16 +30,7 @@ AT_ONCE = 20.0
 """seconds that a refusal may take on a busy machine; real work takes longer"""
 
 
-@pytest.fixture(autouse=True)
-def process() -> Iterator[None]:
-    """A command line is a process of its own: its environment and its signal handlers do not outlive the test."""
-    environment = os.environ.copy()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    os.environ.clear()
-    os.environ.update(environment)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("environment")
 
 
 @pytest.fixture

@@ -31,18 +31,6 @@ TIMES = {"ms_per_instruction", "seconds", "training_seconds"}
 """results that no two measurements agree on"""
 
 
-@pytest.fixture
-def environment(monkeypatch):
-    """A command line is a process of its own: its environment and its signal handlers do not outlive the test."""
-    before = os.environ.copy()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
 def _plan(folder: Path, text: str = SMOKE, **replaced: Any):
     path = folder / "smoke.yaml"
     path.write_text(text)
