@@ -138,6 +138,7 @@ def dispatch(argv: list[str]) -> int:
         print(f"grad-instructor {__version__}")
         return 0
     name, rest = argv[0], _expand_aliases(argv[1:])
+    line = re.sub(r"//[^/@\s]*@", "//", "grad-instructor " + " ".join(argv))  # without the password of a tracking server
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
     if name in ("ui", "sync", "doctor"):
@@ -153,15 +154,14 @@ def dispatch(argv: list[str]) -> int:
             return 0
         from pipeline.search import command as searching
 
-        return searching.work(search, "grad-instructor " + " ".join(argv))
+        return searching.work(search, line)
     command = parse(Command, _defaults(rest), name, rest)
     if command is None:
         return 0
     validate(command.config)
     from pipeline import commands
 
-    line = "grad-instructor " + " ".join(argv)
-    return commands.work(name, command, re.sub(r"//[^/@\s]*@", "//", line))  # without the password of a tracking server
+    return commands.work(name, command, line)
 
 
 def overview() -> str:

@@ -149,11 +149,15 @@ def test_the_mlflow_ui_listens_on_this_machine_unless_told_otherwise(tmp_path):
     assert command[command.index("--host") + 1] == Look().host == "127.0.0.1" == socket.gethostbyname("localhost")
 
 
-def test_a_password_of_a_tracking_server_is_written_nowhere(monkeypatch):
+def test_a_password_of_a_tracking_server_is_written_nowhere(monkeypatch, environment):
     from pipeline import commands
     from pipeline.cli import main
+    from pipeline.search import command as searching
 
     lines = []
     monkeypatch.setattr(commands, "work", lambda _name, _command, line: lines.append(line) or 0)
     assert main(["run", "--tracking-uri", "http://me:secret@host:5000"]) == 0
     assert lines == ["grad-instructor run --tracking-uri http://host:5000"]
+    monkeypatch.setattr(searching, "work", lambda _command, line: lines.append(line) or 0)
+    assert main(["search", "a.yaml", "--tracking-uri", "http://me:secret@host:5000"]) == 0
+    assert lines[1:] == ["grad-instructor search a.yaml --tracking-uri http://host:5000"]
