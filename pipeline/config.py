@@ -123,6 +123,8 @@ class InstructionConfig:
     """optimiser steps for which one instruction is reused, counted from the start of each period"""
     trust_region: float = 0.01
     """largest instructed step, as a fraction of each weight tensor's norm"""
+    decoupled: bool = False
+    """move the weights directly, beside the optimiser's step, instead of adding to the gradient that it reads"""
 
 
 @dataclass(frozen=True)
@@ -441,6 +443,19 @@ PRESETS: dict[str, Config] = {
     ),
     "mnist": _preset("mnist", (50,), _SMALL, _SMALL_RL, enn=_MANY, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
     "fashion": _preset("fashion", (50,), _SMALL, _SMALL_RL, enn=_MANY, instruction=_OFTEN, unroll=UnrollConfig(segments=1000)),
+    # on top of a tuned optimiser: the ENN of "mnist-mlp" learns on, at a quarter of the learning rate that is best for it
+    "mnist-tuned": Config(
+        data=DataConfig("mnist"),
+        target=TargetConfig(hidden=(100,), initialisation="he"),
+        training=TrainingConfig(learning_rate=0.1, momentum=0.9, schedule="cosine", batch_size=100, steps=330),
+        enn=ENNConfig(readers=("probes",), probes=64),
+        rl=RLConfig(rounds=0, period=30),
+        instruction=InstructionConfig(refresh=2, trust_region=0.05, decoupled=True),
+        unroll=UnrollConfig(
+            start="mnist-mlp", segments=500, steps=50, strength=100.0, learning_rate=0.005, largest_costate=1.0
+        ),
+        compare=CompareConfig(arms=("conventional", "instructed")),
+    ),
     "paper-shallow": _preset(
         "mnist",
         (100,),

@@ -29,6 +29,8 @@ def home_of(config: Config, target: MLP) -> Home:
         ladder=config.instruction.ladder,
         refresh=config.instruction.refresh,
         trust_region=config.instruction.trust_region,
+        decoupled=config.instruction.decoupled,
+        schedule=config.training.schedule,
     )
 
 

@@ -112,7 +112,7 @@ class FineTuning:
     def __init__(self, config: Config, dataset: Dataset, critic: Critic, device: str = "cpu") -> None:
         unroll, self.config, self.target = config.unroll, config, target_of(config, dataset)
         self.learning_rate, self.steps = config.training.learning_rate, config.training.steps
-        self.refresh = config.instruction.refresh
+        self.refresh, self.decoupled = config.instruction.refresh, config.instruction.decoupled
         self.critic = copy.deepcopy(critic).to(device).train().requires_grad_(True)
         self.critic.home = dataclasses.replace(home_of(config, self.target), scale=unroll.strength)
         self.optimiser = torch.optim.Adam(self.critic.parameters(), lr=unroll.learning_rate)
@@ -170,10 +170,14 @@ class FineTuning:
         path.parameters.append([parameter.clone() for parameter in self.population.parameters])
         path.gradients.append([gradient.clone() for gradient in gradients])
         path.batches.append(batch)
-        for gradient, own in zip(gradients, instruction, strict=False):
-            gradient.sub_(own)
+        if not self.decoupled:
+            for gradient, own in zip(gradients, instruction, strict=False):
+                gradient.sub_(own)
         ages = [life.age + step for life in self.lives]
         path.steps.append(self.descent.step(self.population.parameters, gradients, rate, ages))
+        if self.decoupled:
+            for parameter, own in zip(self.population.parameters, instruction, strict=False):
+                parameter.add_(per_member(rate, own) * own)
 
     def _end(self, number: int) -> tuple[Costate, Float[Tensor, " P"]]:
         """∂ log(loss) / ∂θ of each member after the segment, on data that it does not train on, and the losses."""
@@ -221,8 +225,8 @@ class FineTuning:
             strengths.append(terms.strength.detach())
         for group in self.optimiser.param_groups:
             group["lr"] = unroll.learning_rate * min(1.0, (number + 1) / WARM_UP) * (1 - number / unroll.segments)
-        torch.nn.utils.clip_grad_norm_(self.critic.parameters(), 1.0)
-        self.optimiser.step()
+        if bool(torch.nn.utils.clip_grad_norm_(self.critic.parameters(), 1.0).isfinite()):
+            self.optimiser.step()  # else one segment would make an ENN of NaN, for good
         small, he = torch.stack(strengths).log10().mean(0)[0::2], torch.stack(strengths).log10().mean(0)[1::2]
         return {
             "promised": promised,
@@ -234,10 +238,15 @@ class FineTuning:
         }
 
     def _back(self, path: "Trajectory", step: int, costate: Costate) -> list[Tensor]:
-        """The costate back over one step; what a push added to its gradient would do, a list of (P, …)."""
-        here = path.parameters[step], path.gradients[step]
+        """The costate back over one step; what a push added to its gradient would do, a list of (P, …).
+
+        A decoupled push moves the weights after the step, by the learning rate times itself.
+        """
+        here, taken = (path.parameters[step], path.gradients[step]), path.steps[step]
         batch = path.batches[step]
-        return self.descent.back(costate, path.steps[step], lambda vector: hessian_product(self.shadow, *here, vector, batch))
+        after = [own * per_member(-taken.rate, own) for own in costate.parameters] if self.decoupled else None
+        pushes = self.descent.back(costate, taken, lambda vector: hessian_product(self.shadow, *here, vector, batch))
+        return pushes if after is None else after
 
     # -- lives ---------------------------------------------------------------------------------------------------------
 

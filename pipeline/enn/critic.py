@@ -47,6 +47,11 @@ class Home:
     scale: float = 0.0
     """0: the advantages choose a level of λ at every period; else the strength head does at every reading, around this λ"""
 
+    decoupled: bool = False
+    """whether the instruction moves the weights beside the optimiser's step, and does not go through the optimiser"""
+    schedule: str = "constant"
+    """of the targets' learning rate, which a decoupled instruction follows too"""
+
     @property
     def by_head(self) -> bool:
         """Whether the strength head chooses λ."""

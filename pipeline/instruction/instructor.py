@@ -22,6 +22,7 @@ from pipeline.enn.readers import Probes, Unreadable
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.rules import Batch, per_member, trust_radius
 from pipeline.targets import MLP, Population
+from pipeline.targets.optimisers import SCHEDULES
 
 
 class Reading(NamedTuple):
@@ -113,6 +114,11 @@ def instructions(
     return Terms(value, strength, instruction)
 
 
+def rate_factor(critic: Critic, progress: float) -> float:
+    """The factor on the learning rate by which a decoupled instruction moves the weights at t / T."""
+    return SCHEDULES[critic.home.schedule](min(1.0, progress))
+
+
 @dataclass
 class InstructState:
     """What :class:`Instruct` remembers between steps."""
@@ -165,6 +171,9 @@ class Instruct:
             state.strength = state.strength * factor
             for instruction in state.instruction:
                 instruction.mul_(per_member(factor, instruction) if isinstance(factor, Tensor) else factor)
+        if self.critic.home.decoupled:
+            population.move(state.instruction, self.learning_rate * rate_factor(self.critic, population.step / self.steps))
+            return gradients
         for gradient, instruction in zip(gradients, state.instruction, strict=False):
             gradient.sub_(instruction)
         return gradients
@@ -267,10 +276,15 @@ class Instructor:
             self._refresh(read)
             if self.guard is not None and self._instruction:
                 self._weaken(tensors, self.guard)
+        rate = self.learning_rate * rate_factor(self.critic, self.step / self.steps)
         for tensor, instruction in zip(tensors, self._instruction, strict=False):
             if not tensor.requires_grad:
                 continue
             instruction = instruction.to(tensor)
+            if home.decoupled:
+                with torch.no_grad():
+                    tensor.add_(instruction, alpha=rate)
+                continue
             tensor.grad = -instruction.clone() if tensor.grad is None else tensor.grad.sub_(instruction)
         self.step += 1
 

@@ -120,6 +120,14 @@ class Population:
         self.step += 1
 
     @torch.no_grad()
+    def move(self, directions: Sequence[Tensor], length: float) -> None:
+        """Add ``length`` times ``directions``, one tensor (P, …) per parameter or none at all; frozen members stay."""
+        for own, direction in zip(self.parameters, directions, strict=False):
+            if not self._all_alive or self.device.type != "cpu":
+                direction = direction.masked_fill((self.diverged_at >= 0).view(-1, *[1] * (direction.dim() - 1)), 0.0)
+            own.add_(direction, alpha=length)
+
+    @torch.no_grad()
     def evaluate(self, x: Float[Tensor, "n inputs"], y: Int[Tensor, " n"], batch_size: int = 2048) -> Evaluation:
         """Mean cross entropy and accuracy of every member on the same examples, at most ``batch_size`` at a time."""
         loss, correct = self.flat_parameters.new_zeros(2, self.members)
