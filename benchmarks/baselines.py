@@ -1,23 +1,21 @@
 """Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
 
-    python benchmarks/baselines.py                               # the ENN that comes with the package, two epochs
-    python benchmarks/baselines.py --steps 110 --segments 150    # fine-tuned under each tuned baseline, a fifth of an epoch
+    python benchmarks/baselines.py                        # runs of 110, 330 and 1,100 steps: a fifth of an epoch to two epochs
+    python benchmarks/baselines.py --steps 330            # one length; the others keep what an earlier call found
+    python benchmarks/baselines.py --enn FILE             # another ENN than mnist-tuned, which comes with the package
 
 MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Each baseline's learning
-rate is chosen from six, on validation data, by four targets per candidate; with instruction there are six candidates as well:
-the baseline's own learning rate and half of it, each with λ as the ENN chooses it, a third and three times that. Then 30 fresh
-targets, paired by seed and order of the data; the test set is looked at once, at the end.
+rate is chosen from six, on validation data, by four targets per candidate. With instruction there are six candidates as well:
+the baseline's own learning rate and half of it, each with λ as the ENN chooses it, a third and a tenth of that. A control has
+twice the batch instead (which costs about what reading the weights costs), its learning rate chosen from the same six. Then 30
+fresh targets, paired by seed and order of the data; the test set is looked at once, at the end.
 
-With ``--segments`` the ENN is first fine-tuned through whole runs of the tuned baseline (its learning rate, its schedule), on
-training data alone. (Muon's matrix function cannot be differentiated by rl/descent.py: its row has the ENN tuned under AdamW.)
-
-Writes benchmarks/results/baselines.json and .png, or baselines-STEPS.json and .png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
+Writes benchmarks/results/baselines.json and baselines-STEPS.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
 import argparse
 import dataclasses
 import itertools
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -31,8 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.config import Config, DataConfig, InstructionConfig, RLConfig, TargetConfig, TrainingConfig, UnrollConfig
-from pipeline.data import Dataset, load
+from pipeline.data import load
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
@@ -41,7 +38,6 @@ from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.seeding import stream
 from pipeline.targets import MLP, Batches, initialise
-from rl.unrolled import fine_tune
 
 RESULTS = Path(__file__).resolve().parent / "results"
 TARGET, BATCH, POINTS = MLP((784, 100, 10)), 100, 22
@@ -72,21 +68,17 @@ BASELINES: dict[str, tuple[Callable[[nn.Module, float], list[torch.optim.Optimiz
     "AdamW": (adamw, (3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)),
     "Muon + AdamW": (muon, (3e-3, 1e-2, 2e-2, 4e-2, 8e-2, 0.16)),
 }
-DESCENT: dict[str, dict[str, Any]] = {
-    "SGD, momentum 0.9": {"optimiser": "sgd", "momentum": 0.9},
-    "AdamW": {"optimiser": "adamw", "weight_decay": 0.01},
-}
-"""what an ENN can be fine-tuned under"""
-FACTORS = (1 / 3, 1.0, 3.0)
+FACTORS = (0.1, 1 / 3, 1.0)
+LENGTHS = (110, 330, 1100)
+ARMS = ("baseline", "instructed", "double batch")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--enn", default="mnist-mlp", help="file of an ENN, or the name of one that comes with the package")
+    parser.add_argument("--enn", default="mnist-tuned", help="file of an ENN, or the name of one that comes with the package")
     parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--steps", type=int, default=1100, help=f"of a run; a multiple of {POINTS}")
-    parser.add_argument("--segments", type=int, default=0, help="of fine-tuning under each baseline")
-    parser.add_argument("--work", type=Path, help="folder of finished parts (default: runs/baselines-STEPS)")
+    parser.add_argument("--steps", type=int, nargs="+", default=LENGTHS, help=f"of a run; multiples of {POINTS}")
+    parser.add_argument("--work", type=Path, default=Path("runs/baselines"), help="folder of finished parts")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
@@ -94,24 +86,22 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    work = options.work or Path(f"runs/baselines-{options.steps}")
     data = {split: dataset.tensors(split) for split in ("train", "validation", "test")}
-    parts, started = {}, time.perf_counter()
-    for name in BASELINES:
-        file = work / f"{plain(name)}.json"
-        if not file.exists():
-            study = Study(name, options.steps, options.segments, dataset, data, work)
-            write_json(file, study.compare(critic, options.seeds))
-        parts[name] = read_json(file)
-        print(f"{name}: {time.perf_counter() - started:.0f} s", flush=True)
-    rows = [row(name, part, options.steps) for name, part in parts.items()]
-    short = options.steps != 1100 or options.segments
-    arguments = f" --steps {options.steps} --segments {options.segments}" if short else ""
-    facts = provenance(f"python benchmarks/baselines.py{arguments}", 0)
-    results = {"enn": options.enn, "steps": options.steps, "segments": options.segments, "rows": rows, "parts": parts}
-    name = f"baselines-{options.steps}" if short else "baselines"
-    write_json(RESULTS / f"{name}.json", results | facts)
-    draw(parts, RESULTS / f"{name}.png", options.steps)
+    results = read_json(RESULTS / "baselines.json") if (RESULTS / "baselines.json").exists() else {}
+    lengths, started = results.get("lengths", {}), time.perf_counter()
+    for steps in options.steps:
+        parts = {}
+        for name in BASELINES:
+            file = options.work / f"{steps}-{plain(name)}.json"
+            if not file.exists():
+                write_json(file, Study(name, steps, data).compare(critic, options.seeds))
+            parts[name] = read_json(file)
+            print(f"{steps} steps, {name}: {time.perf_counter() - started:.0f} s", flush=True)
+        facts = provenance(f"python benchmarks/baselines.py --steps {steps}", 0)
+        rows = [row(name, part, steps) for name, part in parts.items()]
+        lengths[str(steps)] = {"enn": options.enn, "steps": steps, "rows": rows, "parts": parts} | facts
+        write_json(RESULTS / "baselines.json", {"lengths": lengths})
+        draw(parts, RESULTS / f"baselines-{steps}.png", steps)
     return 0
 
 
@@ -126,10 +116,7 @@ class Study:
 
     name: str
     steps: int
-    segments: int
-    dataset: Dataset
     data: dict[str, Step]
-    work: Path
 
     @property
     def every(self) -> int:
@@ -137,34 +124,34 @@ class Study:
         return self.steps // POINTS
 
     def compare(self, critic: Critic, count: int) -> dict[str, Any]:
-        """The baseline, tuned, with and without instruction."""
+        """The baseline, tuned, with and without instruction, and with twice the batch."""
         seeds = [stream(0, "baselines", "tuning", number) for number in range(TUNING_SEEDS)]
 
-        def validation(rate: float, factor: float) -> float:
-            return float(np.mean([self.train(rate, factor, critic, seed)["accuracy"][-1] for seed in seeds]))
+        def validation(*arguments: Any) -> float:
+            return float(np.mean([self.train(critic, seed, *arguments)["accuracy"][-1] for seed in seeds]))
 
-        found = {rate: validation(rate, 0.0) for rate in BASELINES[self.name][1]}
-        best, seconds = max(found, key=lambda rate: found[rate]), 0.0
-        if self.segments:
-            teacher = self.name if self.name in DESCENT else "AdamW"
-            rate = best if teacher == self.name else read_json(self.work / "AdamW.json")["chosen"]["baseline"]
-            critic, seconds = learned(critic, teacher, rate, self)
-        instructed = {pair: validation(*pair) for pair in itertools.product((best, best / 2), FACTORS)}
-        chosen = max(instructed, key=lambda pair: instructed[pair])
-        arms: dict[str, dict[str, Any]] = {"baseline": {}, "instructed": {}}
+        rates = BASELINES[self.name][1]
+        candidates = {"baseline": {(rate, 0.0, BATCH): validation(rate) for rate in rates}}
+        best = max(candidates["baseline"], key=lambda own: candidates["baseline"][own])[0]
+        pairs = itertools.product((best, best / 2), FACTORS)
+        candidates["instructed"] = {(*pair, BATCH): validation(*pair) for pair in pairs}
+        candidates["double batch"] = {(rate, 0.0, 2 * BATCH): validation(rate, 0.0, 2 * BATCH) for rate in rates}
+        chosen = {arm: max(found, key=lambda own: found[own]) for arm, found in candidates.items()}
+        arms: dict[str, dict[str, Any]] = {arm: {} for arm in ARMS}
         for seed in (stream(0, "baselines", number) for number in range(count)):
-            # turn and turn about, so that both see the same machine
-            for arm, (rate, factor) in (("baseline", (best, 0.0)), ("instructed", chosen)):
-                for key, value in self.train(rate, factor, critic, seed).items():
+            for arm in ARMS:  # turn and turn about, so that all see the same machine
+                for key, value in self.train(critic, seed, *chosen[arm]).items():
                     arms[arm].setdefault(key, []).append(value)
-        candidates = {
-            "baseline": [{"learning_rate": rate, "validation": value} for rate, value in found.items()],
-            "instructed": [{"learning_rate": r, "factor": f, "validation": value} for (r, f), value in instructed.items()],
+        tried = {
+            arm: [
+                dict(zip(("learning_rate", "factor", "batch"), own, strict=True)) | {"validation": v}
+                for own, v in found.items()
+            ]
+            for arm, found in candidates.items()
         }
-        choice = {"baseline": best, "instructed": list(chosen)}
-        return {"arms": arms, "chosen": choice, "candidates": candidates, "enn_seconds": seconds}
+        return {"arms": arms, "chosen": {arm: list(own) for arm, own in chosen.items()}, "candidates": tried}
 
-    def train(self, rate: float, factor: float, critic: Critic, seed: int) -> dict[str, Any]:
+    def train(self, critic: Critic, seed: int, rate: float, factor: float = 0.0, batch: int = BATCH) -> dict[str, Any]:
         """One target: accuracy on validation data at all points, the seconds until then, and the test accuracy at the end.
 
         Args:
@@ -172,7 +159,7 @@ class Study:
         """
         x, y = self.data["validation"][0][SELECTION], self.data["validation"][1][SELECTION]
         model = TARGET.module([tensor[0] for tensor in initialise(TARGET, "he", [seed])])
-        optimisers, batches = BASELINES[self.name][0](model, rate), Batches(*self.data["train"], BATCH, [seed], True)
+        optimisers, batches = BASELINES[self.name][0](model, rate), Batches(*self.data["train"], batch, [seed], True)
         schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(own, self.steps) for own in optimisers]
         instructor = Instructor(scaled(critic, factor), self.steps, guarded=False) if factor else None
         accuracy, seconds, elapsed = [share(model, x, y)], [0.0], 0.0
@@ -194,22 +181,6 @@ class Study:
         return {"accuracy": accuracy, "seconds": seconds, "test": share(model, *self.data["test"])}
 
 
-def learned(critic: Critic, name: str, rate: float, study: "Study") -> tuple[Critic, float]:
-    """The ENN fine-tuned through whole runs of a baseline, and the seconds that it took; Muon's is AdamW's."""
-    training = TrainingConfig(**DESCENT[name], learning_rate=rate, schedule="cosine", batch_size=BATCH, steps=study.steps)
-    config = Config(
-        data=DataConfig("mnist"),
-        target=TargetConfig(hidden=TARGET.widths[1:-1], initialisation="he"),
-        training=training,
-        enn=critic.config,
-        rl=RLConfig(period=study.every),
-        instruction=InstructionConfig(refresh=5, trust_region=0.02),
-        unroll=UnrollConfig(segments=study.segments, steps=study.steps, strength=1.0, learning_rate=0.005, largest_costate=1.0),
-    )
-    tuned, history = fine_tune(config, study.dataset, critic, study.work / plain(name))
-    return tuned, sum(row["seconds"] for row in history)
-
-
 def scaled(critic: Critic, factor: float) -> Critic:
     """The ENN with all its strengths multiplied."""
     copy = critic.with_strength(-1.0)
@@ -228,20 +199,19 @@ def row(name: str, part: dict[str, Any], total: int) -> dict[str, Any]:
     means = {arm: np.mean(arms[arm]["accuracy"], axis=0) for arm in arms}
     times = {arm: np.mean(arms[arm]["seconds"], axis=0) for arm in arms}
     final, steps = means["baseline"][-1], np.linspace(0, total, len(means["baseline"]))
-    reached = np.flatnonzero(means["instructed"] >= final)
-    first = int(reached[0]) if len(reached) else None
+    reached = {arm: np.flatnonzero(means[arm] >= final)[:1].tolist() for arm in arms}
     return {
         "baseline": name,
+        "steps": total,
         "test": {arm: dict(zip(("mean", "low", "high"), mean_interval(arms[arm]["test"]), strict=True)) for arm in arms},
-        "difference": paired(arms["instructed"]["test"], arms["baseline"]["test"]),
-        "share_of_steps": None if first is None else float(steps[first] / total),
-        "share_of_seconds": None if first is None else float(times["instructed"][first] / times["baseline"][-1]),
-        "seconds_per_step": float(times["instructed"][-1] / times["baseline"][-1]),
-        "chosen": part["chosen"],
-        "enn_seconds": part.get("enn_seconds", 0.0),
-        "early": {
-            str(int(steps[at])): {arm: float(means[arm][at]) for arm in arms} for at in (1, 2, 4, math.ceil(len(steps) / 2))
+        "difference": {arm: paired(arms[arm]["test"], arms["baseline"]["test"]) for arm in arms if arm != "baseline"},
+        "against_double_batch": paired(arms["instructed"]["test"], arms["double batch"]["test"]),
+        "share_of_steps": {arm: float(steps[at[0]] / total) if at else None for arm, at in reached.items()},
+        "share_of_seconds": {
+            arm: float(times[arm][at[0]] / times["baseline"][-1]) if at else None for arm, at in reached.items()
         },
+        "seconds_per_step": {arm: float(times[arm][-1] / times["baseline"][-1]) for arm in arms},
+        "chosen": part["chosen"],
     }
 
 
@@ -254,7 +224,7 @@ def draw(parts: dict[str, Any], path: Path, total: int) -> None:
 
     figure, axes = pyplot.subplots(2, len(parts), figsize=(4 * len(parts), 6), sharey=True)
     for column, (name, part) in enumerate(parts.items()):
-        for arm, style in (("baseline", "--"), ("instructed", "-")):
+        for arm, style in (("baseline", "--"), ("instructed", "-"), ("double batch", ":")):
             error = 100 * (1 - np.mean(part["arms"][arm]["accuracy"], axis=0))
             axes[0, column].plot(np.linspace(0, total, len(error)), error, style, label=arm)
             axes[1, column].plot(np.mean(part["arms"][arm]["seconds"], axis=0), error, style, label=arm)

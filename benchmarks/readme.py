@@ -182,33 +182,26 @@ def directions(results: dict[str, Any]) -> str:
 
 
 def baselines(results: dict[str, Any]) -> str:
-    """One row per baseline."""
-    head = [
-        "from He, cosine",
-        "alone %",
-        "instructed %",
-        "difference",
-        "p",
-        "steps",
-        "seconds",
-        "time ×",
-    ]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for row in results["rows"]:
-        alone, instructed = (f"{100 * row['test'][arm]['mean']:.2f}" for arm in ("baseline", "instructed"))
-        shares = ["never" if row[key] is None else f"{100 * row[key]:.0f} %" for key in ("share_of_steps", "share_of_seconds")]
-        difference, cost = row["difference"], f"{row['seconds_per_step']:.2f}"
-        lines.append([row["baseline"], alone, instructed, _signed(difference), _p(difference["p"]), *shares, cost])
+    """One row per length and baseline."""
+    head = ["steps", "from He, cosine", "alone %", "instructed %", "difference", "p", "batch × 2 %", "against it", "p"]
+    head += ["its end after % of the steps", "of the seconds", "time ×"]
+    lines = [head, ["---:", "---", *["---:"] * (len(head) - 2)]]
+    lengths = [results["lengths"][key] for key in sorted(results["lengths"], key=int)]
+    for row in [row for length in lengths for row in length["rows"]]:
+        alone, instructed, double = (
+            f"{100 * row['test'][arm]['mean']:.2f}" for arm in ("baseline", "instructed", "double batch")
+        )
+        shares = [row[key]["instructed"] for key in ("share_of_steps", "share_of_seconds")]
+        ends = ["never" if share is None else f"{100 * share:.0f}" for share in shares]
+        one, other = row["difference"]["instructed"], row["against_double_batch"]
+        cells = [f"{row['steps']:,}", row["baseline"], alone, instructed, _signed(one), _p(one["p"]), double]
+        lines.append([*cells, _signed(other), _p(other["p"]), *ends, f"{row['seconds_per_step']['instructed']:.2f}"])
+    count = lengths[0]["rows"][0]["difference"]["instructed"]["n"]
+    commands = ", ".join(f"`{length['command']}` ({_where(length)})" for length in lengths)
     caption = (
-        f"`{results['command']}`: test accuracy, n = {results['rows'][0]['difference']['n']}, paired by seed, "
-        f"{results['steps']} steps; steps and seconds: to the baseline's last validation accuracy, as shares of its own "
-        f"({_where(results)})."
+        f"Test accuracy, n = {count}, paired by seed; one ENN, `{lengths[0]['enn']}`; *its end*: when instructed "
+        f"targets reach the baseline's last validation accuracy. {commands}."
     )
-    if results.get("not_run"):
-        caption += f" Not run: {', '.join(results['not_run'])}."
-    if results.get("segments"):
-        taken = ", ".join(f"{row['enn_seconds']:.0f}" for row in results["rows"] if row["enn_seconds"])
-        caption += f" Each ENN was fine-tuned for {results['segments']} segments ({taken} s)."
     return "\n".join([_lines(lines), "", caption])
 
 
@@ -418,7 +411,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "transfer": transfer,
     "resolution-digits": resolution,
     "baselines": baselines,
-    "baselines-110": baselines,
     "directions": directions,
     "faults": faults,
     "fuzz": fuzz,

@@ -298,11 +298,11 @@ def test_an_unreadable_population_is_refused_before_the_first_step():
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 @pytest.mark.parametrize("reader", ["probes", "convnet", "statistics"])
-@pytest.mark.parametrize("guarded", [False, True])
-def test_instructor_equals_instruct_on_a_population_of_one(reader, guarded, dtype, tmp_path):
+@pytest.mark.parametrize(("guarded", "decoupled"), [(False, False), (True, False), (False, True), (True, True)])
+def test_instructor_equals_instruct_on_a_population_of_one(reader, guarded, decoupled, dtype, tmp_path):
     x, y = data()
     order, target = Batches(x.to(dtype), y, 9, [1], False), MLP((6, 9, 4, 3), "tanh")
-    critic = make_critic(reader, dtype=dtype)
+    critic = make_critic(reader, dtype=dtype, decoupled=decoupled, schedule="cosine")
     save_critic(critic, tmp_path / "enn.safetensors", {})
     instructor = Instructor.load(tmp_path / "enn.safetensors", steps=30, learning_rate=RATE, guarded=guarded)
     parameters = start(target, [1], dtype)
@@ -322,6 +322,43 @@ def test_instructor_equals_instruct_on_a_population_of_one(reader, guarded, dtyp
     at = torch.tensor([STEPS / 30], dtype=dtype)
     value = critic.value([tensor[None] for tensor in module.parameters()], at, "tanh")
     assert instructor.predict(module) == pytest.approx(value.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("momentum", "same"), [(0.0, True), (0.9, False)])
+def test_a_decoupled_instruction_passes_the_optimiser_by(momentum, same):
+    """With plain SGD both ways are one; momentum repeats what is in the gradient, and not what moved the weights."""
+    moves = [
+        movement(fresh(momentum=momentum), Instruct(make_critic(strength=300.0, decoupled=decoupled), 40, RATE), 8)
+        for decoupled in (False, True)
+    ]
+    difference = (moves[0] - moves[1]).norm() / moves[0].norm()
+    assert difference < 1e-10 if same else difference > 0.01
+
+
+def test_a_decoupled_instruction_shrinks_with_the_schedule_of_home():
+    moved = {}
+    for schedule in ("constant", "cosine"):
+        critic = make_critic(strength=300.0, decoupled=True, schedule=schedule, refresh=1, period=1)
+        module = TARGET.module([tensor[0] for tensor in start()])
+        instructor = Instructor(critic, steps=10, learning_rate=RATE, guarded=False)
+        for _ in range(10):
+            before = flat(module.parameters()).clone()
+            instructor.instruct(module)
+            moved.setdefault(schedule, []).append((flat(module.parameters()) - before).norm().item())
+        assert all(parameter.grad is None for parameter in module.parameters())
+    assert moved["cosine"][0] == pytest.approx(moved["constant"][0])
+    assert moved["cosine"][9] < 0.05 * moved["cosine"][0] and moved["constant"][9] > 0.3 * moved["constant"][0]
+
+
+def test_a_frozen_member_is_not_moved():
+    population = fresh()
+    population.parameters[0][1] = math.nan
+    advance(population, Backprop(), None, batches(), 1)
+    frozen, living = population.flat()[1].clone(), population.flat()[[0, 2]]
+    assert population.diverged_at.tolist() == [-1, 0, -1]
+    population.move([torch.ones_like(tensor) for tensor in population.parameters], 0.5)
+    assert torch.equal(population.flat()[1].nan_to_num(7.0), frozen.nan_to_num(7.0))
+    assert torch.equal(population.flat()[[0, 2]], living + 0.5)
 
 
 def test_instruct_adds_to_the_gradients_that_are_there():

@@ -107,11 +107,14 @@ def reference_step(optimiser, state, theta, gradients, step):
 
 
 @pytest.mark.parametrize("anneal", [0, 3])
-@pytest.mark.parametrize("name", TRAININGS)
-def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, anneal):
+@pytest.mark.parametrize(
+    ("name", "decoupled"), [*((name, False) for name in TRAININGS), ("momentum", True), ("adamw", True), ("cosine", True)]
+)
+def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, decoupled, anneal):
     """Autograd through every step of the segment, the slow way, with the instruction's dependence on θ left out."""
     config = dataclasses.replace(
         CONFIG,
+        instruction=dataclasses.replace(CONFIG.instruction, decoupled=decoupled),
         training=dataclasses.replace(CONFIG.training, **TRAININGS[name]),
         unroll=dataclasses.replace(CONFIG.unroll, anneal=anneal),
     )
@@ -131,11 +134,15 @@ def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, anneal):
             wrong = wrong + ((terms.value - torch.exp(-losses)) ** 2).mean()
         loss = torch.nn.functional.cross_entropy(target.logits(theta, x).transpose(1, 2), y, reduction="none").mean(1).sum()
         gradients = list(torch.autograd.grad(loss, theta, create_graph=True))
-        if step < CONFIG.unroll.steps:
-            gradients = [g - i for g, i in zip(gradients, terms.instruction, strict=True)]
-        else:
+        instructed = step < CONFIG.unroll.steps
+        if not instructed:
             tuning.descent.rates = lambda ages, at=step: last * (1 - (at - CONFIG.unroll.steps + 1) / (anneal + 1))
+        if instructed and not decoupled:
+            gradients = [g - i for g, i in zip(gradients, terms.instruction, strict=True)]
         theta = reference_step(tuning.descent, state, theta, gradients, step)
+        if instructed and decoupled:
+            eta = float(tuning.descent.rates([step])[0])
+            theta = [parameter + eta * i for parameter, i in zip(theta, terms.instruction, strict=True)]
     x, y = tuning.folds.reward(tuning.lives, 0, CONFIG.unroll.score_examples)
     final = torch.nn.functional.cross_entropy(target.logits(theta, x).transpose(1, 2), y, reduction="none").mean(1)
     torch.testing.assert_close(final.detach(), losses, rtol=1e-3, atol=1e-5)
