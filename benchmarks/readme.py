@@ -138,13 +138,13 @@ def _break_even(values: dict[str, Any]) -> str:
 
 def transfer(results: dict[str, Any]) -> str:
     """One row per task and start."""
-    head = ["targets and data", "from", "conventional %", "instructed, guarded: difference", "unguarded: difference", "time ×"]
+    head = ["targets and data", "from", "conventional %", "instructed, guarded: difference", "unguarded: difference"]
+    head += ["adapted: difference", "time ×"]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
     for row in results["rows"]:
         start = {"normal": "small", "he": "He"}.get(row["start"], row["start"])
-        differences = [
-            f"{_signed(row['difference'][arm])}, p {_p(row['difference'][arm]['p'])}" for arm in ("guarded", "unguarded")
-        ]
+        found = [row["difference"].get(arm) for arm in ("guarded", "unguarded", "adapted")]
+        differences = [f"{_signed(own)}, p {_p(own['p'])}" if own else "–" for own in found]
         ratio = row["seconds"]["guarded"] / row["seconds"]["conventional"]
         lines.append([row["task"], start, f"{100 * row['accuracy']['conventional']['mean']:.2f}", *differences, f"{ratio:.2f}"])
     caption = (

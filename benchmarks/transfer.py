@@ -6,7 +6,8 @@
 Every task: n fresh targets, paired by seed, trained conventionally, with the instruction, and with a guarded one, from
 small weights (N(0, 0.01²)) and from He; plain SGD, learning rate 0.1, batches of 100, as many steps as the ENN's own runs. The
 guard's trials look at 300 validation examples. Hostile tasks: labels permuted (every class is called by another's name), labels
-drawn at random, and labels that are permuted half-way through the run. Nothing is tuned.
+drawn at random, and labels that are permuted half-way through the run. *Adapted*, on Fashion-MNIST and permuted labels: the ENN
+first went on learning from such runs, guarded as well. Nothing is tuned.
 
 Writes benchmarks/results/transfer.json. Needs MNIST and Fashion-MNIST (GRAD_INSTRUCTOR_DATA).
 """
@@ -14,6 +15,7 @@ Writes benchmarks/results/transfer.json. Needs MNIST and Fashion-MNIST (GRAD_INS
 import argparse
 import dataclasses
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,8 +38,9 @@ from pipeline.instruction.loop import train
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.seeding import stream, torch_stream
-from pipeline.setting import new_population, reward_data, selection_data, target_of
+from pipeline.setting import adapting, new_population, reward_data, selection_data, target_of
 from pipeline.targets import Batches
+from rl.unrolled import fine_tune
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PERMUTED = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)
@@ -56,6 +59,8 @@ class Task:
     labels: str = "true"
     """true, permuted, random, or permuted half-way"""
     starts: tuple[str, ...] = BOTH
+    adapted: bool = False
+    """whether a third arm has an ENN that went on learning from such runs"""
 
 
 TASKS = (
@@ -70,8 +75,8 @@ TASKS = (
     Task("tanh", activation="tanh"),
     Task("gelu", activation="gelu"),
     Task("sigmoid", activation="sigmoid"),
-    Task("Fashion-MNIST", dataset="fashion"),
-    Task("permuted labels", labels="permuted"),
+    Task("Fashion-MNIST", dataset="fashion", adapted=True),
+    Task("permuted labels", labels="permuted", adapted=True),
     Task("random labels", labels="random"),
     Task("labels permuted half-way", labels="permuted half-way"),
 )
@@ -92,7 +97,7 @@ def main() -> int:
         return 2
     started, rows = time.perf_counter(), []
     jobs: list[tuple[str, Callable[[], list[dict[str, Any]]]]] = [
-        (task.name, lambda task=task: run(task, critic, datasets[task.dataset], options.seeds)) for task in TASKS
+        (task.name, lambda task=task: run(task, critic, options.enn, datasets[task.dataset], options.seeds)) for task in TASKS
     ]
     jobs.append(("convolutional network", lambda: convolutional(critic, datasets["mnist"], options.seeds)))
     for number, (name, job) in enumerate(jobs, 1):
@@ -107,7 +112,7 @@ def main() -> int:
     return 0
 
 
-def run(task: Task, critic: Critic, dataset: Dataset, count: int) -> list[dict[str, Any]]:
+def run(task: Task, critic: Critic, name: str, dataset: Dataset, count: int) -> list[dict[str, Any]]:
     """The rows of a task, one per start."""
     home = critic.home
     config = Config(
@@ -115,15 +120,29 @@ def run(task: Task, critic: Critic, dataset: Dataset, count: int) -> list[dict[s
         target=TargetConfig(hidden=task.hidden, activation=task.activation),  # type: ignore[arg-type]
         training=TrainingConfig(learning_rate=home.learning_rate, batch_size=100, steps=home.steps),
     )
-    return [_row(task, start, config, critic, dataset, count) for start in task.starts]
+    adapted = adapt(task, config, critic, name, dataset) if task.adapted else None
+    return [_row(task, start, config, critic, adapted, dataset, count) for start in task.starts]
 
 
-def _row(task: Task, start: str, config: Config, critic: Critic, dataset: Dataset, count: int) -> dict[str, Any]:
+def adapt(task: Task, config: Config, critic: Critic, name: str, dataset: Dataset) -> Critic:
+    """The ENN after it went on learning from runs of the task, as ``grad-instructor run --adapt`` lets it."""
+    labels = {
+        f"y_{split}": relabelled(dataset.tensors(split)[1], task.labels, split).numpy() for split in ("train", "validation")
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        found, _ = fine_tune(adapting(config, name), dataclasses.replace(dataset, **labels), critic, Path(folder))
+    return found.eval().requires_grad_(False)
+
+
+def _row(
+    task: Task, start: str, config: Config, critic: Critic, adapted: Critic | None, dataset: Dataset, count: int
+) -> dict[str, Any]:
     """Test accuracies and seconds of the arms, paired by seed."""
     seeds = [stream(0, "transfer", number) for number in range(count)]
     test, accuracy, seconds, diverged = dataset.tensors("test"), {}, {}, {}
-    for arm in ("conventional", "unguarded", "guarded"):
-        accuracy[arm], seconds[arm], diverged[arm] = _train(task, start, arm, config, critic, dataset, seeds, test)
+    for arm in ("conventional", "unguarded", "guarded", *(["adapted"] if adapted else [])):
+        own = adapted if adapted and arm == "adapted" else critic
+        accuracy[arm], seconds[arm], diverged[arm] = _train(task, start, arm, config, own, dataset, seeds, test)
     row = {"task": task.name, "start": start, "n": count, "seconds": seconds, "diverged": diverged, "accuracies": accuracy}
     return row | summary(accuracy)
 
@@ -156,7 +175,7 @@ def _train(
         return torch.exp(-population.evaluate(guarded[0], relabelled(guarded[1], current["labels"], "guard")).loss)
 
     training = config.training
-    guard = Guard(score) if arm == "guarded" else None
+    guard = Guard(score) if arm in ("guarded", "adapted") else None
     rule = Backprop() if arm == "conventional" else Instruct(critic, training.steps, training.learning_rate, guard=guard)
     seen, seconds, period = selection_data(config, dataset), 0.0, critic.home.period
     half = training.steps // period // 2 * period if after != labels else training.steps

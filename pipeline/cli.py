@@ -5,7 +5,7 @@ import io
 import os
 import re
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -35,9 +35,12 @@ class Options:
     """Where things are. None of this changes a number."""
 
     preset: str = "digits"
-    """settings to start from: digits, mnist, fashion, paper-shallow or paper-deep"""
+    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow or paper-deep"""
     config: Path | None = None
     """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
+    adapt: str | None = None
+    """an ENN (a file, or the name of one that comes with the package) that keeps learning from the runs that it instructs,
+    in place of a new one"""
     output: Path | None = None
     """folder of the results (default: runs/NAME-HASH, named by the settings); given again, the work is continued there"""
     data_folder: str | None = None
@@ -200,7 +203,16 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
 
 
 def _defaults(arguments: list[str]) -> Command:
-    """Where the settings start from: the preset, or the folder that is continued."""
+    """Where the settings start from: the preset, or the folder that is continued; for another ENN with ``--adapt``."""
+    command, adapt = _beginning(arguments), _option(arguments, "--adapt")
+    if adapt is None:
+        return command
+    from pipeline.setting import adapting
+
+    return replace(command, config=adapting(command.config, adapt))
+
+
+def _beginning(arguments: list[str]) -> Command:
     preset, output, file = (_option(arguments, name) for name in ("--preset", "--output", "--config"))
     if file is not None:
         preset, config = settings_of(Path(file), preset)

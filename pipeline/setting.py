@@ -1,6 +1,7 @@
 """What a configuration makes of a data set: the target, populations of it, and who sees which validation examples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -48,6 +49,39 @@ def load_start(config: Config, target: MLP) -> Critic:
         )
     critic.reader.check(target)
     return critic
+
+
+ADAPTING = 150
+"""segments over which an ENN goes on learning under other targets or data, unless told otherwise"""
+
+
+def adapting(config: Config, name: str) -> Config:
+    """The settings with which the ENN ``name`` (a file, or one of the package) keeps learning from the runs that it instructs.
+
+    No RL; the reader, the refresh, the trust region and the strength are the ENN's own.
+
+    Raises:
+        UserError: the ENN is not there or is damaged.
+    """
+    critic, coarse = load_critic(name), config.enn.coarsening
+    home, unroll = critic.home, config.unroll
+    refresh = home.refresh * coarse
+    longest = max(1, min(unroll.steps, config.training.steps // coarse) // home.refresh)
+    return replace(
+        config,
+        enn=replace(critic.config, readers=(critic.reader_name,), coarsening=coarse),
+        rl=replace(config.rl, rounds=0),
+        instruction=replace(
+            config.instruction, refresh=refresh, trust_region=home.trust_region / coarse, decoupled=home.decoupled
+        ),
+        unroll=replace(
+            unroll, start=name, segments=ADAPTING, steps=longest * home.refresh, strength=home.scale or unroll.strength
+        ),
+        compare=replace(
+            config.compare,
+            arms=tuple(arm for arm in config.compare.arms if not arm.startswith(("instructed-rl", "instructed-image"))),
+        ),
+    )
 
 
 def new_population(

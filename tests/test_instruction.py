@@ -525,7 +525,10 @@ def test_trials_are_at_doubling_distances_and_more_often_while_the_enn_is_follow
     guard.allowed = torch.zeros(2)
     assert [period for period in range(40) if guard.is_trial(period)] == [0, 1, 3, 7, 15, 31]
     guard.allowed = torch.tensor([0.0, 1.0])
-    assert [period for period in range(20) if guard.is_trial(period)] == [0, 1, 3, 7, 11, 15, 19]
+    assert [period for period in range(12) if guard.is_trial(period)] == [0, 1, 3, 5, 7, 9, 11]
+    assert guard.is_trial(10, last=True)
+    guard.allowed = torch.zeros(2)
+    assert not guard.is_trial(10, last=True)
 
 
 # Any module, by probes

@@ -8,6 +8,7 @@ import torch
 
 import rl.unrolled as module
 from pipeline.config import (
+    PRESETS,
     Config,
     ENNConfig,
     InstructionConfig,
@@ -15,6 +16,7 @@ from pipeline.config import (
     TargetConfig,
     TrainingConfig,
     UnrollConfig,
+    coarsened,
     validate,
 )
 from pipeline.data import load
@@ -22,7 +24,7 @@ from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.instruction import Instruct, instructions
 from pipeline.instruction.loop import advance
-from pipeline.setting import home_of, reward_data, target_of
+from pipeline.setting import adapting, home_of, reward_data, target_of
 from pipeline.targets import MLP, Batches, Population, initialise
 from rl.descent import DAMPING
 from rl.train import fine_tune_enn, train_enn
@@ -198,6 +200,16 @@ def test_fine_tuning_goes_on_from_a_named_enn_on_other_targets(digits, tmp_path)
     assert not torch.equal(after.value_head.weight, before.value_head.weight) and after.home.scale == CONFIG.unroll.strength
     with pytest.raises(UserError, match="make them alike"):
         train_enn(dataclasses.replace(config, enn=ENNConfig(readers=("convnet",))), digits, tmp_path / "other")
+
+
+@pytest.mark.parametrize(("preset", "name"), [("digits", "digits-mlp"), ("fashion", "mnist-mlp"), ("paper-deep", "mnist-mlp")])
+def test_adapting_lets_any_preset_go_on_with_an_enn_of_the_package(preset, name):
+    """Valid whatever the coarsening; λ, refresh and trust region are those that the ENN was trained with."""
+    config, home = validate(adapting(PRESETS[preset], name)), load_critic(name).home
+    learning = coarsened(config)
+    assert (learning.instruction.refresh, config.unroll.start, config.rl.rounds) == (home.refresh, name, 0)
+    assert learning.instruction.trust_region == pytest.approx(home.trust_region) and config.unroll.strength == home.scale
+    assert config.enn.readers == ("probes",) and config.target == PRESETS[preset].target and config.unroll.segments > 0
 
 
 def test_no_member_is_scored_on_what_it_trains_on(digits):

@@ -83,7 +83,7 @@ def read_description(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(
             f"cannot read {beside} ({error.strerror}); an ENN is two files, {path.name} and {beside.name}: train one with "
-            "`grad-instructor train-enn` or give the path of one."
+            f"`grad-instructor train-enn`, give the path of one, or the name of one of the package: {', '.join(shipped())}."
         ) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{beside} is damaged (it is not JSON); copy both files of the ENN again.") from error

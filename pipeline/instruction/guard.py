@@ -5,10 +5,10 @@ It holds a *trust* in [0, 1] per member, the factor on the instruction, and lowe
 *Agreement*, free and at every reading: does the instruction lead downhill on the batch at hand? At home a good instruction does
 on average, though it is no gradient of that loss (cosines of 0.1 to 0.5); under permuted or random labels it leads uphill.
 
-*Trials*, at doubling distances (periods 0, 1, 3, 7, …) and at every fourth period while a member is instructed: the same period
-is trained with and without the instruction, from the same weights on the same batches, and each member goes on from where
-validation data show the better score. An ENN whose promise was broken is not followed until the next trial. A trial costs one
-more period.
+*Trials*, at doubling distances (periods 0, 1, 3, 7, …), at every second period and the last while a member is instructed: the
+same period is trained with and without the instruction, from the same weights on the same batches, and each member goes on from
+where validation data show the better score. An ENN whose promise was broken is not followed until the next trial. A trial costs
+one more period.
 
 Letters: P members.
 """
@@ -27,7 +27,7 @@ UPHILL, DOWNHILL = 0.02, 0.0
 """mean cosines with the loss's gradient above which trust falls and below which it rises"""
 MEMORY = 0.7
 """discount per reading on the mean cosine"""
-GAP = 4
+GAP = 2
 """periods between two trials while the ENN is followed"""
 LOWEST = 1e-3
 """trust never falls below this, from where it can rise again"""
@@ -63,10 +63,10 @@ class Guard:
         trust = torch.where(self.agreement > UPHILL, self.trust * WEAKEN, self.trust)
         self.trust = torch.where(self.agreement < DOWNHILL, trust * STRENGTHEN, trust).clamp(LOWEST, 1.0)
 
-    def is_trial(self, period: int) -> bool:
-        """Whether this period (from 0) is trained twice."""
+    def is_trial(self, period: int, last: bool = False) -> bool:
+        """Whether this period (from 0) is trained twice; ``last``: it is the run's last."""
         followed = self.allowed is None or bool(self.allowed.any())
-        return (period + 1).bit_count() == 1 or (followed and (period + 1) % GAP == 0)
+        return (period + 1).bit_count() == 1 or (followed and (last or (period + 1) % GAP == 0))
 
 
 def _dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> Float[Tensor, " P"]:

@@ -51,7 +51,8 @@ def advance_guarded(population: Population, rule: Instruct, state: InstructState
     """
     guard = rule.guard
     assert guard is not None
-    if guard.score is None or not guard.is_trial(population.step // rule.critic.home.period):
+    last = population.step + steps >= rule.steps
+    if guard.score is None or not guard.is_trial(population.step // rule.critic.home.period, last):
         advance(population, rule, state, batches, steps)
         return steps
     before, guard.allowed = population.state_dict(), None
