@@ -134,7 +134,8 @@ def assert_mirrored(run: Path, like: Path, uri: str | None = None) -> None:
 
 
 def assert_recorded(run: Path, like: Path) -> None:
-    """The records hold each thing that those of ``like`` hold, once. (A run that was taken up again starts and ends twice.)"""
+    """The records hold each thing that those of ``like`` hold, once. (A run that was taken up again starts and ends twice, and
+    one whose work was done again says so.)"""
     assert _told(run) == _told(like)
 
 
@@ -142,7 +143,7 @@ def _told(run: Path) -> list[str]:
     events = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     assert [event["n"] for event in events] == list(range(len(events)))
     parts = ("kind", "run", "name", "step", "key", "path")
-    events = [event for event in events if event["kind"] not in ("folder", "start", "end")]
+    events = [event for event in events if event["kind"] not in ("folder", "start", "anew", "end")]
     told = [
         str([event.get(part) for part in parts] + (sorted(event["values"]) if event["kind"] == "metrics" else []))
         for event in events

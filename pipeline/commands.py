@@ -252,7 +252,10 @@ def report(job: Work) -> None:
         job.records.artifact(job.name, f"figures/{name}.png", "figures")
     job.records.artifact(job.name, "report.md", "")
     for row in rows:
-        run = job.child(f"result-{row['arm']}", f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
+        name = f"result-{row['arm']}"
+        if job.records.differs("result", f"{job.name}/{name}", row=row):
+            job.records.anew(f"{job.name}/{name}")  # the report was lost and made again
+        run = job.child(name, f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
         job.records.result(run, row)
         job.records.end(run, "FINISHED")
     console.print(
@@ -439,13 +442,16 @@ def _record_task(job: Work, name: str) -> None:
     params |= {
         key: value for key, value in to_dotted(job.config).items() if key.split(".")[0] in ("data", "target", "training")
     }
-    run = job.child(name, name, params)
-    for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm"):
-        means = np.array(result[key]).mean(axis=1).tolist()
-        job.records.series(run, key, result["steps"][-len(means) :], means)
-    for reader, rows in result["predicted"].items():
-        job.records.series(run, f"predicted/{reader}", result["steps"], np.array(rows).mean(axis=1).tolist())
-    job.records.series(run, "seconds", result["steps"], result["seconds"])
+    rows = {key: result[key] for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm")}
+    rows |= {f"predicted/{reader}": predicted for reader, predicted in result["predicted"].items()}
+    curves = {key: np.array(of_points).mean(axis=1).tolist() for key, of_points in rows.items()}
+    curves["seconds"] = result["seconds"]
+    run = f"{job.name}/{name}"
+    if any(job.records.differs("series", run, name=key, values=values) for key, values in curves.items()):
+        job.records.anew(run)  # it was trained again, since its result was lost
+    job.child(name, name, params)
+    for key, values in curves.items():
+        job.records.series(run, key, result["steps"][-len(values) :], values)
     job.records.end(run, "FINISHED")
     job.send()
 
