@@ -351,6 +351,35 @@ def test_a_search_over_targets(tmp_path, digits):
         assert validate(from_dotted(to_dotted(config))) == config
 
 
+def test_a_task_whose_worker_dies_is_handed_out_again_and_not_for_ever(tmp_path):
+    from ray.tune.search import Searcher
+
+    from pipeline.search.tuning import ATTEMPTS, Tasks
+
+    search = Search(_plan(tmp_path), tmp_path / "out")
+    done: list[Task] = []
+
+    def on_done(task: Task, result: dict[str, Any]) -> None:
+        done.append(task)
+        search.done(task, result)
+
+    tasks = Tasks(search, lambda task: None, on_done)
+    first, second = tasks.suggest("a"), tasks.suggest("b")
+    tasks.on_trial_complete("a", error=True)
+    assert tasks.suggest("c") == first and first != second
+    tasks.on_trial_complete("c", {"judged": json.dumps({"rank_correlation": 0.5})})
+    assert [(task.number, task.stage) for task in done] == [(first["number"], first["stage"])]
+    for attempt in range(ATTEMPTS - 1):
+        tasks.on_trial_complete("b", error=True)
+        assert tasks.suggest("b") == second, attempt
+    tasks.on_trial_complete("b", error=True)
+    assert tasks.suggest("d") == Searcher.FINISHED and len(tasks.dead) == 1
+    tasks.close()
+    resumed = Search(search.plan, search.folder)  # by the same command, which tries it once more
+    begun = [task for task in (resumed.next(), resumed.next()) if isinstance(task, Task)]
+    assert (second["number"], second["stage"]) in [(task.number, task.stage) for task in begun]
+
+
 def _start(folder: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline.cli", "search", "smoke.yaml", "--output", "out", *arguments]
