@@ -54,6 +54,9 @@ OUTPUT = ROOT / "benchmarks" / "results" / "faults.json"
 RUN = ("run", "--output", "run", *TINY)
 ONE = (*RUN, "--workers", "1")
 RUNNERS = (*ONE, "--rl.env-runners", "2", "--rl.rounds", "5")
+SEARCH = ("search", "tiny.yaml", "--output", "run", "--workers", "2")
+OF = {"env runner": RUNNERS, "trial": SEARCH}
+"""faults into something else than ``ONE``"""
 ITSELF, AGAIN = "the run itself", "the same command"
 
 
@@ -80,6 +83,26 @@ def actor(folder: Path, _like: Path) -> str:
     _kill_worker(running, "_Worker")
     ended(running)
     return ITSELF
+
+
+def trial(folder: Path, _like: Path) -> str:
+    """SIGKILL of a process that judges a candidate of a search, in the midst of a Tune trial, and of the next one."""
+    write_search(folder)
+    running = start(folder, *SEARCH)
+    for judged in (1, 4):
+        wait(running, lambda: len(list((folder / "run" / "candidates").glob("*/prediction.json"))) >= judged)  # noqa: B023
+        _kill_worker(running, "ImplicitFunc")
+    ended(running)
+    return "the search itself"
+
+
+def write_search(folder: Path) -> None:
+    """A search of four candidates. Nothing that a clock says decides anything in it, so that its front is known."""
+    text = (ROOT / "tune_configs" / "smoke.yaml").read_text()
+    for old, new in (("candidates: 8", "candidates: 4"), ("ms_per_instruction: minimise", "parameters: minimise")):
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "tiny.yaml").write_text(text)
 
 
 def driver(folder: Path, _like: Path) -> str:
@@ -343,6 +366,7 @@ def _cut(file: Path, length: Callable[[int], int]) -> None:
 FAULTS: dict[str, Callable[[Path, Path], str]] = {
     "env runner": env_runner,
     "actor": actor,
+    "trial": trial,
     "driver": driver,
     "node": node,
     "MLflow on SQLite": mlflow_sqlite,
@@ -374,6 +398,8 @@ def check(name: str, folder: Path, like: Path) -> dict[str, Any]:
 def undisturbed(folder: Path, arguments: tuple[str, ...] = ONE) -> Path:
     """A run that nothing disturbs."""
     folder.mkdir(parents=True)
+    if arguments == SEARCH:
+        write_search(folder)
     finish(folder, *arguments)
     return folder / "run"
 
@@ -388,7 +414,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
         folder, like = Path(name), {}
         for number, fault in enumerate(options.faults):
-            arguments = RUNNERS if fault == "env runner" else ONE
+            arguments = OF.get(fault, ONE)
             if arguments not in like:
                 like[arguments] = undisturbed(folder / f"undisturbed-{len(like)}", arguments)
             place = folder / str(number)

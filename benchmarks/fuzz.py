@@ -33,6 +33,7 @@ sys.path.insert(0, str(ROOT))
 import hypothesis
 import numpy as np
 import torch
+import yaml
 from hypothesis import strategies as st
 
 from pipeline.cli import saved_settings
@@ -44,6 +45,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
+from pipeline.search.plan import read_plan
 from pipeline.setting import home_of
 from pipeline.targets import MLP
 
@@ -133,7 +135,7 @@ def outcome(load: Callable[[], Any]) -> str | None:
         load()
     except UserError as error:
         sentence = str(error)
-        assert sentence.endswith(".") and sentence.isprintable() and len(sentence) <= LONGEST, repr(sentence)
+        assert sentence.endswith((".", "?")) and sentence.isprintable() and len(sentence) <= LONGEST, repr(sentence)
         return sentence
     return None
 
@@ -414,6 +416,42 @@ def _malformed_records(valid: Files) -> st.SearchStrategy[Files]:
     return (whole | whole | damaged(valid["records.jsonl"]) | st.sampled_from(RAW)).map(lambda data: {"records.jsonl": data})
 
 
+RAW_YAML = [
+    *RAW,
+    b"- " * 9000,
+    b"[" * 19_000,
+    b"{a: " * 4000,
+    b"a: &a [*a]",
+    b"a: !!python/object/apply:os.system [true]",
+    b"a: !!int ''",
+    b"? [a]\n: b",
+    b"<<: {a: 1}",
+    b"=: =",
+    b"a: 2001-13-45",
+    b"0x" + b"f" * 9000 + b": 0x" + b"f" * 9000,
+    b"1" + b":1" * 4000,
+    b"%YAML 9.9\n---\na: 1",
+    b"--- a\n--- b",
+    b"a: |\n\t b",
+    b"x" * 30_000,
+]
+
+
+def _search_files(folder: Path) -> Files:
+    return {"search.yaml": (ROOT / "tune_configs" / "smoke.yaml").read_bytes()}
+
+
+def _malformed_search(valid: Files) -> st.SearchStrategy[Files]:
+    """Its values exchanged (JSON is YAML), with some of them as they stand in YAML, or its bytes damaged."""
+    data = valid["search.yaml"]
+    document = changed(yaml.safe_load(data))
+    written = document.map(lambda new: yaml.safe_dump(new).encode(errors="replace"))
+    raw = st.sampled_from(RAW_YAML)
+    spliced = st.tuples(st.integers(0, len(data)), raw).map(lambda parts: data[: parts[0]] + parts[1][:9000] + data[parts[0] :])
+    some = document.map(text) | document.map(text) | written | damaged(data) | damaged(data) | spliced | raw
+    return some.map(lambda new: {"search.yaml": new})
+
+
 def _load_records(folder: Path) -> None:
     """Reads them, and looks at the paths that would be sent to MLflow."""
     for event in Records(folder).events:
@@ -438,6 +476,7 @@ KINDS = [
     Kind("safetensors", _enn_files, _only("enn.safetensors", _safetensors), _load_tensors),
     Kind("config.json", _settings_files, _only("config.json", damaged_json), _load_settings),
     Kind("records.jsonl", _records_files, _malformed_records, _load_records),
+    Kind("search file", _search_files, _malformed_search, lambda folder: read_plan(folder / "search.yaml")),
     Kind("JSON", _settings_files, _only("config.json", damaged_json), lambda folder: read_json(folder / "config.json")),
 ]
 

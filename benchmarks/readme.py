@@ -233,9 +233,7 @@ def faults(results: dict[str, Any]) -> str:
             lines.append([f"{row['fault']}: not done", row["missing"], "", "", ""])
         else:
             lines.append([row["what"].rstrip("."), row["ended_by"], "bit-identical", "all FINISHED", "each once"])
-    commits = ", ".join(dict.fromkeys(row["provenance"]["commit"][:10] for row in results["rows"]))
-    facts = results["rows"][0]["provenance"]
-    caption = f"`python benchmarks/faults.py` ({facts['hardware']['cpu']}; {facts['date'][:10]}; commit {commits})."
+    caption = f"`python benchmarks/faults.py` ({_where_of_rows(results['rows'])})."
     return "\n".join([_lines(lines), "", caption])
 
 
@@ -247,7 +245,7 @@ def fuzz(results: dict[str, Any]) -> str:
         lines.append([row["kind"], *numbers, f"{row['slowest_ms']:.0f}"])
     caption = (
         f"`python benchmarks/fuzz.py`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB "
-        f"of memory beyond the program's own ({_where(results['rows'][0]['provenance'])})."
+        f"of memory beyond the program's own ({_where_of_rows(results['rows'])})."
     )
     return "\n".join([_lines(lines), "", caption])
 
@@ -381,6 +379,13 @@ def target_settings(results: dict[str, Any]) -> str:
 
 def _where(facts: dict[str, Any]) -> str:
     return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {facts['commit'][:10]}"
+
+
+def _where_of_rows(rows: list[dict[str, Any]]) -> str:
+    """Of rows that were measured at different commits."""
+    facts = rows[0]["provenance"]
+    commits = list(dict.fromkeys(row["provenance"]["commit"][:10] for row in rows))
+    return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
 
 
 def _lines(lines: list[list[str]]) -> str:

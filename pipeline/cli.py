@@ -47,6 +47,8 @@ class Options:
     """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
     download: bool = False
     """fetch a data set that is not there"""
+    storage_path: str | None = None
+    """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
     tracking_uri: str | None = None
     """MLflow server or database (default: mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
@@ -84,6 +86,8 @@ class SearchCommand:
     """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
     download: bool = False
     """fetch a data set that is not there"""
+    storage_path: str | None = None
+    """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
     tracking_uri: str | None = None
     """MLflow server or database (default: mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
+from pipeline.results.storage import Storage
 
 
 @dataclass
@@ -57,13 +58,29 @@ class Work:
         return Mirror(self.folder, options.tracking_uri, options.experiment, lambda text: console.print(f"warning: {text}"))
 
     @cached_property
+    def storage(self) -> Storage | None:
+        uri = self.command.options.storage_path
+        return Storage(self.folder, uri, lambda text: console.print(f"warning: {text}")) if uri else None
+
+    @cached_property
     def provenance(self) -> dict[str, Any]:
         return provenance(self.line, self.config.seed)
 
     def send(self, last: bool = False) -> None:
-        """Tell MLflow what it has not been told yet."""
+        """Tell MLflow what it has not been told yet, and keep the copy of the results up to date."""
         with interrupts.put_off():
             self.mirror.send(self.records, last)
+            if self.storage and not last:
+                self.storage.send()
+
+    def fetch(self) -> None:
+        """Take over what the storage holds, if it has come further than the folder."""
+        if self.storage is None:
+            return
+        with locked(make_folder(self.command)):
+            count = self.storage.fetch()
+        if count:
+            console.print(f"{count} files were fetched from {self.storage.shown}")
 
     def start_ray(self) -> None:
         """Start Ray or join a cluster, unless that was done."""
@@ -83,6 +100,7 @@ def work(name: str, command: Command, line: str) -> int:
     cluster.check(command.placement)
     dataset = job.dataset
     check_fits(job.config, dataset)
+    job.fetch()
     check_settings(command)
     _check_needs(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
@@ -252,7 +270,10 @@ def report(job: Work) -> None:
         job.records.artifact(job.name, f"figures/{name}.png", "figures")
     job.records.artifact(job.name, "report.md", "")
     for row in rows:
-        run = job.child(f"result-{row['arm']}", f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
+        name = f"result-{row['arm']}"
+        if job.records.differs("result", f"{job.name}/{name}", row=row):
+            job.records.anew(f"{job.name}/{name}")  # the report was lost and made again
+        run = job.child(name, f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
         job.records.result(run, row)
         job.records.end(run, "FINISHED")
     console.print(
@@ -354,12 +375,20 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
             job.mirror.interrupted(records)
         else:
             job.send(last=True)
+            with suppress(UserError):  # the error that is under way is the one to tell
+                _copy_last(job)
         _stop_ray()
         raise
     records.end(job.name, "FINISHED")
     preparing.join()
     job.send(last=True)
     _stop_ray()
+    _copy_last(job)
+
+
+def _copy_last(job: Work) -> None:
+    if job.storage:
+        job.storage.send(last=True)
 
 
 def _stop_ray() -> None:
@@ -439,13 +468,16 @@ def _record_task(job: Work, name: str) -> None:
     params |= {
         key: value for key, value in to_dotted(job.config).items() if key.split(".")[0] in ("data", "target", "training")
     }
-    run = job.child(name, name, params)
-    for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm"):
-        means = np.array(result[key]).mean(axis=1).tolist()
-        job.records.series(run, key, result["steps"][-len(means) :], means)
-    for reader, rows in result["predicted"].items():
-        job.records.series(run, f"predicted/{reader}", result["steps"], np.array(rows).mean(axis=1).tolist())
-    job.records.series(run, "seconds", result["steps"], result["seconds"])
+    rows = {key: result[key] for key in ("accuracy", "loss", "strength", "gradient_norm", "instruction_norm")}
+    rows |= {f"predicted/{reader}": predicted for reader, predicted in result["predicted"].items()}
+    curves = {key: np.array(of_points).mean(axis=1).tolist() for key, of_points in rows.items()}
+    curves["seconds"] = result["seconds"]
+    run = f"{job.name}/{name}"
+    if any(job.records.differs("series", run, name=key, values=values) for key, values in curves.items()):
+        job.records.anew(run)  # it was trained again, since its result was lost
+    job.child(name, name, params)
+    for key, values in curves.items():
+        job.records.series(run, key, result["steps"][-len(values) :], values)
     job.records.end(run, "FINISHED")
     job.send()
 

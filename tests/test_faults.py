@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.faults import FAULTS, RUNNERS, Missing, check
+from benchmarks.faults import FAULTS, RUNNERS, SEARCH, Missing, check
 from benchmarks.faults import undisturbed as run_undisturbed
 
 QUICK = ("actor",)
@@ -14,9 +14,18 @@ def undisturbed_runners(tmp_path_factory):
     return run_undisturbed(tmp_path_factory.mktemp("runners") / "whole", RUNNERS)
 
 
+@pytest.fixture(scope="module")
+def undisturbed_search(tmp_path_factory):
+    """A search, left alone."""
+    return run_undisturbed(tmp_path_factory.mktemp("search") / "whole", SEARCH)
+
+
+LIKE = {"env runner": "undisturbed_runners", "trial": "undisturbed_search"}
+
+
 @pytest.mark.parametrize("fault", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS])
 def test_the_run_ends_with_the_same_numbers(fault, folder, request):
-    like = request.getfixturevalue("undisturbed_runners" if fault == "env runner" else "undisturbed")
+    like = request.getfixturevalue(LIKE.get(fault, "undisturbed"))
     try:
         assert check(fault, folder, like)["ended_by"]
     except Missing as error:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -144,17 +145,21 @@ class _Killed(BaseException):
 
 
 class _Dying:
-    """A client whose process dies right after a given call, when MLflow has the data and we have not noted it."""
+    """A client whose process dies right after a given call, when MLflow has the data and we have not noted it.
 
-    def __init__(self, client, calls: int) -> None:
-        self._client, self.calls = client, calls
+    Calls count from the first one of ``since`` on.
+    """
+
+    def __init__(self, client, calls: int, since: str = "") -> None:
+        self._client, self.calls, self.since = client, calls, since
 
     def __getattr__(self, name):
         method = getattr(self._client, name)
 
         def call(*args, **kwargs):
             result = method(*args, **kwargs)
-            self.calls -= 1
+            self.since = "" if name == self.since else self.since
+            self.calls -= not self.since
             if self.calls == 0:
                 raise _Killed
             return result
@@ -336,6 +341,33 @@ def test_records_that_were_cut_and_went_on_are_sent_without_doubles(store, tmp_p
         assert {key: [point[:2] for point in points] for key, points in runs[name]["metrics"].items()} == told
         for key in ("status", "parent", "params", "artifacts", "datasets"):
             assert runs[name][key] == run[key], (name, key)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 5])
+def test_what_is_done_again_replaces_its_run_in_mlflow(calls, store, tmp_path, monkeypatch):
+    """Also when the sending dies, so many calls from where the old run is dropped."""
+    records, new_client, experiment = Records(tmp_path), module._new_client, f"anew {calls}"
+    _tell(records)
+    _mirror(tmp_path, store, experiment).send(records)
+    (tmp_path / "map.png").write_bytes(b"")
+    records.artifact("run", "map.png", "figures")
+    records.anew("run/train")
+    _tell(records)
+    curve = next(event for event in records.events if event["kind"] == "series")
+    curve["values"][0] = 7.0  # as the clock of the second training says
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_new_client", lambda uri: _Dying(new_client(uri), calls, "delete_run"))
+        with suppress(_Killed):
+            _mirror(tmp_path, store, experiment).send(records)
+            assert not calls
+    _mirror(tmp_path, store, experiment).send(records)
+    runs = _runs(store, experiment)
+    assert runs["train ENN"]["metrics"]["curve"][0][1] == "7.0"
+    assert all(len({step for step, *_ in points}) == len(points) for points in runs["train ENN"]["metrics"].values())
+    assert [(len(runs[name]["artifacts"]), runs[name]["status"]) for name in ("main", "train ENN")] == [
+        (1, "KILLED"),
+        (2, "FAILED"),
+    ]
 
 
 def test_addresses_that_are_none():

@@ -146,9 +146,43 @@ def test_what_is_told_twice_is_written_once(tmp_path):
     (tmp_path / "figure.png").write_bytes(b"another")
     again.artifact("run", "figure.png", "figures")
     again.metrics("run/train", 1, {"loss": 9.0})
-    assert [event["kind"] for event in again.events[len(first) + 2 :]] == ["artifact", "metrics"]
+    kinds = [event["kind"] for event in again.events]
+    assert kinds[-2:] == ["artifact", "metrics"] and kinds.count("artifact") == 1
     with pytest.raises(ValueError, match="never started"):
         again.metrics("run/other", 1, {"loss": 1.0})
+
+
+def test_what_is_done_again_replaces_what_was_recorded_of_it(tmp_path, monkeypatch):
+    records = Records(tmp_path)
+    _tell(records)
+    first, data, replace = list(records.events), records.path.read_bytes(), os.replace
+    assert not records.differs("series", "run/train", name="accuracy", values=[0.5, math.inf])
+    assert records.differs("series", "run/train", name="accuracy", values=[0.5, 0.6])
+    assert not records.differs("series", "run/train", name="another", values=[0.5])
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for step in (killed, replace):
+        monkeypatch.setattr(os, "replace", step)
+        if step is killed:
+            with pytest.raises(KeyboardInterrupt):
+                Records(tmp_path).anew("run/train")
+            assert records.path.read_bytes() == data and sorted(os.listdir(tmp_path)) == ["figure.png", "records.jsonl"]
+    records = Records(tmp_path)
+    records.anew("run/train")
+    with pytest.raises(ValueError, match="never started"):
+        records.end("run/train", "FINISHED")
+    _tell(records)
+    events = Records(tmp_path).events
+    assert events == records.events and [event["n"] for event in events] == list(range(len(events)))
+    told = [{key: value for key, value in event.items() if key not in ("n", "time")} for event in events]
+    before = [{key: value for key, value in event.items() if key not in ("n", "time")} for event in first]
+    assert sorted(map(str, told)) == sorted([*map(str, before), str({"kind": "anew", "run": "run/train"})])
+    with pytest.raises(UserError, match="replaced while it was in use"):
+        late = Records(tmp_path)
+        records.anew("run/train")
+        late.end("run", "FINISHED")
 
 
 def test_records_are_json_to_every_reader(tmp_path):

@@ -4,6 +4,7 @@ One tiny run is left undisturbed; every other run is compared with it. (benchmar
 elsewhere: workers, nodes, servers, disks.)
 """
 
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from benchmarks.tiny_run import (
     TO_END,
     TO_VANISH_KILLED,
     assert_mirrored,
+    assert_recorded,
     assert_same,
     finish,
     mlflow_runs,
@@ -100,6 +102,20 @@ def test_local_gives_the_same_numbers_and_the_work_goes_on_without_mlflow(undist
     runs = {r.data.tags["grad_instructor.run"]: r.info.status for r in mlflow_runs(run)}
     assert len(runs) == len(mlflow_runs(run)) == 1 + 4 + 14  # the command, 4 searches for a strength, 7 arms × 2 groups
     assert set(runs.values()) == {"FINISHED"}
+
+
+def test_a_population_whose_result_was_lost_is_trained_again_and_recorded_once(undisturbed, folder):
+    run = folder / "run"
+    shutil.copytree(undisturbed, run)
+    for name in ("arms/instructed-0.json", "report.json", "report.md"):
+        (run / name).unlink()
+    finish(folder, "run", "--output", "run", "--local")
+    assert_same(results(run), results(undisturbed))
+    assert_recorded(run, undisturbed)
+    assert_mirrored(run, undisturbed)
+    told = {event["run"]: event for event in map(json.loads, (run / "records.jsonl").open()) if event.get("name") == "seconds"}
+    trained = json.loads((run / "arms" / "instructed-0.json").read_text())
+    assert told["run/instructed-0"]["values"] == trained["seconds"]
 
 
 @pytest.mark.slow

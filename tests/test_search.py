@@ -73,8 +73,15 @@ BAD: dict[str, tuple[str, str, str]] = {
     "a folder in a name": ("name: few,", "name: ../few,", "no name"),
     "an object": ("preset: digits", "preset: !!python/object/apply:os.getcwd []", "YAML"),
     "no YAML": ("preset: digits", "preset: [digits", "line"),
+    "a tag": ("question: Does", "question: !!binary Does", "tags"),
+    "depth that crashes libyaml": ("hidden: [8]", f"hidden: {'[' * 9000}{']' * 9000}", "deep"),
+    "a number that Python does not write out": ("training.steps: 50", f"training.steps: 0x{'f' * 9000}", "smaller"),
+    "a number as a key": ("preset:", "1:", "no name"),
+    "condition that is no mapping": ("when: {enn.readers: [probes]}", "when: probes", "mapping"),
+    "condition without a value": ("when: {enn.readers: [probes]}", "when: {rl.tau: []}", "at least one"),
     "an alias": ("question: Does the search work here?", "question: &a hm\nkind: *a", "aliases"),
     "condition on what comes later": ("when: {enn.readers: [probes]}", "when: {rl.gamma: 0.5}", "comes later"),
+    "reduction without end": ("reduction: 2", "reduction: .inf", "above 1"),
     "no targets at the end": ("segments: 4, targets: 8", "segments: 4, targets: 1", "targets"),
     "fewer than before": ("segments: 4,", "segments: 1,", "cannot fall"),
 }
@@ -342,6 +349,35 @@ def test_a_search_over_targets(tmp_path, digits):
     for group in plan.groups:
         config = plan.config(group, next(row["settings"] for row in rows if row["group"] == group.name))
         assert validate(from_dotted(to_dotted(config))) == config
+
+
+def test_a_task_whose_worker_dies_is_handed_out_again_and_not_for_ever(tmp_path):
+    from ray.tune.search import Searcher
+
+    from pipeline.search.tuning import ATTEMPTS, Tasks
+
+    search = Search(_plan(tmp_path), tmp_path / "out")
+    done: list[Task] = []
+
+    def on_done(task: Task, result: dict[str, Any]) -> None:
+        done.append(task)
+        search.done(task, result)
+
+    tasks = Tasks(search, lambda task: None, on_done)
+    first, second = tasks.suggest("a"), tasks.suggest("b")
+    tasks.on_trial_complete("a", error=True)
+    assert tasks.suggest("c") == first and first != second
+    tasks.on_trial_complete("c", {"judged": json.dumps({"rank_correlation": 0.5})})
+    assert [(task.number, task.stage) for task in done] == [(first["number"], first["stage"])]
+    for attempt in range(ATTEMPTS - 1):
+        tasks.on_trial_complete("b", error=True)
+        assert tasks.suggest("b") == second, attempt
+    tasks.on_trial_complete("b", error=True)
+    assert tasks.suggest("d") == Searcher.FINISHED and len(tasks.dead) == 1
+    tasks.close()
+    resumed = Search(search.plan, search.folder)  # by the same command, which tries it once more
+    begun = [task for task in (resumed.next(), resumed.next()) if isinstance(task, Task)]
+    assert (second["number"], second["stage"]) in [(task.number, task.stage) for task in begun]
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen:

@@ -205,6 +205,9 @@ class Mirror:
             self._artifact(run_id, self.folder / event["path"], event["folder"])
         elif kind == "dataset":
             self._dataset(run_id, event)
+        elif kind == "anew":  # MLflow can drop a run, and no points of one
+            self._client.delete_run(run_id)
+            del self._run_ids[event["run"]]
         elif kind == "end":
             self._client.set_terminated(run_id, event["status"], end_time=event["time"])
 

@@ -1,7 +1,8 @@
-"""The records of a run: an append-only log of events, one JSON object per line, synced before anything else hears of them.
+"""The records of a run: a log of events, one JSON object per line, synced before anything else hears of them.
 
 They are the source of truth: tables, figures and MLflow (``mirror``) are made from them and can be made again. Every kind
-of event may be given twice (a resumed stage replays what it did): the second time nothing is written.
+of event may be given twice (a resumed stage replays what it did): the second time nothing is written. Where work is done
+again, because its result was lost, what was recorded of it is replaced: the log is written anew as a whole, or not at all.
 
 Numbers that are not finite are written as null, so that the file is JSON to every reader.
 """
@@ -14,12 +15,13 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import is_inside, plain, write_error
+from pipeline.files import is_inside, plain, write_atomic, write_error
 
 Event = dict[str, Any]
 _HEAD = "folder"
@@ -36,10 +38,7 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / "records.jsonl"
-        self._events: list[Event] = []
-        self._read_bytes = 0
-        self._known: dict[tuple, Event] = {}
-        self._status: dict[str, str] = {}
+        self._forget()
         if self.path.exists():
             with self._open("rb") as file:
                 self._read_on(file)
@@ -58,10 +57,7 @@ class Records:
         """Write one event, at once and for good. An event with a ``run`` is of one that has started."""
         if kind != "start" and "run" in payload and payload["run"] not in self._status:
             raise ValueError(f"the run {payload['run']!r} was never started")
-        with self._open("ab+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(self._read_bytes)
-            self._read_on(file)
+        with self._up_to_date() as file:
             if not self._events:
                 self._write(file, _HEAD, {"id": uuid.uuid4().hex})
             return self._write(file, kind, payload)
@@ -95,7 +91,9 @@ class Records:
     def artifact(self, run: str, path: str, folder: str) -> None:
         """A file (``path`` relative to the folder) that belongs to a run, in ``folder`` of its artifacts ("" is the top)."""
         payload = {"run": run, "path": path, "folder": folder, "sha256": self._digest(path)}
-        if not self._same(("artifact", run, path, folder), payload):
+        if self.differs("artifact", **payload):
+            self._replace([self._known["artifact", run, path, folder]], "artifact", payload)
+        elif ("artifact", run, path, folder) not in self._known:
             self.append("artifact", **payload)
 
     def dataset(self, run: str, name: str, digest: str, sizes: dict[str, int]) -> None:
@@ -116,9 +114,24 @@ class Records:
         if self._status.get(run) != status:
             self.append("end", run=run, status=status)
 
+    def differs(self, kind: str, run: str, **payload: Any) -> bool:
+        """Whether something else is recorded where this would be: a series, a file, a result."""
+        key = (kind, run, *(payload[name] for name in _KEYS[kind]))
+        return key in self._known and not self._same(key, payload)
+
+    def anew(self, run: str) -> None:
+        """Drop all that is recorded of a run, because its work was done again; it may then start as a new one."""
+        self._replace([event for event in self._events if event.get("run") == run], "anew", {"run": run})
+
     def running(self) -> list[str]:
         """The runs that have started and not ended, children before their parents."""
         return [run for run, status in reversed(self._status.items()) if status == "RUNNING"]
+
+    def _forget(self) -> None:
+        self._events: list[Event] = []
+        self._read_bytes = self._inode = 0
+        self._known: dict[tuple, Event] = {}
+        self._status: dict[str, str] = {}
 
     def _same(self, key: tuple, payload: dict[str, Any]) -> bool:
         known = self._known.get(key)
@@ -126,6 +139,15 @@ class Records:
 
     def _digest(self, path: str) -> str:
         return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
+
+    @contextmanager
+    def _up_to_date(self) -> Iterator[IO[bytes]]:
+        """The file, locked, after all that others have written."""
+        with self._open("ab+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(self._read_bytes)
+            self._read_on(file)
+            yield file
 
     def _open(self, mode: str) -> IO[bytes]:
         try:
@@ -138,8 +160,10 @@ class Records:
     def _read_on(self, file: IO[bytes]) -> None:
         """Take in the lines from ``_read_bytes`` on. A last line without its end was cut short (a kill, a full disk): it is
         left out, and, where the file is open for writing (and locked), cut off."""
-        if os.fstat(file.fileno()).st_size < self._read_bytes:
+        there = os.stat(self.path)
+        if there.st_size < self._read_bytes or (self._inode and there.st_ino != self._inode):
             raise UserError(f"{self.path} was cut or replaced while it was in use; give the same command again.")
+        self._inode = there.st_ino
         for line in file.read().split(b"\n")[:-1]:
             self._remember(self._parse(line))
             self._read_bytes += len(line) + 1
@@ -158,9 +182,20 @@ class Records:
             "aside and give the same command again."
         )
 
+    def _replace(self, dropped: Sequence[Event], kind: str, payload: dict[str, Any]) -> None:
+        """Write the log without some events, with a new one at the end: after a kill it is the old log or the new one."""
+        numbers = {event["n"] for event in dropped}
+        with self._up_to_date():
+            kept = [event for event in self._events if event["n"] not in numbers]
+            events = [event | {"n": number} for number, event in enumerate([*kept, _event(kind, payload)])]
+            write_atomic(self.path, b"".join(map(_line, events)))
+        self._forget()
+        with self._open("rb") as file:
+            self._read_on(file)
+
     def _write(self, file: IO[bytes], kind: str, payload: dict[str, Any]) -> Event:
-        event = _strict({"n": len(self._events), "time": time.time_ns() // 1_000_000, "kind": kind, **payload})
-        line = (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        event = _event(kind, payload) | {"n": len(self._events)}
+        line = _line(event)
         try:
             _put(file, line)
         except OSError as error:
@@ -202,6 +237,7 @@ _FIELDS: dict[str, dict[str, Any]] = {
     "artifact": {"run": str, "path": str, "folder": str},
     "dataset": {"run": str, "name": str, "digest": str, "sizes": dict},
     "result": {"run": str, "row": dict},
+    "anew": {"run": str},
     "end": {"run": str, "status": str},
 }
 
@@ -222,6 +258,15 @@ def _is_event(event: Event) -> bool:
     if kind == "end" and event["status"] not in _STATUSES:
         return False
     return all(is_inside(event[name]) for name in ("path", "folder") if name in fields)
+
+
+def _event(kind: str, payload: dict[str, Any]) -> Event:
+    """An event of now; its number is still to be given."""
+    return _strict({"n": 0, "time": time.time_ns() // 1_000_000, "kind": kind, **payload})
+
+
+def _line(event: Event) -> bytes:
+    return (json.dumps(event, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _put(file: IO[bytes], line: bytes) -> None:

@@ -40,6 +40,7 @@ def work(search: SearchCommand, line: str) -> int:
     job = _job(search, plan, line)
     cluster.check(search.placement)
     check_fits(job.config, job.dataset)
+    job.fetch()
     _check_folder(plan, job.folder)
     _ = job.mirror
     with locked(make_folder(job.command)):
@@ -204,6 +205,7 @@ def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
         output=folder,
         data_folder=search.data_folder,
         download=search.download,
+        storage_path=search.storage_path,
         tracking_uri=search.tracking_uri,
         experiment=search.experiment,
     )

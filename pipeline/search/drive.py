@@ -1,8 +1,8 @@
 """Judging candidates, in this process or as Ray Tune trials; every result is on disk before it counts.
 
-A Tune trial is one stage of one candidate: Tune places it, keeps its worker warm for the next one and starts it again when a
-worker dies. What is to be judged next is decided by :class:`pipeline.search.ladder.Ladder`, from the results on disk: Tune's
-own snapshots, which are pickles, are thrown away and never read.
+A Tune trial is one stage of one candidate: Tune places it, and keeps its worker warm for the next one; where a worker dies,
+another trial does the same again. What is to be judged next is decided by :class:`pipeline.search.ladder.Ladder`, from the
+results on disk: Tune's own snapshots, which are pickles, are thrown away and never read.
 
 Files, below the search's folder: ``candidates/NAME/candidate.json`` (its settings), ``STAGE.json`` (what a stage found out) and
 ``state.safetensors`` (the ENN on its way).

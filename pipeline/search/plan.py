@@ -9,9 +9,10 @@ import dataclasses
 import difflib
 import itertools
 import json
+import math
 import re
 import typing
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +20,12 @@ from typing import Any, Literal
 import yaml
 
 from pipeline.config import PRESETS, Config, coerce, from_dotted, to_dotted, validate
-from pipeline.errors import UserError
+from pipeline.errors import LONGEST, UserError, shown
 
 LARGEST_FILE = 20_000
 """bytes"""
+DEEPEST = 20
+"""mappings and lists within each other; libyaml crashes on tens of thousands"""
 FIXED = ("rl.period", "rl.members", "rl.rounds", "rl.score_examples", "rl.env_runners", "enn.coarsening")
 """settings that the recorded runs, or nothing in a search, depend on: the same for every candidate"""
 SEARCHED = {"enn": ("enn.", "instruction.", "rl.", "unroll."), "target": ("training.", "target.")}
@@ -199,7 +202,10 @@ def read_plan(path: Path) -> Plan:
         raise UserError(f"{path}: {error}") from error.__cause__
 
 
-class _Loader(yaml.SafeLoader):
+_Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml, where PyYAML has it, is ten times as fast
+
+
+class _Loader(_Safe):
     """YAML in which a key given twice is an error, and 1e-3 is a number."""
 
 
@@ -208,15 +214,25 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-    for key in keys:
-        if not isinstance(key, Hashable) or keys.count(key) > 1:
-            raise UserError(f"the key {key!r} is given twice or is no name; give each key once.")
-    return {key: loader.construct_object(value, deep=True) for key, (_, value) in zip(keys, node.value, strict=True)}  # type: ignore[no-untyped-call]
+def _mapping(loader: Any, node: yaml.MappingNode) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key_node, value in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, str) or key in values:
+            raise UserError(f"the key {shown(key)} is given twice or is no name; give each key once.")
+        values[key] = loader.construct_object(value, deep=True)
+    return values
+
+
+def _whole(loader: Any, node: yaml.ScalarNode) -> int:
+    number = yaml.SafeLoader.construct_yaml_int(loader, node)
+    if abs(number) >= 2**63:
+        raise UserError("a whole number has more than 18 digits; give a smaller one.")
+    return number
 
 
 _Loader.add_constructor("tag:yaml.org,2002:map", _mapping)
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 
 
 def load_yaml(text: str) -> Any:
@@ -226,12 +242,20 @@ def load_yaml(text: str) -> Any:
         UserError: it is no YAML, or says more than plain values.
     """
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise UserError("aliases (*name) are not read; write the values out.")
+        depth = 0
+        for event in yaml.parse(text, _Safe):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError("aliases (*name) are not read; write the values out.")
+            if getattr(event, "tag", None):
+                raise UserError("tags (!name) are no YAML that is read here; write plain values.")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                raise UserError(f"lists and mappings are more than {DEEPEST} deep in each other; correct it.")
         return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise UserError(f"{line}it is not YAML that can be read ({error.problem}); correct it.") from error
+        problem = repr(error.problem)[1:-1][:LONGEST]
+        raise UserError(f"{line}it is not YAML that can be read ({problem}); correct it.") from error
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise UserError("it is not YAML that can be read; correct it.") from error
 
@@ -270,10 +294,10 @@ def _groups(kind: str, preset: str, settings: dict[str, Any], values: dict[str, 
     found = []
     _check_mapping(values["groups"], "groups")
     for name, group in values["groups"].items():
-        where = f"groups.{name}"
+        where = f"groups.{_name(name, 'groups')}"
         _check_keys(group, {"settings", "space"}, where)
         own = settings | _settings(group.get("settings", {}), f"{where}.settings")
-        found.append(_group(_name(name, where), kind, preset, own, group.get("space")))
+        found.append(_group(name, kind, preset, own, group.get("space")))
     if not found:
         raise UserError("'groups' is empty; give at least one group with a 'space'.")
     return tuple(found)
@@ -282,7 +306,7 @@ def _groups(kind: str, preset: str, settings: dict[str, Any], values: dict[str, 
 def _group(name: str, kind: str, preset: str, settings: dict[str, Any], space: Any) -> Group:
     base = to_dotted(PRESETS[preset]) | settings
     if base["data.dataset"] not in DATASETS:
-        raise UserError(f"data.dataset is {base['data.dataset']!r}; a search names a data set: {', '.join(DATASETS)}.")
+        raise UserError(f"data.dataset is {shown(base['data.dataset'])}; a search names a data set: {', '.join(DATASETS)}.")
     validate(from_dotted(base))
     _check_mapping(space, "space")
     if not space:
@@ -301,11 +325,14 @@ def _dimension(key: Any, values: Any, kind: str, base: dict[str, Any], space: di
         raise UserError(f"{where}: give one of 'choice: [values]', 'float: [low, high]' and 'integer: [low, high]'.")
     log, form = values.get("log", False), forms[0]
     if not isinstance(log, bool) or (log and form == "choice"):
-        raise UserError(f"{where}: 'log' is {log!r}; give true or false, and only with a range.")
+        raise UserError(f"{where}: 'log' is {shown(log)}; give true or false, and only with a range.")
+    _check_mapping(values.get("when", {}), f"{where}.when")
     when = tuple(_condition(other, wanted, where, base, space) for other, wanted in values.get("when", {}).items())
     found = values[form]
     if not isinstance(found, list) or not found or (form != "choice" and len(found) != 2):
-        raise UserError(f"{where}: {form!r} is {found!r}; give {'a list of values' if form == 'choice' else '[low, high]'}.")
+        raise UserError(
+            f"{where}: {form!r} is {shown(found)}; give {'a list of values' if form == 'choice' else '[low, high]'}."
+        )
     if form == "choice":
         dimension = Dimension(key, choice=tuple(_value(key, item, where) for item in found), when=when)
         if len(set(map(json.dumps, dimension.choice))) != len(found):
@@ -314,9 +341,9 @@ def _dimension(key: Any, values: Any, kind: str, base: dict[str, Any], space: di
         low, high = (_value(key, item, where) for item in found)
         whole = form == "integer"
         if not all(isinstance(end, int if whole else int | float) and not isinstance(end, bool) for end in (low, high)):
-            raise UserError(f"{where}: {form!r} is {found!r}; give two {'whole ' if whole else ''}numbers.")
+            raise UserError(f"{where}: {form!r} is {shown(found)}; give two {'whole ' if whole else ''}numbers.")
         if not low < high or (log and low <= 0):
-            raise UserError(f"{where}: {form!r} is {found!r}; give a low end {'above 0 and ' * log}below the high one.")
+            raise UserError(f"{where}: {form!r} is {shown(found)}; give a low end {'above 0 and ' * log}below the high one.")
         dimension = Dimension(key, low=float(low), high=float(high), log=log, whole=whole, when=when)
     for end in dimension.ends:
         try:
@@ -339,6 +366,8 @@ def _condition(key: Any, wanted: Any, where: str, base: dict[str, Any], space: d
     values = wanted if isinstance(wanted, list) and not isinstance(base[key], list) else [wanted]
     if isinstance(base[key], list) and isinstance(wanted, list) and wanted and isinstance(wanted[0], list):
         values = wanted
+    if not values:
+        raise UserError(f"{where}: 'when' gives no value of {key!r}; give at least one.")
     return key, tuple(_value(key, item, where) for item in values)
 
 
@@ -414,7 +443,10 @@ def _check(plan: Plan) -> None:
         (not target or all(s.targets for s in stages), "stages: in a search over targets each one needs 'targets'."),
         (plan.budget.candidates >= 1, f"budget.candidates is {plan.budget.candidates}; give at least 1."),
         (plan.budget.ahead >= 1, f"budget.ahead is {plan.budget.ahead}; give at least 1."),
-        (plan.scheduler.reduction > 1, f"scheduler.reduction is {plan.scheduler.reduction}; give more than 1."),
+        (
+            1 < plan.scheduler.reduction < math.inf,
+            f"scheduler.reduction is {plan.scheduler.reduction}; give a number above 1.",
+        ),
         (plan.sampler.startup >= 1, f"sampler.startup is {plan.sampler.startup}; give at least 1."),
         (plan.sampler.population >= 2, f"sampler.population is {plan.sampler.population}; give at least 2."),
         (plan.record.rounds >= 1, f"record.rounds is {plan.record.rounds}; give at least 1."),
@@ -450,14 +482,14 @@ def _reason(kind: str, key: str) -> str:
 def _name(value: Any, where: str) -> str:
     """A name that is safe as a folder's."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", value):
-        raise UserError(f"{where}: {value!r} is no name; use letters, digits, - and _, at most 64.")
+        raise UserError(f"{where}: {shown(value)} is no name; use letters, digits, - and _, at most 64.")
     return value
 
 
 def _one_of(value: Any, options: tuple[str, ...], where: str) -> Any:
     if not isinstance(value, str) or value not in options:
-        near = difflib.get_close_matches(str(value), options, n=1, cutoff=0.0)[0]
-        raise UserError(f"{where} is {value!r}; give one of {', '.join(options)} (did you mean {near!r}?).")
+        near = difflib.get_close_matches(str(value)[:80], options, n=1, cutoff=0.0)[0]
+        raise UserError(f"{where} is {shown(value)}; give one of {', '.join(options)} (did you mean {near!r}?).")
     return value
 
 
@@ -474,5 +506,5 @@ def _check_keys(values: Any, known: set[str], where: str) -> None:
 
 def _check_known(key: Any, known: list[str], where: str) -> None:
     if key not in known:
-        near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)[0]
-        raise UserError(f"{where}: unknown key {key!r}; did you mean {near!r}?")
+        near = difflib.get_close_matches(str(key)[:80], known, n=1, cutoff=0.0)[0]
+        raise UserError(f"{where}: unknown key {shown(key)}; did you mean {near!r}?")

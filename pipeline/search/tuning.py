@@ -7,11 +7,13 @@ import json
 import logging
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_GLOBAL_CHECKPOINT_S="3600")
+os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
@@ -23,8 +25,8 @@ from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan
 
 SCRATCH = ".tune"
-ATTEMPTS = 3
-"""how often Tune starts a trial again whose worker died"""
+ATTEMPTS = 4
+"""how often a task is begun before the deaths of its workers are taken to be its fault"""
 
 
 def with_tune(
@@ -38,9 +40,9 @@ def with_tune(
     """As :func:`pipeline.search.drive.drive`. Ray must be running.
 
     Raises:
-        RuntimeError: a trial's workers died ``ATTEMPTS`` times more.
+        RuntimeError: a task's workers died ``ATTEMPTS`` times; the results of the others are on disk.
     """
-    logging.getLogger("ray.tune").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = search.folder.resolve() / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
     function = tune.with_parameters(_trial, judge=judge, plan=search.plan, folder=search.folder.resolve(), shared=dict(shared))
@@ -55,20 +57,22 @@ def with_tune(
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
-            run_config=tune.RunConfig(
-                name="trials", storage_path=str(scratch), verbose=0, failure_config=tune.FailureConfig(max_failures=ATTEMPTS)
-            ),
+            run_config=tune.RunConfig(name="trials", storage_path=str(scratch), verbose=0),
         )
         results = tuner.fit()
     finally:
         tasks.close()
         shutil.rmtree(scratch, ignore_errors=True)
-    if results.errors:
+    if tasks.dead:
         raise RuntimeError(f"a trial could not be judged: {results.errors[0]}") from results.errors[0]
 
 
 class Tasks(Searcher):
-    """Hands out the tasks of a search to Tune, and takes their results. What it holds stays outside Tune's pickles."""
+    """Hands out the tasks of a search to Tune, and takes their results. What it holds stays outside Tune's pickles.
+
+    A task whose worker died is handed out again as another trial. Tune's own ``max_failures`` is not used: a worker that dies
+    with two calls under way counts as two failures there, the second of which ends the trial for good.
+    """
 
     at_work: tuple[Search, Callable[[Task], None], Callable[[Task, Result], None]] | None = None
     """of the class: one search at a time is at work in a process"""
@@ -76,6 +80,9 @@ class Tasks(Searcher):
     def __init__(self, search: Search, on_start: Callable[[Task], None], on_done: Callable[[Task, Result], None]) -> None:
         super().__init__()
         self.tasks: dict[str, Task] = {}
+        self.deaths: Counter[tuple[str, int]] = Counter()
+        self.again: list[Task] = []
+        self.dead: list[Task] = []
         Tasks.at_work = search, on_start, on_done
 
     @staticmethod
@@ -87,7 +94,9 @@ class Tasks(Searcher):
         """The next task as a trial's configuration; None where one has to wait for others."""
         assert Tasks.at_work is not None
         search, on_start, _ = Tasks.at_work
-        task = search.next()
+        if self.dead:
+            return Searcher.FINISHED
+        task = self.again.pop() if self.again else search.next()
         if not isinstance(task, Task):
             return Searcher.FINISHED if task == "finished" else None
         self.tasks[trial_id] = task
@@ -95,12 +104,16 @@ class Tasks(Searcher):
         return {"group": task.group, "number": task.number, "stage": task.stage, "chosen": dict(task.chosen)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        """Take a result."""
+        """Take a result, or a worker's death."""
         assert Tasks.at_work is not None
         task = self.tasks.pop(trial_id)
         judged = (result or {}).get("judged")
-        dead = {"failed": f"its workers died {ATTEMPTS + 1} times"}
-        Tasks.at_work[2](task, json.loads(judged) if judged and not error else dead)
+        if judged and not error:
+            Tasks.at_work[2](task, json.loads(judged))
+            return
+        stage = task.candidate, task.stage
+        self.deaths[stage] += 1
+        (self.again if self.deaths[stage] < ATTEMPTS else self.dead).append(task)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: what is known is in the search's own files."""
