@@ -2,6 +2,7 @@
 
 python benchmarks/ship.py mnist-mlp runs/paper/paper-shallow/probes
 python benchmarks/ship.py mnist-image runs/paper/paper-shallow/image
+python benchmarks/ship.py mnist-tuned runs/mnist-9c9b
 python benchmarks/ship.py digits-mlp runs/digits-3b5c
 """
 
@@ -50,9 +51,11 @@ def card(config: Config, run: Path) -> dict[str, Any]:
         if row["arm"] in ("conventional", "growth", "he", "instructed", "instructed-he")
     }
     depth = f" Reads MLPs of {len(config.target.hidden) + 1} layers only." if config.enn.readers[0] == "convnet" else ""
+    starts = "from He" if config.target.initialisation == "he" else "from small weights and He"
     return {
         "data": config.data.dataset,
-        "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, from small weights and He",
+        "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, {starts}",
+        "optimiser": f"SGD, momentum {config.training.momentum:g}, learning rate {config.training.learning_rate:g}",
         "command": facts["command"],
         "commit": facts["commit"],
         "seed": config.seed,

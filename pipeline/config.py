@@ -447,12 +447,12 @@ PRESETS: dict[str, Config] = {
     "mnist-tuned": Config(
         data=DataConfig("mnist"),
         target=TargetConfig(hidden=(100,), initialisation="he"),
-        training=TrainingConfig(learning_rate=0.1, momentum=0.9, schedule="cosine", batch_size=100, steps=330),
+        training=TrainingConfig(learning_rate=0.1, momentum=0.9, schedule="cosine", batch_size=100, steps=110),
         enn=ENNConfig(readers=("probes",), probes=64),
-        rl=RLConfig(rounds=0, period=30),
+        rl=RLConfig(rounds=0, period=10),
         instruction=InstructionConfig(refresh=2, trust_region=0.05, decoupled=True),
         unroll=UnrollConfig(
-            start="mnist-mlp", segments=500, steps=50, strength=100.0, learning_rate=0.005, largest_costate=1.0
+            start="mnist-mlp", segments=160, steps=50, strength=100.0, learning_rate=0.005, largest_costate=1.0
         ),
         compare=CompareConfig(arms=("conventional", "instructed")),
     ),
