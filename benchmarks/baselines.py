@@ -91,6 +91,7 @@ def main() -> int:
     data = {split: dataset.tensors(split) for split in ("train", "validation", "test")}
     results = read_json(RESULTS / "baselines.json") if (RESULTS / "baselines.json").exists() else {}
     lengths, started = results.get("lengths", {}), time.perf_counter()
+    facts = provenance("", 0)  # before results are written into the checkout
     for steps in options.steps:
         parts = {}
         for name in (name for name in BASELINES if steps <= SLOW.get(name, steps)):
@@ -99,9 +100,9 @@ def main() -> int:
                 write_json(file, Study(name, steps, data).compare(critic, options.seeds))
             parts[name] = read_json(file)
             print(f"{steps} steps, {name}: {time.perf_counter() - started:.0f} s", flush=True)
-        facts = provenance(f"python benchmarks/baselines.py --steps {steps}", 0)
         rows = [row(name, part, steps) for name, part in parts.items()]
         lengths[str(steps)] = {"enn": options.enn, "steps": steps, "rows": rows, "parts": parts} | facts
+        lengths[str(steps)]["command"] = f"python benchmarks/baselines.py --steps {steps}"
         write_json(RESULTS / "baselines.json", {"lengths": lengths})
         draw(parts, RESULTS / f"baselines-{steps}.png", steps)
     return 0
