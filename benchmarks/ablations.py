@@ -17,6 +17,7 @@ Writes benchmarks/results/ablations.json. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 
 import argparse
 import dataclasses
+import itertools
 import sys
 import time
 from collections.abc import Sequence
@@ -43,8 +44,8 @@ from rl.descent import Costate
 from rl.unrolled import FineTuning, Trajectory
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SEEDS, TARGETS, JUDGED = 3, 16, 1000
-"""ENNs per variant, fresh targets per ENN, and the seed that names the targets"""
+TARGETS, JUDGED = 16, 1000
+"""fresh targets per ENN, and the seed that names them"""
 RESAMPLES = 10_000
 TUNED, RL = "fine-tuned", "RL"
 SHORT: dict[str, Any] = {
@@ -119,6 +120,7 @@ VARIANTS = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=3, help="ENNs per variant")
     parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="folder of finished ENNs")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -127,11 +129,13 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    study, found = Study(dataset, options.work), {}
-    for variant in VARIANTS:
-        found[variant.base, variant.name] = [study.found(variant, seed) for seed in range(SEEDS)]
-        gains = 100 * np.array([one["gains"] for one in found[variant.base, variant.name]])
-        print(f"{variant.base}, {variant.name}: {gains.mean(1).round(2)}", flush=True)
+    study, started = Study(dataset, options.work), time.perf_counter()
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {(variant.base, variant.name): [] for variant in VARIANTS}
+    for seed, variant in itertools.product(range(options.seeds), VARIANTS):
+        own = study.found(variant, seed)
+        found[variant.base, variant.name].append(own)
+        gain, seconds = 100 * np.mean(own["gains"]), time.perf_counter() - started
+        print(f"seed {seed}, {variant.base}, {variant.name}: {gain:+.2f}, {seconds:.0f} s", flush=True)
     rows = [row(variant, found) for variant in VARIANTS]
     plain = study.conventional()
     conventional = {"small": float(np.mean(plain[0::2])), "he": float(np.mean(plain[1::2]))}
