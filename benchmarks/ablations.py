@@ -230,7 +230,7 @@ def fine_tuned(config: Config, dataset: Dataset, how: str) -> Critic:
     """An ENN, fine-tuned through unrolled training."""
     kind = {"greedy": Greedy, "fixed": FixedStrength}.get(how, FineTuning)
     start = by_rl(config, dataset, "") if how == "after RL" else fresh_critic(config, dataset)
-    tuning = kind(config, dataset, cast(Critic, start))
+    tuning = kind(config, dataset, start)
     for number in range(config.unroll.segments):
         tuning.segment(number)
     return tuning.exported()
@@ -252,7 +252,7 @@ class FixedStrength(FineTuning):
         self.critic.strength_bias.requires_grad_(False)
 
 
-def by_rl(config: Config, dataset: Dataset, how: str) -> "Critic | Twins":
+def by_rl(config: Config, dataset: Dataset, how: str) -> Critic:
     """An ENN, taught by RL alone: ``rl.rounds`` populations, ``rl.updates`` steps on all that was seen after each."""
     once, rounds = how in ("random ENN", "no instruction"), config.rl.rounds
     seeds = [config.seed, *([config.seed + 100] if how == "twins" else [])]
@@ -276,18 +276,18 @@ def learning(config: Config, dataset: Dataset) -> Learning:
     return own
 
 
-def population(config: Config, dataset: Dataset, critic: "Critic | Twins", number: int) -> Recorded:
+def population(config: Config, dataset: Dataset, critic: Critic, number: int) -> Recorded:
     """What was seen of one population under an ENN."""
-    played = play_round(config, dataset, cast(Critic, critic), number)
+    played = play_round(config, dataset, critic, number)
     arrays = {name: tensor.numpy() for name, tensor in played.items()}
     return Recorded(**arrays, gradients=np.empty(0), conventional=np.empty(0))
 
 
-class Twins(nn.Module):
+class Twins(Critic):
     """Two ENNs as one: the smaller of two values, and of two Q, counts."""
 
     def __init__(self, critics: Sequence[Critic]) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # it has no reader and heads of its own
         self.critics, self.home = nn.ModuleList(critics), critics[0].home
 
     @property
@@ -316,7 +316,7 @@ class Twins(nn.Module):
         return torch.tensor(self.home.ladder)[both.amin(0).argmax(-1)]
 
 
-def together(critics: Sequence[Critic]) -> Critic | Twins:
+def together(critics: Sequence[Critic]) -> Critic:
     return critics[0] if len(critics) == 1 else Twins(critics)
 
 

@@ -232,6 +232,58 @@ def resolution(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
+def ablations(results: dict[str, Any]) -> str:
+    """One row per variant under its base."""
+    head = ["", "gain", "difference", "from small", "from He", "s of training"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in results["rows"]:
+        gain, name = row["gain"], row["name"]
+        parts = [f"{gain[start]['difference']:+.2f}".replace("-", "−") for start in ("small", "he")]
+        difference = "–" if row["is_base"] else _signed(row["difference"]["all"], 1)
+        shown = f"**{row['base']}**: {name}" if row["is_base"] else name
+        lines.append([shown, _signed(gain["all"], 1), difference, *parts, f"{row['seconds']:.0f}"])
+    small, he = (f"{100 * results['conventional'][start]:.2f}" for start in ("small", "he"))
+    caption = (
+        f"`{results['command']}`: gain in points of validation accuracy over conventional training ({small} % from small "
+        f"weights, {he} % from He); {results['seeds']} ENNs per row, {results['targets']} targets each, the same for all; 95 % "
+        f"intervals resample ENNs and targets; difference: from the base above; {results['seconds'] / 60:.0f} minutes of the "
+        f"processor in all ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
+def scarce(results: dict[str, Any]) -> str:
+    """One row per cell and optimiser."""
+    arms = list(results["rows"][0]["difference"])
+    named = [arm if arm not in results["enn_seconds"] else f"ENN, {arm}" for arm in arms]
+    head = ["images", "wrong labels", "from He", "alone %", *(f"{name}: difference" for name in named)]
+    lines = [head, ["---:", "---:", "---", *["---:"] * (len(head) - 3)]]
+    for row in results["rows"]:
+        optimiser = {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]]
+        differences = [f"{_signed(row['difference'][arm])}, p {_p(row['difference'][arm]['p'])}" for arm in arms]
+        lines.append(
+            [
+                f"{row['images']:,}",
+                f"{100 * row['wrong']:.0f} %",
+                optimiser,
+                f"{100 * row['test']['alone']['mean']:.2f}",
+                *differences,
+            ]
+        )
+    skills = [
+        f"{name}: R² {skill['r2']:.2f}, τ {skill['kendall']:.2f} [{skill['low']:.2f}, {skill['high']:.2f}]".replace("-", "−")
+        for name, skill in results["prediction"].items()
+    ]
+    control, taken = results["control"], ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
+    caption = (
+        f"`{results['command']}`: test accuracy, n = {results['rows'][0]['difference'][arms[0]]['n']} fresh subsets per cell, "
+        f"paired. Each ENN has learned on {results['runs']:,.0f} runs with {results['enn_images']:,} other images ({taken} s "
+        f"of the processor). Control: trained on {control['images']:,} of those, without an ENN, {100 * control['mean']:.2f} "
+        f"[{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on new runs: {'; '.join(skills)} ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
 def faults(results: dict[str, Any]) -> str:
     """One row per fault."""
     lines = [["what was done to a run", "who ended it", "results", "runs in MLflow", "records"], ["---"] * 5]
@@ -417,6 +469,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper-deep": paper,
     "transfer": transfer,
     "resolution-digits": resolution,
+    "ablations": ablations,
+    "scarce": scarce,
     "baselines": baselines,
     "baselines-110": baselines,
     "directions": directions,
