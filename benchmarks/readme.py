@@ -254,32 +254,28 @@ def ablations(results: dict[str, Any]) -> str:
 
 def scarce(results: dict[str, Any]) -> str:
     """One row per cell and optimiser."""
-    arms = list(results["rows"][0]["difference"])
-    named = [arm if arm not in results["enn_seconds"] else f"ENN, {arm}" for arm in arms]
-    head = ["images", "wrong labels", "from He", "alone %", *(f"{name}: difference" for name in named)]
+    enns = list(results["rows"][0]["difference"])
+    head = ["images", "wrong labels", "from He", "alone %", *(f"ENN, {name}: difference" for name in enns)]
+    head += ["alone, on validation images too %", *(f"ENN, {name}: difference" for name in enns)]
     lines = [head, ["---:", "---:", "---", *["---:"] * (len(head) - 3)]]
     for row in results["rows"]:
-        optimiser = {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]]
-        differences = [f"{_signed(row['difference'][arm])}, p {_p(row['difference'][arm]['p'])}" for arm in arms]
-        lines.append(
-            [
-                f"{row['images']:,}",
-                f"{100 * row['wrong']:.0f} %",
-                optimiser,
-                f"{100 * row['test']['alone']['mean']:.2f}",
-                *differences,
-            ]
-        )
+        cells = [f"{row['images']:,}", f"{100 * row['wrong']:.0f} %", {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]]]
+        for data in ("stopped", "with validation"):
+            differences = [row["difference"][name][data] for name in enns]
+            cells.append(f"{100 * row['mean']['alone'][data]['mean']:.2f}")
+            cells += [f"{_signed(difference)}, p {_p(difference['p'])}" for difference in differences]
+        lines.append(cells)
     skills = [
         f"{name}: R² {skill['r2']:.2f}, τ {skill['kendall']:.2f} [{skill['low']:.2f}, {skill['high']:.2f}]".replace("-", "−")
         for name, skill in results["prediction"].items()
     ]
     control, taken = results["control"], ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
     caption = (
-        f"`{results['command']}`: test accuracy, n = {results['rows'][0]['difference'][arms[0]]['n']} fresh subsets per cell, "
-        f"paired. Each ENN has learned on {results['runs']:,.0f} runs with {results['enn_images']:,} other images ({taken} s "
-        f"of the processor). Control: trained on {control['images']:,} of those, without an ENN, {100 * control['mean']:.2f} "
-        f"[{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on new runs: {'; '.join(skills)} ({_where(results)})."
+        f"`{results['command']}`: test accuracy, n = {len(results['rows'][0]['arms']['alone']['stopped'])} fresh subsets per "
+        f"cell, paired. Each ENN has learned on {results['runs']:,.0f} runs with {results['enn_images']:,} other images "
+        f"({taken} s of the processor). Control: trained on {control['images']:,} of those, without an ENN, "
+        f"{100 * control['mean']:.2f} [{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on new runs: "
+        f"{'; '.join(skills)} ({_where(results)})."
     )
     return "\n".join([_lines(lines), "", caption])
 

@@ -10,8 +10,8 @@ the classes of every run permuted: it can know how to train, but not what a digi
 The cells take their images from the other 10,000 of the training split. In each cell and for each optimiser (SGD with momentum
 0.9, AdamW) learning rate and weight decay are chosen from nine pairs; with an ENN there are nine candidates as well: the chosen
 learning rate, a third and a tenth of it, each with a third of λ, λ, three times λ. Every run is stopped early. Choices and
-stopping look at 500 validation images with right labels, the same for all arms; one arm without an ENN is trained on them too,
-to its end. Then 30 fresh subsets per cell, all arms on them all; the test set is looked at once, at the end.
+stopping look at 500 validation images with right labels, the same for all arms; and all are trained on these too, with what was
+chosen, to the end of the run. Then 30 fresh subsets per cell, the same for all arms; the test set is looked at once, last.
 
 The control: the same target trained with AdamW, tuned alike, on images that the ENN has seen.
 
@@ -66,7 +66,9 @@ VALIDATION, TUNING_SEEDS = 500, 6
 RATES = {"adamw": (1e-3, 3e-3, 1e-2), "sgd": (0.01, 0.03, 0.1)}
 DECAYS = {"adamw": (0.0, 0.1, 1.0), "sgd": (0.0, 1e-3, 1e-2)}
 SLOWER, FACTORS = (1.0, 1 / 3, 1 / 10), (1 / 3, 1.0, 3.0)
-TOO = "alone, on validation images too"
+ALONE = "alone"
+DATA = ("stopped", "with validation")
+"""trained on the cell's images, stopped early; or on the validation images as well, to the end"""
 ENNS = {"digits": False, "permuted classes": True}
 """by name, whether every run that it learned on had its classes permuted"""
 KEEP = 50
@@ -87,6 +89,7 @@ def main() -> int:
     parser.add_argument("--segments", type=int, default=CONFIG.unroll.segments, help="of fine-tuning")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--optimisers", nargs="+", choices=tuple(RATES), default=tuple(RATES))
+    parser.add_argument("--enns", nargs="+", choices=tuple(ENNS), default=tuple(ENNS))
     parser.add_argument("--work", type=Path, default=Path("runs/scarce"), help="folder of finished parts")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -96,12 +99,14 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    enns, started = {name: study.enn(name) for name in ENNS}, time.perf_counter()
+    enns, started = {name: study.enn(name) for name in options.enns}, time.perf_counter()
     rows = []
-    for optimiser, images, wrong in itertools.product(options.optimisers, IMAGES, WRONG):
-        rows.append(study.cell(images, wrong, optimiser, {name: critic for name, (critic, _) in enns.items()}))
-        shown = {arm: round(100 * own["difference"], 2) for arm, own in rows[-1]["difference"].items()}
-        print(f"{images}, {wrong}, {optimiser}: {shown}, {time.perf_counter() - started:.0f} s", flush=True)
+    for cell in itertools.starmap(Cell, itertools.product(IMAGES, WRONG, options.optimisers)):
+        rows.append(study.row(cell, {name: critic for name, (critic, _) in enns.items()}))
+        gains = {
+            name: [round(100 * own[data]["difference"], 2) for data in DATA] for name, own in rows[-1]["difference"].items()
+        }
+        print(f"{cell}: {gains}, {time.perf_counter() - started:.0f} s", flush=True)
     results = {
         "rows": rows,
         "control": study.control(),
@@ -110,8 +115,9 @@ def main() -> int:
         "runs": options.segments * config.unroll.members * config.unroll.steps / config.training.steps,
         "enn_images": MOST,
     }
-    left_out = [] if set(options.optimisers) == set(RATES) else ["--optimisers", *options.optimisers]
-    command = " ".join(["python benchmarks/scarce.py", *left_out])
+    named = ["--optimisers", *options.optimisers] if set(options.optimisers) != set(RATES) else []
+    named += ["--enns", *(repr(name) for name in options.enns)] if set(options.enns) != set(ENNS) else []
+    command = " ".join(["python benchmarks/scarce.py", *named])
     write_json(RESULTS / "scarce.json", results | provenance(command, 0))
     return 0
 
@@ -254,6 +260,28 @@ class How:
 
 
 @dataclass(frozen=True)
+class Cell:
+    """What is trained on, and with what."""
+
+    images: int
+    wrong: float
+    """share of the labels"""
+    optimiser: str
+
+
+def candidates_of(cell: Cell, alone: How | None) -> list[How]:
+    """Without an ENN, learning rates and weight decays; with one, slower rates than was best ``alone``, and factors on λ."""
+    if alone is None:
+        return [How(cell.optimiser, *pair) for pair in itertools.product(RATES[cell.optimiser], DECAYS[cell.optimiser])]
+    pairs = itertools.product(SLOWER, FACTORS)
+    return [How(cell.optimiser, alone.learning_rate * slower, alone.weight_decay, factor) for slower, factor in pairs]
+
+
+def _interval(values: Sequence[float]) -> dict[str, float]:
+    return dict(zip(("mean", "low", "high"), mean_interval(values), strict=True))
+
+
+@dataclass(frozen=True)
 class Study:
     """ENNs and cells; what was found lies in a folder."""
 
@@ -283,39 +311,41 @@ class Study:
                 started = time.thread_time()
         return tuning.exported(), sum(row["seconds"] for row in rows)
 
-    def cell(self, images: int, wrong: float, optimiser: str, critics: dict[str, Critic]) -> dict[str, Any]:
-        """One row of the table."""
-        file = self.work / f"{images}-{wrong:g}-{optimiser}.json"
+    def row(self, cell: Cell, critics: dict[str, Critic]) -> dict[str, Any]:
+        """One row of the table: all arms, and by ENN the differences from the arm without one that had the same images."""
+        arms = {ALONE: self.arm(cell, ALONE, None, None)}
+        arms |= {name: self.arm(cell, name, critic, How(**arms[ALONE]["chosen"])) for name, critic in critics.items()}
+        return {
+            **dataclasses.asdict(cell),
+            "mean": {name: {data: _interval(arm[data]) for data in DATA} for name, arm in arms.items()},
+            "difference": {
+                name: {data: paired(arms[name][data], arms[ALONE][data]) for data in DATA} for name in arms if name != ALONE
+            },
+            "arms": arms,
+        }
+
+    def arm(self, cell: Cell, name: str, critic: Critic | None, alone: How | None) -> dict[str, Any]:
+        """What was chosen, from what, and the final targets' test accuracies: on their images, and on validation images too.
+
+        Args:
+            alone: what was chosen without an ENN.
+        """
+        file = self.work / f"{cell.images}-{cell.wrong:g}-{cell.optimiser}-{name.replace(' ', '-')}.json"
         if not file.exists():
-            write_json(file, self._cell(images, wrong, optimiser, critics))
+            seeds = [stream(0, "scarce", "cells", number) for number in range(self.count)]
+            subsets = self.subsets(cell, seeds)
+            how, candidates = self.best(candidates_of(cell, alone), critic, self.subsets(cell, self.tuning), self.tuning)
+            tested = {
+                "stopped": self.tested(self.train(how, critic, subsets, seeds)),
+                "with validation": self.tested(self.train(how, critic, *self.with_validation(subsets, seeds), stopped=False)),
+            }
+            write_json(file, {"chosen": dataclasses.asdict(how), "candidates": candidates, **tested})
         return read_json(file)
 
-    def _cell(self, images: int, wrong: float, optimiser: str, critics: dict[str, Critic]) -> dict[str, Any]:
-        tuning = [stream(0, "scarce", "tuning", number) for number in range(TUNING_SEEDS)]
-        final = [stream(0, "scarce", "cells", number) for number in range(self.count)]
-        plain = [How(optimiser, *pair) for pair in itertools.product(RATES[optimiser], DECAYS[optimiser])]
-        few, subsets = (self.subsets(images, wrong, seeds) for seeds in (tuning, final))
-        alone, tried = self.best(plain, None, few, tuning)
-        chosen, candidates = {"alone": alone}, {"alone": tried}
-        test = {"alone": self.tested(self.train(alone, None, subsets, final))}
-        test[TOO] = self.tested(self.train(alone, None, *self.with_validation(subsets, final), stopped=False))
-        for name, critic in critics.items():
-            pairs = itertools.product(SLOWER, FACTORS)
-            ways = [How(optimiser, alone.learning_rate * slower, alone.weight_decay, factor) for slower, factor in pairs]
-            chosen[name], candidates[name] = self.best(ways, critic, few, tuning)
-            test[name] = self.tested(self.train(chosen[name], critic, subsets, final))
-        return {
-            "images": images,
-            "wrong": wrong,
-            "optimiser": optimiser,
-            "test": {
-                arm: dict(zip(("mean", "low", "high"), mean_interval(values), strict=True)) for arm, values in test.items()
-            },
-            "difference": {arm: paired(values, test["alone"]) for arm, values in test.items() if arm != "alone"},
-            "chosen": {arm: dataclasses.asdict(how) for arm, how in chosen.items()},
-            "candidates": candidates,
-            "accuracies": test,
-        }
+    @property
+    def tuning(self) -> list[int]:
+        """Seeds of the targets that choose."""
+        return [stream(0, "scarce", "tuning", number) for number in range(TUNING_SEEDS)]
 
     def best(
         self,
@@ -331,8 +361,8 @@ class Study:
             dataclasses.asdict(how) | {"validation": value} for how, value in zip(ways, reached, strict=True)
         ]
 
-    def subsets(self, images: int, wrong: float, seeds: Sequence[int]) -> list[Subset]:
-        return [Subset.drawn(self.rest[1], images, wrong, seed, self.examples) for seed in seeds]
+    def subsets(self, cell: Cell, seeds: Sequence[int]) -> list[Subset]:
+        return [Subset.drawn(self.rest[1], cell.images, cell.wrong, seed, self.examples) for seed in seeds]
 
     def with_validation(
         self, subsets: Sequence[Subset], seeds: Sequence[int]
@@ -411,11 +441,10 @@ class Study:
             y, x = self.dataset.y_train, np.array(self.dataset.x_train)
             seeds = [stream(0, "scarce", "control", number) for number in range(self.count)]
             subsets = [Subset.drawn(y, self.examples, 0.0, seed, self.examples) for seed in seeds]
-            ways = [How("adamw", *pair) for pair in itertools.product(RATES["adamw"], DECAYS["adamw"])]
+            ways = candidates_of(Cell(self.examples, 0.0, "adamw"), None)
             how, _ = self.best(ways, None, subsets[:TUNING_SEEDS], seeds[:TUNING_SEEDS], x)
             test = self.tested(self.train(how, None, subsets, seeds, x))
-            interval = dict(zip(("mean", "low", "high"), mean_interval(test), strict=True))
-            write_json(file, {"images": self.examples, "chosen": dataclasses.asdict(how), **interval})
+            write_json(file, {"images": self.examples, "chosen": dataclasses.asdict(how), **_interval(test)})
         return read_json(file)
 
     def prediction(self, critic: Critic) -> dict[str, float]:
@@ -424,7 +453,7 @@ class Study:
         seeds, subsets = [], []
         for images, wrong in itertools.product(IMAGES, WRONG):
             own = [stream(0, "scarce", "prediction", images, str(wrong), number) for number in range(per_cell)]
-            seeds, subsets = seeds + own, subsets + self.subsets(images, wrong, own)
+            seeds, subsets = seeds + own, subsets + self.subsets(Cell(images, wrong, "sgd"), own)
         training = self.config.training
         how = How("sgd", training.learning_rate, training.weight_decay, 1.0)
         found = self.train(how, critic, subsets, seeds)
