@@ -238,10 +238,10 @@ def ablations(results: dict[str, Any]) -> str:
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in results["rows"]:
         gain, name = row["gain"], row["name"]
-        parts = [f"{gain[start]['difference']:+.2f}".replace("-", "−") for start in ("small", "he")]
-        difference = "–" if row["is_base"] else _signed(row["difference"]["all"], 1)
+        parts = [f"{100 * gain[start]['difference']:+.2f}".replace("-", "−") for start in ("small", "he")]
+        difference = "–" if row["is_base"] else _signed(row["difference"]["all"])
         shown = f"**{row['base']}**: {name}" if row["is_base"] else name
-        lines.append([shown, _signed(gain["all"], 1), difference, *parts, f"{row['seconds']:.0f}"])
+        lines.append([shown, _signed(gain["all"]), difference, *parts, f"{row['seconds']:.0f}"])
     small, he = (f"{100 * results['conventional'][start]:.2f}" for start in ("small", "he"))
     caption = (
         f"`{results['command']}`: gain in points of validation accuracy over conventional training ({small} % from small "

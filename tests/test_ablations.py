@@ -36,7 +36,7 @@ def test_the_interval_resamples_enns_and_targets(ablations) -> None:
     rows = np.tile(np.array([[0.0], [3.0], [6.0]]), (1, 16))  # all of the spread is between ENNs
     columns = np.tile(np.arange(16.0) - 7.5 + 3.0, (3, 1))  # all of it is between targets
     for values, low in ((rows, 0.0), (columns, 0.8)):
-        found = ablations.interval(values)
+        found = ablations.interval(values, 1)
         assert found["difference"] == pytest.approx(3.0)
         assert found["low"] == pytest.approx(low, abs=0.3) and found["high"] == pytest.approx(6.0 - low, abs=0.3)
 
@@ -71,6 +71,12 @@ def test_of_twins_the_smaller_value_instructs(ablations, tiny, digits) -> None:
         assert torch.allclose(both.value[member], single[which].value[member])
         for own, wanted in zip(both.gradients, single[which].gradients, strict=True):
             assert torch.allclose(own[member], wanted[member], atol=1e-7)
+
+
+def test_what_the_starts_differ_by_is_no_doubt(ablations) -> None:
+    values = np.tile(np.array([0.0, 6.0]), (3, 8))
+    assert ablations.interval(values, 2) == {"difference": 3.0, "low": 3.0, "high": 3.0}
+    assert ablations.interval(values, 1)["low"] < 2.0
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.25, 0.5])
