@@ -256,7 +256,7 @@ def scarce(results: dict[str, Any]) -> str:
     """One row per cell and optimiser."""
     enns = list(results["rows"][0]["difference"])
     head = ["images", "wrong labels", "from He", "alone %", *(f"ENN, {name}: difference" for name in enns)]
-    head += ["alone, on validation images too %", *(f"ENN, {name}: difference" for name in enns)]
+    head += ["alone, + 500 %", *(f"ENN, {name}, + 500: difference" for name in enns)]
     lines = [head, ["---:", "---:", "---", *["---:"] * (len(head) - 3)]]
     for row in results["rows"]:
         cells = [f"{row['images']:,}", f"{100 * row['wrong']:.0f} %", {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]]]
@@ -272,10 +272,10 @@ def scarce(results: dict[str, Any]) -> str:
     control, taken = results["control"], ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
     caption = (
         f"`{results['command']}`: test accuracy, n = {len(results['rows'][0]['arms']['alone']['stopped'])} fresh subsets per "
-        f"cell, paired. Each ENN has learned on {results['runs']:,.0f} runs with {results['enn_images']:,} other images "
-        f"({taken} s of the processor). Control: trained on {control['images']:,} of those, without an ENN, "
-        f"{100 * control['mean']:.2f} [{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on new runs: "
-        f"{'; '.join(skills)} ({_where(results)})."
+        f"cell, paired; + 500: trained on the validation images too. Each ENN has learned on {results['runs']:,.0f} runs with "
+        f"{results['enn_images']:,} other images ({taken} s of the processor). Control: trained on {control['images']:,} of "
+        f"those, without an ENN, {100 * control['mean']:.2f} [{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on "
+        f"new runs: {'; '.join(skills)} ({_where(results)})."
     )
     return "\n".join([_lines(lines), "", caption])
 
