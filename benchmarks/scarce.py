@@ -11,7 +11,7 @@ The cells take their images from the other 10,000 of the training split. In each
 0.9, AdamW) learning rate and weight decay are chosen from nine pairs; with an ENN there are nine candidates as well: the chosen
 learning rate, a third and a tenth of it, each with a third of λ, λ, three times λ. Every run is stopped early. Choices and
 stopping look at 500 validation images with right labels, the same for all arms; and all are trained on these too, with what was
-chosen, to the end of the run. Then 30 fresh subsets per cell, the same for all arms; the test set is looked at once, last.
+chosen, to the end of the run. Then 30 fresh subsets per cell, the same for all arms; the test set is looked at last.
 
 The control: the same target trained with AdamW, tuned alike, on images that the ENN has seen.
 
