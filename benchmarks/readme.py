@@ -225,6 +225,54 @@ def resolution(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
+def ablations(results: dict[str, Any]) -> str:
+    """One row per variant under its base."""
+    head = ["", "gain", "difference", "from small", "from He", "s of training"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for row in results["rows"]:
+        gain, name = row["gain"], row["name"]
+        parts = [f"{100 * gain[start]['difference']:+.2f}".replace("-", "−") for start in ("small", "he")]
+        difference = "–" if row["is_base"] else _signed(row["difference"]["all"])
+        shown = f"**{row['base']}**: {name}" if row["is_base"] else name
+        lines.append([shown, _signed(gain["all"]), difference, *parts, f"{row['seconds']:.0f}"])
+    small, he = (f"{100 * results['conventional'][start]:.2f}" for start in ("small", "he"))
+    caption = (
+        f"`{results['command']}`: gain in points of validation accuracy over conventional training ({small} % from small "
+        f"weights, {he} % from He); {results['seeds']} ENNs per row, {results['targets']} targets each, the same for all; 95 % "
+        f"intervals resample ENNs and targets; difference: from the base above; {results['seconds'] / 60:.0f} minutes of the "
+        f"processor in all ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
+def scarce(results: dict[str, Any]) -> str:
+    """One row per cell and optimiser."""
+    enns = list(results["rows"][0]["difference"])
+    head = ["images", "wrong labels", "from He", "alone %", *(f"ENN, {name}: difference" for name in enns)]
+    head += ["alone, + 500 %", *(f"ENN, {name}, + 500: difference" for name in enns)]
+    lines = [head, ["---:", "---:", "---", *["---:"] * (len(head) - 3)]]
+    for row in results["rows"]:
+        cells = [f"{row['images']:,}", f"{100 * row['wrong']:.0f} %", {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]]]
+        for data in ("stopped", "with validation"):
+            differences = [row["difference"][name][data] for name in enns]
+            cells.append(f"{100 * row['mean']['alone'][data]['mean']:.2f}")
+            cells += [f"{_signed(difference)}, p {_p(difference['p'])}" for difference in differences]
+        lines.append(cells)
+    skills = [
+        f"{name}: R² {skill['r2']:.2f}, τ {skill['kendall']:.2f} [{skill['low']:.2f}, {skill['high']:.2f}]".replace("-", "−")
+        for name, skill in results["prediction"].items()
+    ]
+    control, taken = results["control"], ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
+    caption = (
+        f"`{results['command']}`: test accuracy, n = {len(results['rows'][0]['arms']['alone']['stopped'])} fresh subsets per "
+        f"cell, paired; + 500: trained on the validation images too. Each ENN has learned on {results['runs']:,.0f} runs with "
+        f"{results['enn_images']:,} other images ({taken} s of the processor). Control: trained on {control['images']:,} of "
+        f"those, without an ENN, {100 * control['mean']:.2f} [{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on "
+        f"new runs: {'; '.join(skills)} ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
 def faults(results: dict[str, Any]) -> str:
     """One row per fault."""
     lines = [["what was done to a run", "who ended it", "results", "runs in MLflow", "records"], ["---"] * 5]
@@ -415,6 +463,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper-deep": paper,
     "transfer": transfer,
     "resolution-digits": resolution,
+    "ablations": ablations,
+    "scarce": scarce,
     "baselines": baselines,
     "directions": directions,
     "faults": faults,

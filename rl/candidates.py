@@ -102,7 +102,7 @@ def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets:
             critic = fresh_critic(config, dataset)
             if number:
                 critic = _learned(config, critic, _read(folder, number), updates)
-            write_tensors(file, _round(config, dataset, critic, number))
+            write_tensors(file, play_round(config, dataset, critic, number))
     if not path.exists():
         accuracy = instruct_targets(config, dataset, None, targets)
         read = _read(folder, rounds)
@@ -120,7 +120,8 @@ def _read(folder: Path, rounds: int) -> Recorded:
     return Recorded(**arrays, gradients=np.empty(0), conventional=np.empty(0))
 
 
-def _round(config: Config, dataset: Dataset, critic: Critic, number: int) -> dict[str, Tensor]:
+def play_round(config: Config, dataset: Dataset, critic: Critic, number: int) -> dict[str, Tensor]:
+    """One population of ``rl.members`` under ``critic``, half of it at a level of λ each, half at random ones."""
     env, levels = TrainingRunEnv(config, dataset, config.rl.members), len(config.instruction.ladder)
     env.critic_source = lambda: critic
     env.start_round(number)

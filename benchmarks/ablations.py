@@ -1,0 +1,332 @@
+"""Table 6: what matters in the training of an ENN: one thing is changed at a time.
+
+    python benchmarks/ablations.py
+
+MNIST, 784-25-10, learning rate 0.1, batches of 50, runs of 150 steps: short, so that a gain shows within seconds. Two bases:
+an ENN by probes, fine-tuned through unrolled training from random weights; and one that RL alone has taught, from populations
+collected under the ENN as it is by then (the learning of :mod:`rl.candidates`, which needs no Ray). Every variant is trained
+with several seeds and instructs the same fresh targets, every other one from He. Gains are in points of accuracy over the same
+targets without an ENN, on validation data that no reward has seen. Intervals resample ENNs and, by start, targets. Nothing is
+chosen here.
+
+Where the length of a segment changes, the number of segments does too: every ENN is fine-tuned through as many steps. Twin
+critics are two ENNs with other initial weights that learn from the same experience; whichever has the smaller value instructs.
+
+Writes benchmarks/results/ablations.json. Needs MNIST (GRAD_INSTRUCTOR_DATA).
+"""
+
+import argparse
+import dataclasses
+import itertools
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.config import PRESETS, Config, from_dotted, to_dotted, validate
+from pipeline.data import Dataset, load
+from pipeline.enn import Critic
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.results.provenance import provenance
+from pipeline.seeding import numpy_stream
+from pipeline.targets import MLP
+from rl.candidates import Learning, Recorded, fresh_critic, instruct_targets, play_round
+from rl.descent import Costate
+from rl.unrolled import FineTuning, Trajectory
+
+RESULTS = Path(__file__).resolve().parent / "results"
+TARGETS, JUDGED = 16, 1000
+"""fresh targets per ENN, and the seed that names them"""
+RESAMPLES = 10_000
+TUNED, RL = "fine-tuned", "RL"
+SHORT: dict[str, Any] = {
+    "target.hidden": [25],
+    "training.steps": 150,
+    "training.batch_size": 50,
+    "compare.curve_examples": 4000,
+    "enn.readers": ["probes"],
+}
+BY_RL: dict[str, Any] = {"rl.members": 16, "rl.rounds": 4, "rl.updates": 50, "rl.batch_size": 16}
+BASES: dict[str, dict[str, Any]] = {
+    TUNED: SHORT | BY_RL | {"unroll.segments": 40, "unroll.steps": 25, "unroll.members": 4},
+    RL: SHORT | BY_RL | {"enn.probes": 32},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is changed from a base."""
+
+    name: str
+    base: str
+    """fine-tuned or RL"""
+    settings: dict[str, Any] = field(default_factory=dict)
+    how: str = ""
+    """no setting of the package's: greedy, fixed (λ is not learned), after RL, twins, random ENN, no instruction"""
+    strength: float | None = None
+    """λ with which the targets are instructed; the ENN's own choice if not given"""
+
+    @property
+    def trained_as(self) -> str:
+        """Variants that differ only in how the ENN is used share their ENNs."""
+        return f"{self.base} {self.how} {sorted(self.settings.items())}"
+
+
+VARIANTS = (
+    Variant("64 probes, 40 segments of 25 steps, λ by a head", TUNED),
+    Variant("16 probes", TUNED, {"enn.probes": 16}),
+    Variant("128 probes", TUNED, {"enn.probes": 128}),
+    Variant("weight image (ρ = 0.15)", TUNED, {"enn.readers": ["convnet"]}),
+    Variant("without the Hessians", TUNED, how="greedy"),
+    Variant("segments of 10 steps", TUNED, {"unroll.steps": 10, "unroll.segments": 100}),
+    Variant("segments of 50 steps", TUNED, {"unroll.steps": 50, "unroll.segments": 20}),
+    Variant("costates of at most 1 (10)", TUNED, {"unroll.largest_costate": 1.0}),
+    Variant("20 segments", TUNED, {"unroll.segments": 20}),
+    Variant("80 segments", TUNED, {"unroll.segments": 80}),
+    Variant("reward on 1,000 validation examples, no folds", TUNED, {"unroll.folds": 1}),
+    Variant("trust region 0.005 (0.02)", TUNED, {"instruction.trust_region": 0.005}),
+    Variant("trust region 0.08", TUNED, {"instruction.trust_region": 0.08}),
+    Variant("a reading at every step (at every fifth)", TUNED, {"instruction.refresh": 1}),
+    Variant("a reading at every 25th step", TUNED, {"instruction.refresh": 25}),
+    Variant("λ fixed at 1", TUNED, {"unroll.strength": 1.0}, "fixed"),
+    Variant("λ fixed at 5", TUNED, how="fixed"),
+    Variant("λ fixed at 25", TUNED, {"unroll.strength": 25.0}, "fixed"),
+    Variant("after RL (from random weights)", TUNED, how="after RL"),
+    Variant("γ = 0.7, 4 populations, each under the ENN by then", RL),
+    Variant("γ = 0", RL, {"rl.gamma": 0.0}),
+    Variant("γ = 0.9", RL, {"rl.gamma": 0.9}),
+    Variant("fitted once, to runs without instruction; λ = 3", RL, how="no instruction", strength=3.0),
+    Variant("fitted once, to runs under a random ENN", RL, how="random ENN"),
+    Variant("2 populations", RL, {"rl.rounds": 2}),
+    Variant("8 populations", RL, {"rl.rounds": 8}),
+    Variant("one-step returns (5 steps)", RL, {"rl.n_step": 1}),
+    Variant("one-step returns, no slow copy", RL, {"rl.n_step": 1, "rl.tau": 1.0}),
+    Variant("twin critics", RL, how="twins"),
+    Variant("score: accuracy (exp(−loss))", RL, {"rl.score": "accuracy"}),
+    Variant("λ fixed at 1 (by the advantages)", RL, strength=1.0),
+    Variant("λ fixed at 3", RL, strength=3.0),
+    Variant("λ fixed at 10", RL, strength=10.0),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--seeds", type=int, default=3, help="ENNs per variant")
+    parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="folder of finished ENNs")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        dataset = load("mnist")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    study, started = Study(dataset, options.work), time.perf_counter()
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {(variant.base, variant.name): [] for variant in VARIANTS}
+    for seed, variant in itertools.product(range(options.seeds), VARIANTS):
+        own = study.found(variant, seed)
+        found[variant.base, variant.name].append(own)
+        gain, seconds = 100 * np.mean(own["gains"]), time.perf_counter() - started
+        print(f"seed {seed}, {variant.base}, {variant.name}: {gain:+.2f}, {seconds:.0f} s", flush=True)
+    rows = [row(variant, found) for variant in VARIANTS]
+    plain = study.conventional()
+    conventional = {"small": float(np.mean(plain[0::2])), "he": float(np.mean(plain[1::2]))}
+    once = {variant.trained_as: sum(part["seconds"] for part in found[variant.base, variant.name]) for variant in VARIANTS}
+    command = "python benchmarks/ablations.py" + (f" --seeds {options.seeds}" if options.seeds != 3 else "")
+    facts = provenance(command, 0) | {
+        "seeds": options.seeds,
+        "targets": TARGETS,
+        "seconds": sum(once.values()),
+    }
+    write_json(RESULTS / "ablations.json", {"conventional": conventional, "bases": BASES, "rows": rows, **facts})
+    return 0
+
+
+# -- measuring ---------------------------------------------------------------------------------------------------------
+
+
+def row(variant: Variant, found: dict[tuple[str, str], list[dict[str, Any]]]) -> dict[str, Any]:
+    """A row of the table: the gain, by start as well, and the difference from the base's."""
+    base = next(other for other in VARIANTS if other.base == variant.base)
+    own, its = (np.array([one["gains"] for one in found[v.base, v.name]]) for v in (variant, base))
+    parts = {"all": (slice(None), 2), "small": (slice(0, None, 2), 1), "he": (slice(1, None, 2), 1)}
+    return {
+        "base": variant.base,
+        "name": variant.name,
+        "is_base": variant is base,
+        "settings": variant.settings,
+        "how": variant.how,
+        "gain": {part: interval(own[:, chosen], starts) for part, (chosen, starts) in parts.items()},
+        "difference": {part: interval((own - its)[:, chosen], starts) for part, (chosen, starts) in parts.items()},
+        "by_seed": own.mean(1).tolist(),
+        "seconds": float(np.mean([one["seconds"] for one in found[variant.base, variant.name]])),
+    }
+
+
+def interval(values: np.ndarray, starts: int) -> dict[str, float]:
+    """Mean of (seeds, targets) and its 95 % bootstrap interval (percentile), which resamples seeds, and targets by start.
+
+    Args:
+        starts: how many kinds of start there are, in turn.
+    """
+    draws, (seeds, targets) = numpy_stream(0, "bootstrap"), values.shape
+    rows, each = draws.multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES) / seeds, targets // starts
+    columns = np.empty((RESAMPLES, targets))
+    for start in range(starts):
+        columns[:, start::starts] = draws.multinomial(each, np.full(each, 1 / each), RESAMPLES) / targets
+    low, high = np.quantile(np.einsum("rs,st,rt->r", rows, values, columns), [0.025, 0.975])
+    return {"difference": float(values.mean()), "low": float(low), "high": float(high)}
+
+
+@dataclass
+class Study:
+    """All variants on one data set; what was found lies in a folder."""
+
+    dataset: Dataset
+    work: Path
+    trained: dict[tuple[str, int], tuple[Critic, float]] = field(default_factory=dict)
+
+    def found(self, variant: Variant, seed: int) -> dict[str, Any]:
+        """The targets' gains under the ENN of one seed, and the seconds of the processor that its training took."""
+        file = self.work / f"{VARIANTS.index(variant):02d}-{seed}.json"
+        if not file.exists():
+            critic, seconds = self.critic(variant, seed)
+            if variant.strength is not None:
+                critic = critic.with_strength(variant.strength)
+            gains = np.array(instruct_targets(judged(configured(variant, seed)), self.dataset, critic, TARGETS))
+            write_json(file, {"gains": (gains - self.conventional()).tolist(), "seconds": seconds, "name": variant.name})
+        return read_json(file)
+
+    def conventional(self) -> np.ndarray:
+        """Accuracies of the targets without an ENN, (TARGETS,)."""
+        file = self.work / "conventional.json"
+        if not file.exists():
+            write_json(file, instruct_targets(judged(configured(VARIANTS[0], 0)), self.dataset, None, TARGETS))
+        return np.array(read_json(file))
+
+    def critic(self, variant: Variant, seed: int) -> tuple[Critic, float]:
+        """The ENN of one seed, and the seconds of the processor that it took."""
+        key = variant.trained_as, seed
+        if key not in self.trained:
+            started, config = time.thread_time(), configured(variant, seed)
+            teach = fine_tuned if variant.base == TUNED else by_rl
+            self.trained[key] = teach(config, self.dataset, variant.how), time.thread_time() - started
+        return self.trained[key]
+
+
+def configured(variant: Variant, seed: int) -> Config:
+    return validate(from_dotted(to_dotted(PRESETS["mnist"]) | BASES[variant.base] | variant.settings | {"seed": seed}))
+
+
+def judged(config: Config) -> Config:
+    """The same with the targets that all ENNs instruct."""
+    return dataclasses.replace(config, seed=JUDGED)
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def fine_tuned(config: Config, dataset: Dataset, how: str) -> Critic:
+    """An ENN, fine-tuned through unrolled training."""
+    kind = {"greedy": Greedy, "fixed": FixedStrength}.get(how, FineTuning)
+    start = by_rl(config, dataset, "") if how == "after RL" else fresh_critic(config, dataset)
+    tuning = kind(config, dataset, start)
+    for number in range(config.unroll.segments):
+        tuning.segment(number)
+    return tuning.exported()
+
+
+class Greedy(FineTuning):
+    """The identity in place of what a push becomes under further training."""
+
+    def _back(self, path: Trajectory, step: int, costate: Costate) -> list[Tensor]:
+        return self.descent.back(costate, path.steps[step], lambda vector: [torch.zeros_like(own) for own in vector])
+
+
+class FixedStrength(FineTuning):
+    """λ stays at ``unroll.strength``."""
+
+    def __init__(self, config: Config, dataset: Dataset, critic: Critic, device: str = "cpu") -> None:
+        super().__init__(config, dataset, critic, device)
+        self.critic.strength_weight.requires_grad_(False)
+        self.critic.strength_bias.requires_grad_(False)
+
+
+def by_rl(config: Config, dataset: Dataset, how: str) -> Critic:
+    """An ENN, taught by RL alone: ``rl.rounds`` populations, ``rl.updates`` steps on all that was seen after each."""
+    once, rounds = how in ("random ENN", "no instruction"), config.rl.rounds
+    seeds = [config.seed, *([config.seed + 100] if how == "twins" else [])]
+    learnings = [learning(dataclasses.replace(config, seed=seed), dataset) for seed in seeds]
+    ladder = (0.0,) * len(config.instruction.ladder) if how == "no instruction" else config.instruction.ladder
+    collecting = dataclasses.replace(config, instruction=dataclasses.replace(config.instruction, ladder=ladder))
+    for number in range(rounds):
+        played = population(collecting, dataset, together([own.critic for own in learnings]), number)
+        for own in learnings:
+            own.buffer.keep(played.recording(config, np.ones(len(played.loss), bool)))
+            if not once or number + 1 == rounds:
+                own.advance(config.rl.updates * (number + 1) - own.updates)
+    return together([own.critic.eval().requires_grad_(False) for own in learnings])
+
+
+def learning(config: Config, dataset: Dataset) -> Learning:
+    """A fresh ENN that has seen nothing."""
+    none = Recorded(*(np.empty((0, 2)) for _ in range(4)), gradients=np.empty(0), conventional=np.empty(0))
+    own = Learning(config, fresh_critic(config, dataset), none, np.ones(0, bool))
+    own.buffer.recordings.clear()
+    return own
+
+
+def population(config: Config, dataset: Dataset, critic: Critic, number: int) -> Recorded:
+    """What was seen of one population under an ENN."""
+    played = play_round(config, dataset, critic, number)
+    arrays = {name: tensor.numpy() for name, tensor in played.items()}
+    return Recorded(**arrays, gradients=np.empty(0), conventional=np.empty(0))
+
+
+class Twins(Critic):
+    """Two ENNs as one: the smaller of two values, and of two Q, counts."""
+
+    def __init__(self, critics: Sequence[Critic]) -> None:
+        nn.Module.__init__(self)  # it has no reader and heads of its own
+        self.critics, self.home = nn.ModuleList(critics), critics[0].home
+
+    @property
+    def reader(self) -> "Twins":
+        """Itself, for whoever reads."""
+        return self
+
+    def check(self, target: MLP) -> None:
+        for critic in self.critics:
+            cast(Critic, critic).reader.check(target)
+
+    def read(self, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None) -> Tensor:
+        """Features of both, (P, 2, features)."""
+        return torch.stack([cast(Critic, own).reader.read(parameters, progress, activation) for own in self.critics], 1)
+
+    def hidden(self, features: Tensor) -> Tensor:
+        return torch.stack([cast(Critic, own).hidden(features[:, place]) for place, own in enumerate(self.critics)], 1)
+
+    def value_from(self, hidden: Tensor) -> Tensor:
+        values = [cast(Critic, own).value_from(hidden[:, place]) for place, own in enumerate(self.critics)]
+        return torch.stack(values).amin(0)
+
+    @torch.no_grad()
+    def strengths(self, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None) -> Tensor:
+        both = torch.stack([cast(Critic, own).q_values(parameters, progress, activation) for own in self.critics])
+        return torch.tensor(self.home.ladder)[both.amin(0).argmax(-1)]
+
+
+def together(critics: Sequence[Critic]) -> Critic:
+    return critics[0] if len(critics) == 1 else Twins(critics)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
