@@ -21,7 +21,7 @@ from pipeline.errors import UserError
 from pipeline.search.drive import Search, drive
 from pipeline.search.forecast import MEASURED, features, forecast
 from pipeline.search.ladder import Ladder, Task
-from pipeline.search.outcome import pareto, rows_of
+from pipeline.search.outcome import importances, pareto, rows_of
 from pipeline.search.plan import read_plan
 
 CHECKOUT = Path(__file__).parent.parent
@@ -230,6 +230,23 @@ def test_the_front_is_what_nothing_beats(tmp_path):
         for n, (gain, ms) in enumerate(points)
     ]
     assert [row["name"] for row in pareto(plan, rows)] == ["4", "1", "0"]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)
+def test_importances_of_every_file_find_the_setting_that_decides(file):
+    """Also where a setting's default has no logarithm (a weight decay of 0), or where it is only at times a setting."""
+    plan, draws = read_plan(file), np.random.default_rng(0)
+    for group in plan.groups:
+        ranges = [dimension for dimension in group.space if not dimension.choice and not dimension.when]
+        if not ranges:
+            continue
+        rows = []
+        for _ in range(40):
+            values = {d.key: d.low + (d.high - d.low) * draws.uniform() for d in ranges}
+            values = {d.key: round(values[d.key]) if d.whole else values[d.key] for d in ranges}
+            rows.append({"settings": values, "result": {plan.objectives[0][0]: values[ranges[0].key]}})
+        found = importances(plan, group, rows)
+        assert max(found, key=lambda key: found[key]) == ranges[0].key
 
 
 def test_a_forecast_finds_what_can_be_found():

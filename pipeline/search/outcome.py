@@ -246,10 +246,11 @@ def importances(plan: Plan, group: Group, rows: Sequence[Row]) -> dict[str, floa
 
 
 def _widened(dimension: Any, default: Any) -> Any:
-    """The dimension with its default among its values."""
+    """The dimension with its default among its values; without a logarithm where that has none (which is all one to trees)."""
     if dimension.choice:
         return dataclasses.replace(dimension, choice=_with(dimension.choice, default))
-    return dataclasses.replace(dimension, low=min(dimension.low, float(default)), high=max(dimension.high, float(default)))
+    low, high = min(dimension.low, float(default)), max(dimension.high, float(default))
+    return dataclasses.replace(dimension, low=low, high=high, log=dimension.log and low > 0)
 
 
 def _with(choices: tuple[Any, ...], default: Any) -> tuple[Any, ...]:
