@@ -217,6 +217,7 @@ def _defaults(arguments: list[str]) -> Command:
 
 
 def _beginning(arguments: list[str]) -> Command:
+    """The settings of ``--config``, of the folder that is continued, or of the preset."""
     preset, output, file = (_option(arguments, name) for name in ("--preset", "--output", "--config"))
     if file is not None:
         preset, config = settings_of(Path(file), preset)

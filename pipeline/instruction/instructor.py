@@ -114,9 +114,9 @@ def instructions(
     return Terms(value, strength, instruction)
 
 
-def rate_factor(critic: Critic, progress: float) -> float:
-    """The factor on the learning rate by which a decoupled instruction moves the weights at t / T."""
-    return SCHEDULES[critic.home.schedule](min(1.0, progress))
+def moving_rate(critic: Critic, learning_rate: float, progress: float) -> float:
+    """What a decoupled instruction is multiplied by where it moves the weights, at t / T."""
+    return learning_rate * SCHEDULES[critic.home.schedule](min(1.0, progress))
 
 
 @dataclass
@@ -132,7 +132,8 @@ class InstructState:
 
 
 class Instruct:
-    """The ENN's instruction as a rule for populations.
+    """The ENN's instruction as a rule for populations. One that is decoupled (``home``) moves their weights in ``update``,
+    whose gradients are then backpropagation's alone.
 
     Args:
         critic: the ENN. Its ``home`` gives λ, period, refresh and trust region.
@@ -172,7 +173,7 @@ class Instruct:
             for instruction in state.instruction:
                 instruction.mul_(per_member(factor, instruction) if isinstance(factor, Tensor) else factor)
         if self.critic.home.decoupled:
-            population.move(state.instruction, self.learning_rate * rate_factor(self.critic, population.step / self.steps))
+            population.move(state.instruction, moving_rate(self.critic, self.learning_rate, population.step / self.steps))
             return gradients
         for gradient, instruction in zip(gradients, state.instruction, strict=False):
             gradient.sub_(instruction)
@@ -264,7 +265,8 @@ class Instructor:
         return cls(load_critic(path, device), steps, learning_rate, strength, input_shape, guarded)
 
     def instruct(self, model: nn.Module) -> None:
-        """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step.
+        """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step. An ENN whose home is decoupled
+        leaves the gradients alone and moves the parameters themselves.
 
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
@@ -276,12 +278,12 @@ class Instructor:
             self._refresh(read)
             if self.guard is not None and self._instruction:
                 self._weaken(tensors, self.guard)
-        rate = self.learning_rate * rate_factor(self.critic, self.step / self.steps)
+        rate = moving_rate(self.critic, self.learning_rate, self.step / self.steps) if home.decoupled else None
         for tensor, instruction in zip(tensors, self._instruction, strict=False):
             if not tensor.requires_grad:
                 continue
             instruction = instruction.to(tensor)
-            if home.decoupled:
+            if rate is not None:
                 with torch.no_grad():
                     tensor.add_(instruction, alpha=rate)
                 continue
