@@ -45,6 +45,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "transferred": (*SHALLOW, "200", "--compare.arms", "conventional", "instructed", "instructed-he"),
 }
 """what each run adds to its protocol's preset"""
+LONGEST_FIRST = ("probes", "image", "transferred", "controls", "image-gamma-0")
 NAMES = {
     ("probes", "instructed-rl"): "ENN by probes, RL",
     ("probes", "instructed-rl-he"): "ENN by probes, RL, from He",
@@ -94,7 +95,7 @@ def main() -> int:
     protocols = options.protocol or PROTOCOLS
     if not options.collect:
         # the long ones first, so that both cores end at about the same time
-        jobs = [(protocol, variant) for variant in VARIANTS for protocol in protocols if is_asked(protocol, variant)]
+        jobs = [(protocol, variant) for variant in LONGEST_FIRST for protocol in protocols if is_asked(protocol, variant)]
         with ThreadPoolExecutor(max_workers=2) as pool:
             failed = [status for status in pool.map(lambda job: run(*job, options.output), jobs) if status]
         if failed:

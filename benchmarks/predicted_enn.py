@@ -3,10 +3,11 @@
     grad-instructor search tune_configs/every_enn.yaml --output FOLDER
     python benchmarks/predicted_enn.py FOLDER
 
-In that search random ENNs are all judged to the end: measured on held-out runs after a short training, then trained on, then
-made to instruct fresh targets. Each ENN's gain is predicted by ridge regression fitted to all the others (leave one out), from
-the first measurements, from its settings, and from both; the penalty is chosen inside, by leave-one-out on the others. Beside
-it, what ranking by one measurement alone gives. The interval of the rank correlation resamples ENNs.
+In that search random ENNs are all judged to the end: measured on held-out runs after a short training, after a longer one and
+after the whole, then made to instruct fresh targets: four after the longer and the whole training (a *trial*), at last many
+more. The gain over those that were in no trial is predicted: by ridge regression on measurements or settings, fitted to all
+the other ENNs (leave one out; the penalty is chosen inside, by leave-one-out on the others), and by one measurement, or the
+trial, alone. The interval of the rank correlation resamples ENNs.
 
 Also: what the search would have cost if only the third with the highest predictions had been judged to the end, and what would
 have been lost.
@@ -27,14 +28,14 @@ from scipy import stats
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.provenance import provenance
-from pipeline.search.forecast import MEASURED, features, regressor
+from pipeline.search.forecast import MEASURED, TRIAL, features, regressor
 from pipeline.seeding import numpy_stream
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "predicted-enn.json"
 RESAMPLES = 1000
 SHARE = 1 / 3
 """of the candidates that are judged to the end where the search uses predictions"""
-ALONE = ("rank_correlation", "cosine", "look_ahead", "calibration_error")
+ALONE = ("rank_correlation", "calibration_error", "cosine", "agreement", "look_ahead")
 
 
 def main() -> int:
@@ -45,42 +46,57 @@ def main() -> int:
     try:
         found = read_json(options.folder / "search.json")
         rows = [row for row in found["rows"] if row["outcome"] == "finished"]
-        stages = [stage["name"] for stage in found["plan"]["stages"]]
-        first = [read_json(options.folder / "candidates" / row["name"] / f"{stages[0]}.json") for row in rows]
+        stages = found["plan"]["stages"]
+        folders = [options.folder / "candidates" / row["name"] for row in rows]
+        measured = [[read_json(folder / f"{stage['name']}.json") for folder in folders] for stage in stages]
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    gains = np.array([row["result"]["gain"] for row in rows])
-    results = compare(first, [row["settings"] for row in rows], gains, found["plan"])
-    cheap = sum(result["seconds"] for result in first)
-    seconds = {"first_stage": cheap, "whole": found["processor_seconds"], "wall": found["wall_seconds"]}
+    gains = unseen(measured[-1], measured[-2])
+    total = sum(result["seconds"] for stage in measured for result in stage)
+    spaces, results, spent = found["plan"]["groups"][0]["space"], {}, 0.0
+    for stage, own in zip(stages[:-1], measured[:-1], strict=True):
+        spent += sum(result["seconds"] for result in own)
+        for name, result in compare(own, [row["settings"] for row in rows], gains, spaces).items():
+            result |= {"stage": stage["name"], "segments": stage["segments"], "targets": stage["targets"]}
+            results[f"{stage['name']}: {name}"] = result | {"saving": saving(result["predicted"], gains, spent, total)}
     facts = provenance("python benchmarks/predicted_enn.py FOLDER", found["provenance"]["seed"])
     facts["search_commit"] = found["provenance"]["commit"]
-    savings = {name: saving(result["predicted"], gains, seconds) for name, result in results.items()}
-    half_width = float(np.mean([row["result"]["gain_high"] - row["result"]["gain_low"] for row in rows]) / 2)
     summary = {
         "enns": len(rows),
-        "targets": rows[0]["result"]["targets"],
+        "targets": stages[-1]["targets"] - stages[-2]["targets"],
+        "segments": stages[-1]["segments"],
+        "seconds": total,
         "gain": quantiles(gains),
-        "gain_half_width": half_width,
+        "gain_half_width": float(np.mean([result["gain_high"] - result["gain_low"] for result in measured[-1]]) / 2),
     }
-    written = {"rows": results, "savings": savings, "seconds": seconds, "gains": gains.tolist(), **summary, **facts}
-    write_json(options.output, written)
+    write_json(options.output, {"rows": results, "gains": gains.tolist(), **summary, **facts})
     for name, result in results.items():
-        print(f"{name}: ρ = {result['spearman']:.2f} [{result['low']:.2f}, {result['high']:.2f}]  {savings[name]}")
+        print(f"{name}: ρ = {result['spearman']:.2f} [{result['low']:.2f}, {result['high']:.2f}]  {result['saving']}")
     return 0
 
 
+def unseen(last: list[dict[str, Any]], trial: list[dict[str, Any]]) -> np.ndarray:
+    """Each ENN's gain over the targets that the trials, which are the first of the last stage's, did not train."""
+    sums = [[row["gain"] * row["targets"] for row in rows] for rows in (last, trial)]
+    return (np.array(sums[0]) - np.array(sums[1])) / (last[0]["targets"] - trial[0]["targets"])
+
+
 def compare(
-    first: list[dict[str, Any]], settings: list[dict[str, Any]], gains: np.ndarray, plan: dict[str, Any]
+    found: list[dict[str, Any]], settings: list[dict[str, Any]], gains: np.ndarray, space: list[dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """By predictor: what it predicts for each ENN from the others, and how well that ranks them."""
-    measured, chosen = features(first), encoded(settings, plan["groups"][0]["space"])
-    inputs = {"measurements": measured, "settings": chosen, "measurements and settings": np.hstack([measured, chosen])}
-    results = {name: skill(left_out(table, gains), gains) for name, table in inputs.items()}
+    table = features(found, MEASURED)
+    results = {
+        "settings": skill(left_out(encoded(settings, space), gains), gains),
+        "measurements": skill(left_out(table, gains), gains),
+    }
+    if TRIAL in found[0]:
+        results["measurements and trial"] = skill(left_out(features(found), gains), gains)
+        results["trial alone"] = skill(features(found, (TRIAL,))[:, 0], gains)
     for name in ALONE:
         sign = -1.0 if name == "calibration_error" else 1.0
-        results[f"{name.replace('_', ' ')} alone"] = skill(sign * measured[:, MEASURED.index(name)], gains)
+        results[f"{name.replace('_', ' ')} alone"] = skill(sign * table[:, MEASURED.index(name)], gains)
     return results
 
 
@@ -122,12 +138,12 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
     return float(correlation.statistic)
 
 
-def saving(predicted: list[float], gains: np.ndarray, seconds: dict[str, float]) -> dict[str, float]:
-    """Judging to the end only the best SHARE by prediction: the share of the seconds spent, and the gain that is missed."""
+def saving(predicted: list[float], gains: np.ndarray, spent: float, total: float) -> dict[str, float]:
+    """Judging to the end only the best SHARE by a prediction that took ``spent`` of ``total`` seconds for all: the share of the
+    seconds that it takes, and the gain that is kept."""
     kept = np.argsort(predicted)[::-1][: max(1, round(SHARE * len(gains)))]
-    later = (seconds["whole"] - seconds["first_stage"]) * len(kept) / len(gains)
     return {
-        "share_of_seconds": (seconds["first_stage"] + later) / seconds["whole"],
+        "share_of_seconds": (spent + (total - spent) * len(kept) / len(gains)) / total,
         "best_kept": float(gains[kept].max()),
         "best": float(gains.max()),
         "mean_kept": float(gains[kept].mean()),

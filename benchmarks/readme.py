@@ -358,8 +358,8 @@ def searched(results: dict[str, Any]) -> str:
     caption = (
         f"`{facts['command']}`: {results['candidates']} candidates ({ended}) in {results['wall_seconds'] / 60:.0f} minutes, "
         f"{taken} of the processor; {last['targets']} fresh targets per finished candidate, "
-        f"validation data{of_enns * ('gain' in objectives)} ({_where(facts)}; {facts['hardware']['cores']} cores, shared with "
-        f"other work; seed {facts['seed']})."
+        f"validation data{of_enns * ('gain' in objectives)} ({_where(facts)}; {facts['hardware']['cores']} cores; "
+        f"seed {facts['seed']})."
     )
     caption += " Bold: on the front." * everything
     return "\n".join([_lines(lines), "", caption])
@@ -386,23 +386,27 @@ def _setting(value: Any) -> str:
 
 
 def predicted_enn(results: dict[str, Any]) -> str:
-    """One row per way of predicting; below it the spread of what was to be predicted."""
-    head = ["predicted from", "rank correlation with the gain", "time spent", "best gain kept", "mean gain kept"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    """One row per way of predicting, by how far the ENNs were trained; below it the spread of what was to be predicted."""
+    head = ["trained", "predicted from", "rank correlation with the gain", "time spent", "best gain kept", "mean gain kept"]
+    lines, before = [head, ["---", "---", *["---:"] * (len(head) - 2)]], None
     for name, row in results["rows"].items():
-        saved = results["savings"][name]
+        saved, trained = row["saving"], f"{row['segments']} of {results['segments']} segments"
         skill = f"{row['spearman']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")
         kept = [f"{_points(saved['best_kept'])} of {_points(saved['best'])}", f"{_points(saved['mean_kept'])}"]
-        lines.append([name, skill, f"{100 * saved['share_of_seconds']:.0f} %", *kept])
+        spent = f"{100 * saved['share_of_seconds']:.0f} %"
+        lines.append([trained if trained != before else "", name.partition(": ")[2], skill, spent, *kept])
+        before = trained
     low, _, middle, _, high = results["gain"]
-    mean = next(iter(results["savings"].values()))["mean"]
+    mean, trial = (
+        next(iter(results["rows"].values()))["saving"]["mean"],
+        max(row["targets"] for row in results["rows"].values()),
+    )
     caption = (
         f"`{results['command']}`: Spearman's ρ over {results['enns']} random ENNs, each predicted from the others (leave one "
         f"out); 95 % intervals resample ENNs. Gains: {_points(low)} to {_points(high)}, median {_points(middle)}, each known "
-        f"to ± {results['gain_half_width']:.1f} ({results['targets']} targets). Time spent, gains kept: were only the third "
-        f"with the highest predictions judged to the end (mean of all: {_points(mean)}). "
-        f"Measuring took {results['seconds']['first_stage'] / 60:.0f} of {results['seconds']['whole'] / 60:.0f} minutes of the "
-        f"processor ({_where(results)})."
+        f"to ± {results['gain_half_width']:.1f} ({results['targets']} targets); trial: the gain of {trial} other targets. "
+        f"Time spent, gains kept: were only the third with the highest predictions judged to the end (mean of all: "
+        f"{_points(mean)}). All took {results['seconds'] / 60:.0f} minutes of the processor ({_where(results)})."
     )
     return "\n".join([_lines(lines), "", caption])
 
@@ -479,6 +483,8 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "scaling": scaling,
     "search-enn_architecture": searched,
     "search-image_resolution": searched,
+    "search-off_policy": searched,
+    "search-instruction": searched,
     "search-baselines": searched,
     "predicted-enn": predicted_enn,
     "target-settings": target_settings,

@@ -10,6 +10,7 @@ Letters: R recorded runs, T decisions in a run, N parameters of a target, P memb
 
 import copy
 import dataclasses
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,11 +37,12 @@ from pipeline.search.plan import Stage
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, new_population, selection_data, target_of
 from pipeline.targets import Batches, Population, unflatten
+from rl.descent import Descent
 from rl.env import TrainingRunEnv
 from rl.module import double_q_loss, fixed_level
 from rl.replay import Recording, RecordingEpisodeReplayBuffer
 from rl.state import load_optimiser, optimiser_tensors
-from rl.unrolled import FineTuning
+from rl.unrolled import FineTuning, hessian_product, log_loss_costate, shorten
 
 QF_PREDS, QF_NEXT_PREDS, QF_TARGET_NEXT_PREDS = "qf_preds", "qf_next_preds", "qf_target_next_preds"
 HELD_OUT = 4
@@ -65,6 +67,8 @@ class Recorded:
     """(R, T + 1) float32, likewise"""
     gradients: np.ndarray
     """(K, N) float32: gradient of the loss on other validation examples, at POINTS checkpoints of every held-out run"""
+    costates: np.ndarray
+    """(K, N) float32: ∂ log(that loss at the end of the run) / ∂θ at the same checkpoints, trained on conventionally"""
     conventional: np.ndarray
     """(targets,) float32: last validation accuracy of the fresh targets, trained without an ENN"""
 
@@ -95,7 +99,7 @@ def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets:
     """Record ``rounds`` populations of ``rl.members``, each under the ENN that those before it teach; train ``targets`` fresh
     targets conventionally. What ``folder`` holds is read."""
     torch.set_num_threads(1)
-    path = folder / "conventional.safetensors"
+    path, far = folder / "conventional.safetensors", folder / "costates.safetensors"
     for number in range(rounds):
         file = folder / f"round-{number:03d}.safetensors"
         if not file.exists():
@@ -107,17 +111,18 @@ def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets:
         accuracy = instruct_targets(config, dataset, None, targets)
         read = _read(folder, rounds)
         write_tensors(path, {"accuracy": torch.tensor(accuracy), "gradients": _validation_gradients(config, dataset, read)})
-    tensors = read_tensors(path)
-    return dataclasses.replace(
-        _read(folder, rounds), gradients=tensors["gradients"].numpy(), conventional=tensors["accuracy"].numpy()
-    )
+    if not far.exists():
+        write_tensors(far, {"costates": _costates(config, dataset, _read(folder, rounds))})
+    tensors = read_tensors(path) | read_tensors(far)
+    found = {name: tensors[name].numpy() for name in ("gradients", "costates")}
+    return dataclasses.replace(_read(folder, rounds), **found, conventional=tensors["accuracy"].numpy())
 
 
 def _read(folder: Path, rounds: int) -> Recorded:
     parts = [read_tensors(folder / f"round-{number:03d}.safetensors") for number in range(rounds)]
     names = ("observations", "strengths", "loss", "accuracy")
     arrays = {name: np.concatenate([part[name].numpy() for part in parts]) for name in names}
-    return Recorded(**arrays, gradients=np.empty(0), conventional=np.empty(0))
+    return Recorded(**arrays, gradients=np.empty(0), costates=np.empty(0), conventional=np.empty(0))
 
 
 def play_round(config: Config, dataset: Dataset, critic: Critic, number: int) -> dict[str, Tensor]:
@@ -156,6 +161,33 @@ def _validation_gradients(config: Config, dataset: Dataset, recorded: Recorded) 
         gradients = population.grads(x.expand(len(flat), *x.shape), y.expand(len(flat), -1))
         found.append(torch.cat([gradient.flatten(1) for gradient in gradients], 1).clone())
     return torch.cat(found)
+
+
+def _costates(config: Config, dataset: Dataset, recorded: Recorded) -> Tensor:
+    """What a push at each checkpoint does to the end of its run (:mod:`rl.unrolled`): (K, N)."""
+    training, target, found = config.training, target_of(config, dataset), []
+    x, y = selection_data(config, dataset)
+    for number, (flat, progress) in enumerate(_points(recorded)):
+        batches = Batches(*dataset.tensors("train"), training.batch_size, [stream(config.seed, "costates", number)], True)
+        population, shadow = (Population(target, unflatten(flat, target.shapes)) for _ in range(2))
+        descent, path = Descent(training, population.parameters), []
+        first = (progress * training.steps).round().int()
+        for step in range(int(training.steps - first.min())):
+            ages = (first + step).clamp_max(training.steps)
+            rate = descent.rates(ages.tolist()) * (ages < training.steps)
+            batch, here = batches(step), [parameter.clone() for parameter in population.parameters]
+            gradients = [gradient.clone() for gradient in population.grads(*batch)]
+            path.append((here, gradients, batch, descent.step(population.parameters, gradients, rate, ages.tolist())))
+        costate = log_loss_costate(population, (x.expand(len(flat), *x.shape), y.expand(len(flat), -1)))
+        for here, gradients, batch, taken in reversed(path):
+            descent.back(costate, taken, functools.partial(_product, shadow, here, gradients, batch))
+            shorten(costate, config.unroll.largest_costate)
+        found.append(torch.cat([own.flatten(1) for own in costate.parameters], 1))
+    return torch.cat(found)
+
+
+def _product(shadow: Population, here: list[Tensor], gradients: list[Tensor], batch: Any, vector: list[Tensor]) -> list[Tensor]:
+    return hessian_product(shadow, here, gradients, vector, batch)
 
 
 def _points(recorded: Recorded) -> list[tuple[Tensor, Tensor]]:
@@ -310,10 +342,11 @@ def measure(config: Config, dataset: Dataset, critic: Critic, recorded: Recorded
 
     Returns:
         rank_correlation (τ-b of V and the return that came true), spearman, calibration_error (root mean square),
-        cosine, cosine_early and cosine_late (of ∂V/∂θ with the direction in which validation loss falls), look_ahead (by how
-        much the validation loss of held-out checkpoints falls more in LOOK_AHEAD instructed steps than in conventional ones,
-        relative), value_spread (standard deviation of V), parameters, ms_per_instruction, and operations_per_instruction, which
-        ranks ENNs nearly as the milliseconds do and is the same at every measurement.
+        cosine, cosine_early and cosine_late (of ∂V/∂θ with the direction in which validation loss falls), agreement (cosine of
+        the whole instruction with the direction in which the loss at the end of the run falls: minus the costate), look_ahead
+        (by how much the validation loss of held-out checkpoints falls more in LOOK_AHEAD instructed steps than in conventional
+        ones, relative), value_spread (standard deviation of V), parameters, ms_per_instruction, and
+        operations_per_instruction, which ranks ENNs nearly as the milliseconds do and is the same at every measurement.
     """
     held = recorded.held_out()
     scores = recorded.scores(config.rl.score)[held].astype(np.float64)
@@ -330,6 +363,7 @@ def measure(config: Config, dataset: Dataset, critic: Critic, recorded: Recorded
         "cosine": float(cosine.mean()),
         "cosine_early": float(cosine[:, 0].mean()),
         "cosine_late": float(cosine[:, -1].mean()),
+        "agreement": _agreement(critic, recorded),
         "look_ahead": _look_ahead(config, dataset, critic, recorded),
         "parameters": float(sum(parameter.numel() for parameter in critic.parameters())),
         "ms_per_instruction": _milliseconds(critic, recorded),
@@ -354,6 +388,16 @@ def _cosines(critic: Critic, recorded: Recorded) -> np.ndarray:
         found.append(torch.cat([gradient.flatten(1) for gradient in own], 1))
     wanted = -torch.from_numpy(recorded.gradients)
     return torch.nn.functional.cosine_similarity(torch.cat(found), wanted).view(-1, POINTS).double().numpy()
+
+
+def _agreement(critic: Critic, recorded: Recorded) -> float:
+    found = []
+    for flat, progress in _points(recorded):
+        parameters = unflatten(flat, critic.home.target.shapes)
+        own = instructions(critic, parameters, progress, None, critic.home.learning_rate).instruction
+        found.append(torch.cat([tensor.flatten(1) for tensor in own], 1))
+    wanted = -torch.from_numpy(recorded.costates)
+    return _number(float(torch.nn.functional.cosine_similarity(torch.cat(found), wanted).mean()), 0.0)
 
 
 def _look_ahead(config: Config, dataset: Dataset, critic: Critic, recorded: Recorded) -> float:

@@ -181,10 +181,8 @@ class FineTuning:
 
     def _end(self, number: int) -> tuple[Costate, Float[Tensor, " P"]]:
         """∂ log(loss) / ∂θ of each member after the segment, on data that it does not train on, and the losses."""
-        gradients = self.population.grads(*self.folds.reward(self.lives, number, self.config.unroll.score_examples))
-        losses = self.population.losses.clone()
-        weight = 1 / losses.clamp_min(SMALLEST_LOSS)
-        return Costate([gradient * per_member(weight, gradient) for gradient in gradients]), losses
+        costate = log_loss_costate(self.population, self.folds.reward(self.lives, number, self.config.unroll.score_examples))
+        return costate, self.population.losses.clone()
 
     def _leave_out_failed(self, path: "Trajectory", costate: Costate, losses: Tensor) -> None:
         """A member that is not finite must not teach: it counts as zero weights that no push can change."""
@@ -207,13 +205,13 @@ class FineTuning:
         for step in reversed(range(unroll.steps, len(path.steps))):
             self._back(path, step, costate)
         if unroll.anneal:
-            _shorten(costate, unroll.largest_costate)
+            shorten(costate, unroll.largest_costate)
         for read in reversed(range(unroll.steps // self.refresh)):
             summed = [torch.zeros_like(tensor) for tensor in costate.parameters]
             for step in reversed(range(read * self.refresh, (read + 1) * self.refresh)):
                 for total, push in zip(summed, self._back(path, step, costate), strict=True):
                     total.sub_(push)
-            _shorten(costate, unroll.largest_costate)
+            shorten(costate, unroll.largest_costate)
             weights = path.parameters[read * self.refresh]
             terms = instructions(self.critic, weights, path.progress[read], None, self.learning_rate, graph=True)
             changes = [(total * own).sum() for total, own in zip(summed, terms.instruction, strict=True)]
@@ -389,5 +387,13 @@ def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
     return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
 
 
-def _shorten(costate: Costate, largest: float) -> None:
+def log_loss_costate(population: Population, examples: tuple[Tensor, Tensor]) -> Costate:
+    """∂ log(loss) / ∂θ of each member on its own examples, (P, n, inputs) and (P, n); where a way back begins."""
+    gradients = population.grads(*examples)
+    weight = 1 / population.losses.clamp_min(SMALLEST_LOSS)
+    return Costate([gradient * per_member(weight, gradient) for gradient in gradients])
+
+
+def shorten(costate: Costate, largest: float) -> None:
+    """Each member's costate to a norm of at most ``largest``; what is not finite becomes 0."""
     costate.scale((largest / _norm(costate.parameters).clamp_min(1e-9)).clamp_max(1.0))

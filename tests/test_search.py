@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pipeline.cli import main, settings_of
 from pipeline.cluster import Placement
@@ -23,6 +24,9 @@ from pipeline.search.forecast import MEASURED, features, forecast
 from pipeline.search.ladder import Ladder, Task
 from pipeline.search.outcome import importances, pareto, rows_of
 from pipeline.search.plan import read_plan
+from pipeline.seeding import stream
+from pipeline.setting import selection_data, target_of
+from pipeline.targets import Batches, Population, unflatten
 
 CHECKOUT = Path(__file__).parent.parent
 FILES = sorted((CHECKOUT / "tune_configs").glob("*.yaml"))
@@ -254,6 +258,7 @@ def test_a_forecast_finds_what_can_be_found():
     known = [dict(zip(MEASURED, draws.uniform(0.1, 1, len(MEASURED)), strict=True)) for _ in range(60)]
     gains = [3 * row["cosine"] - np.log10(row["parameters"]) for row in known]
     assert features(known).shape == (60, len(MEASURED))
+    assert features([row | {"gain": 1.0} for row in known]).shape == (60, len(MEASURED) + 1)
     predicted = forecast(known[:40], gains[:40], known[40:])
     assert np.corrcoef(predicted, gains[40:])[0, 1] > 0.95
 
@@ -289,12 +294,39 @@ def test_stages_give_what_one_straight_judgement_gives(tmp_path, digits):
     config = plan.config(None, {"enn.readers": ["probes"], "enn.probes": 5})
     recorded = record(config, digits, tmp_path / "recordings", 1, 8, 0)
     again = record(config, digits, tmp_path / "recordings", 1, 8, 0)
-    assert np.array_equal(recorded.observations, again.observations) and np.array_equal(recorded.gradients, again.gradients)
+    assert np.array_equal(recorded.observations, again.observations) and np.array_equal(recorded.costates, again.costates)
     for number in (0, 1, 2, 0, 2):  # a stage that is judged again, from a state that is ahead of it, gives the same as well
         staged = judge(config, plan.stages[: number + 1], tmp_path / "candidate", dataset=digits, recorded=recorded)
     straight = judge(config, plan.stages, None, dataset=digits, recorded=recorded)
     assert {k: v for k, v in staged.items() if k not in TIMES} == {k: v for k, v in straight.items() if k not in TIMES}
     assert staged["gain"] != 0 and -1 <= staged["cosine"] <= 1
+
+
+def test_costates_say_what_a_push_does_to_the_end_of_a_run(tmp_path, digits):
+    """Against the runs themselves: pushed a little along its costate, each must end as much worse as that says."""
+    from rl.candidates import _costates, _points, record
+
+    config = _plan(tmp_path).config()
+    config = dataclasses.replace(config, unroll=dataclasses.replace(config.unroll, largest_costate=1e6))
+    recorded = record(config, digits, tmp_path, 1, 2, 0)
+    assert np.array_equal(recorded.costates, _costates(config, digits, recorded).numpy())
+    target, training, (x, y) = target_of(config, digits), config.training, selection_data(config, digits)
+    flat, progress = _points(recorded)[0]
+    batches = Batches(*digits.tensors("train"), training.batch_size, [stream(config.seed, "costates", 0)], True)
+
+    def ends(start: torch.Tensor) -> np.ndarray:
+        losses = []
+        for own, age in zip(start, (progress * training.steps).round().int().tolist(), strict=True):
+            population = Population(target, unflatten(own[None], target.shapes), "sgd", training.learning_rate)
+            for step in range(training.steps - age):
+                population.apply(population.grads(*batches(step)))
+            losses.append(population.evaluate(x, y).loss.log().item())
+        return np.array(losses)
+
+    costates = torch.from_numpy(recorded.costates[: len(flat)])
+    push = 1e-2 * costates / costates.norm(dim=1, keepdim=True)
+    measured = (ends(flat + push) - ends(flat - push)) / 2
+    assert measured == pytest.approx((costates * push).sum(1).numpy(), rel=0.1)
 
 
 def test_nothing_is_learned_from_runs_that_are_held_out(tmp_path, digits):

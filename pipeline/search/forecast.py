@@ -16,17 +16,21 @@ MEASURED = (
     "cosine",
     "cosine_early",
     "cosine_late",
+    "agreement",
     "look_ahead",
     "parameters",
     "ms_per_instruction",
 )
 """measurements of the first stage"""
+TRIAL = "gain"
+"""of a few fresh targets, where the first stage trains some"""
 LOGARITHMIC = ("calibration_error", "value_spread", "parameters", "ms_per_instruction")
 PENALTIES = np.logspace(-1, 3, 13)
 
 
-def features(results: Sequence[Mapping[str, Any]], names: Sequence[str] = MEASURED) -> np.ndarray:
-    """(ENNs, measurements) of a stage's results; the logarithm of what varies by factors."""
+def features(results: Sequence[Mapping[str, Any]], names: Sequence[str] = (*MEASURED, TRIAL)) -> np.ndarray:
+    """(ENNs, measurements) of a stage's results, those of ``names`` that all have; the logarithm of what varies by factors."""
+    names = [name for name in names if all(name in result for result in results)]
     values = [[float(result[name]) for name in names] for result in results]
     table = np.array(values, dtype=np.float64).reshape(len(results), len(names))
     for column, name in enumerate(names):
