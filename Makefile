@@ -15,7 +15,7 @@ test: $(READY)
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-# both protocols of the paper on MNIST, in GRAD_INSTRUCTOR_DATA: an hour and a half on two cores by the sum of its parts; continues where it stopped
+# both protocols of the paper on MNIST, in GRAD_INSTRUCTOR_DATA: 99 minutes on two cores; continues where it stopped
 benchmark-paper: $(READY)
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/readme.py

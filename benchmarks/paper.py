@@ -4,8 +4,8 @@
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
-Each protocol is several runs of ``grad-instructor run``, two at a time: an ENN by probes, and fine-tuned; by the weight image,
-and fine-tuned; the paper's kind, by the weight image with γ = 0; growth, tuned; in paper-deep also the ENN that comes with the
+Each protocol is several runs of ``grad-instructor run``, two at a time (99 minutes for both protocols on two cores): an ENN by
+probes, and fine-tuned; by the weight image, and fine-tuned; the paper's kind, by the weight image with γ = 0; growth, tuned; in paper-deep also the ENN that comes with the
 package, that of paper-shallow, as it is and fine-tuned. All train the same fresh targets (same seeds, same order of the data),
 so that their arms are paired. A run that was stopped is continued by the same command.
 
@@ -72,6 +72,9 @@ DUELS = (
     ("ENN by probes, RL", "growth"),
     ("ENN by probes, fine-tuned", "growth-tuned"),
     ("ENN by probes, fine-tuned, from He", "growth-tuned-he"),
+    ("ENN by weight image, fine-tuned", "ENN by weight image, RL"),
+    ("ENN by weight image, fine-tuned", "he"),
+    ("ENN by weight image, fine-tuned, from He", "he"),
     ("ENN by weight image, fine-tuned", "growth"),
     ("ENN by weight image, fine-tuned", "growth-tuned"),
     ("ENN by weight image, fine-tuned, from He", "growth-tuned-he"),

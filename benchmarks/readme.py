@@ -119,8 +119,8 @@ def paper(results: dict[str, Any]) -> str:
     commits = dict.fromkeys(part["provenance"]["commit"][:10] for part in parts.values())
     caption = (
         f"`{facts['command']}`: n = {results['rows'][0]['n']} fresh targets per arm, paired by seed, one ENN per row "
-        f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores, shared with other work, so that seconds are upper "
-        f"bounds; {facts['date'][:10]}; commit{'s' * (len(commits) > 1)} {', '.join(commits)}; seed {facts['seed']})."
+        f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores, two runs at a time; "
+        f"{facts['date'][:10]}; commit{'s' * (len(commits) > 1)} {', '.join(commits)}; seed {facts['seed']})."
     )
     if results["not_run"]:
         caption += f" Not run: {', '.join(results['not_run'])}."
