@@ -5,9 +5,10 @@
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
 Each protocol is several runs of ``grad-instructor run``, two at a time (99 minutes for both protocols on two cores): an ENN by
-probes, and fine-tuned; by the weight image, and fine-tuned; the paper's kind, by the weight image with γ = 0; growth, tuned; in paper-deep also the ENN that comes with the
-package, that of paper-shallow, as it is and fine-tuned. All train the same fresh targets (same seeds, same order of the data),
-so that their arms are paired. A run that was stopped is continued by the same command.
+probes, and fine-tuned; by the weight image, and fine-tuned; the paper's kind, by the weight image with γ = 0; growth, tuned; in
+paper-deep also the ENN that comes with the package, that of paper-shallow, as it is and fine-tuned. All train the same fresh
+targets (same seeds, same order of the data), so that their arms are paired. A run that was stopped is continued by the same
+command.
 
 Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-instruction.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
