@@ -205,26 +205,6 @@ def baselines(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
-def resolution(results: dict[str, Any]) -> str:
-    """One row per ρ."""
-    head = ["reader", "ρ", "image", "τ", "R²", "gain from small", "gain from He", "ms per instruction", "parameters"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for row in results["rows"]:
-        skill, image = row["prediction"], row["pixels"]
-        rho = "–" if row["reader"] == "probes" else f"{row['resolution']:g}"
-        tau = f"{skill['kendall']:.2f} [{skill['low']:.2f}, {skill['high']:.2f}]"
-        gains = [_signed(row["gain"][start]) for start in ("normal", "he")]
-        cost = [f"{row['ms_per_instruction']:.2f}", f"{row['parameters']:,}"]
-        lines.append([row["reader"], rho, image, tau, f"{skill['r2']:.2f}".replace("-", "−"), *gains, *cost])
-    small, he = (f"{100 * results['conventional'][start]:.2f}" for start in ("normal", "he"))
-    caption = (
-        f"`{results['command']}`: {results['segments']} segments of fine-tuning each, from random weights; gain in validation "
-        f"accuracy over conventional training ({small} % from small weights, {he} % from He), n = "
-        f"{results['rows'][0]['gain']['he']['n']}, paired; τ and R²: V against the score a period later ({_where(results)})."
-    )
-    return "\n".join([_lines(lines), "", caption])
-
-
 def ablations(results: dict[str, Any]) -> str:
     """One row per variant under its base."""
     head = ["", "gain", "difference", "from small", "from He", "s of training"]
@@ -333,6 +313,10 @@ def _range(values: dict[str, float]) -> str:
     return f"{values['median']:.2f} [{values['low']:.2f}, {values['high']:.2f}]"
 
 
+ALSO_SHOWN = {"rank_correlation": "τ of V, held-out runs", "calibration_error": "calibration error", "parameters": "parameters"}
+"""where every candidate of a search over ENNs is shown"""
+
+
 def searched(results: dict[str, Any]) -> str:
     """The Pareto front of a search (where there is one objective: the best of each group), and what the search cost."""
     plan, rows = results["plan"], {row["name"]: row for row in results["rows"]}
@@ -344,10 +328,12 @@ def searched(results: dict[str, Any]) -> str:
         finished = [[row for row in rows.values() if row["group"] == group] for group in groups]
         shown = [max(own, key=lambda row: row["result"][objectives[0]]) for own in finished]
     keys = [key for key in _searched_keys(plan) if any(key in row["settings"] for row in shown)]
-    head = ["candidate", *(name.replace("_", " ") for name in objectives), *(f"`{key}`" for key in keys)]
+    also = ALSO_SHOWN if everything else {}
+    head = ["candidate", *(name.replace("_", " ") for name in objectives), *also.values(), *(f"`{key}`" for key in keys)]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in shown:
         values = [_objective(row["result"], name) for name in objectives]
+        values += [f"{row['result'][name]:,.2f}".removesuffix(".00") for name in also]
         name = f"**{row['name']}**" if everything and row["name"] in results["pareto"] else row["name"]
         lines.append([name, *values, *(_setting(row["settings"].get(key)) for key in keys)])
     of_enns = "; gain in points of accuracy over the same targets without an ENN, half of them from He"
@@ -473,7 +459,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "paper-shallow": paper,
     "paper-deep": paper,
     "transfer": transfer,
-    "resolution-digits": resolution,
     "ablations": ablations,
     "scarce": scarce,
     "baselines": baselines,

@@ -302,7 +302,7 @@ def share(task, *, device, folder):
         time.sleep(0.05)
     return device, ray.get_gpu_ids(), os.environ["CUDA_VISIBLE_DEVICES"], os.getpid()
 
-ray.init(num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+ray.init(address="local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
 # three workers are asked for, and two fit on the GPU
 placement, shared = Placement(workers=3, gpus_per_worker=0.4), {"folder": sys.argv[1]}
 results = dict(run_tasks(share, [0, 1, 2], shared, placement))
