@@ -118,10 +118,10 @@ def prepare_environment(own_cluster: bool = True) -> None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
     if own_cluster and not has_token:
-        os.environ["RAY_AUTH_TOKEN_PATH"] = str(_private_token())
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # said at once: Ray reads it when it is imported, and must not find two
-    elif has_token or (Path.home() / ".ray" / "auth_token").exists():
-        os.environ.setdefault("RAY_AUTH_MODE", "token")  # or ray.init does not show the token to a cluster that asks for it
+        os.environ["RAY_AUTH_TOKEN_PATH"], has_token = str(_private_token()), True
+    if has_token or (Path.home() / ".ray" / "auth_token").exists():
+        # or ray.init does not show the token to a cluster that asks for it; said before Ray, which reads it once, is imported
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 def worker_count(placement: Placement) -> int:

@@ -180,14 +180,10 @@ def _costates(config: Config, dataset: Dataset, recorded: Recorded) -> Tensor:
             path.append((here, gradients, batch, descent.step(population.parameters, gradients, rate, ages.tolist())))
         costate = log_loss_costate(population, (x.expand(len(flat), *x.shape), y.expand(len(flat), -1)))
         for here, gradients, batch, taken in reversed(path):
-            descent.back(costate, taken, functools.partial(_product, shadow, here, gradients, batch))
+            descent.back(costate, taken, functools.partial(hessian_product, shadow, here, gradients, batch=batch))
             shorten(costate, config.unroll.largest_costate)
         found.append(torch.cat([own.flatten(1) for own in costate.parameters], 1))
     return torch.cat(found)
-
-
-def _product(shadow: Population, here: list[Tensor], gradients: list[Tensor], batch: Any, vector: list[Tensor]) -> list[Tensor]:
-    return hessian_product(shadow, here, gradients, vector, batch)
 
 
 def _points(recorded: Recorded) -> list[tuple[Tensor, Tensor]]:
