@@ -4,11 +4,11 @@
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
-Each protocol is several runs of ``grad-instructor run``, two at a time (99 minutes for both protocols on two cores): an ENN by
-probes, and fine-tuned; by the weight image, and fine-tuned; the paper's kind, by the weight image with γ = 0; growth, tuned; in
-paper-deep also the ENN that comes with the package, that of paper-shallow, as it is and fine-tuned. All train the same fresh
-targets (same seeds, same order of the data), so that their arms are paired. A run that was stopped is continued by the same
-command.
+Each protocol is several runs of ``grad-instructor run``, two at a time (some 87 minutes for both protocols on two cores): an
+ENN by probes, and fine-tuned, beside all that needs no ENN; by the weight image, and fine-tuned; the paper's kind, by the
+weight image with γ = 0; in paper-deep also the ENN that comes with the package, that of paper-shallow, as it is and fine-tuned.
+All train the same fresh targets (same seeds, same order of the data), so that their arms are paired. A run that was stopped is
+continued by the same command.
 
 Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-instruction.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
@@ -36,17 +36,18 @@ PROTOCOLS = ("paper-shallow", "paper-deep")
 BOTH = ("conventional", "conventional-all", "l1", "l2", "growth", "random-push", "he", "he-all")
 OURS = ("instructed-rl", "instructed-rl-he", "instructed", "instructed-he")
 GROWTH = ("growth-tuned", "growth-tuned-he")
+INSTRUCTED = ("instructed", "instructed-he", "--compare.baseline", "instructed")
 IMAGE = ("--enn.readers", "convnet", "--unroll.segments")
-SHALLOW = ("--enn.readers", "probes", "--rl.rounds", "0", "--unroll.start", "mnist-mlp", "--unroll.segments")
+SHIPPED = ("--enn.readers", "probes", "--rl.rounds", "0", "--unroll.start", "mnist-mlp", "--unroll.segments")
 VARIANTS: dict[str, tuple[str, ...]] = {
-    "probes": ("--compare.arms", *BOTH, *OURS),
-    "image": (*IMAGE, "200", "--compare.arms", "conventional", "instructed-rl", "instructed", "instructed-he"),
-    "image-gamma-0": (*IMAGE, "0", "--rl.gamma", "0", "--compare.arms", "conventional", "instructed"),
-    "controls": (*SHALLOW, "0", "--compare.arms", "conventional", *GROWTH, "instructed", "instructed-he"),
-    "transferred": (*SHALLOW, "200", "--compare.arms", "conventional", "instructed", "instructed-he"),
+    "probes": ("--compare.arms", *BOTH, *OURS, *GROWTH),
+    "image": (*IMAGE, "200", "--compare.arms", "instructed-rl", *INSTRUCTED),
+    "image-gamma-0": (*IMAGE, "0", "--rl.gamma", "0", "--compare.arms", "instructed", "--compare.baseline", "instructed"),
+    "as-it-is": (*SHIPPED, "0", "--compare.arms", *INSTRUCTED),
+    "transferred": (*SHIPPED, "200", "--compare.arms", *INSTRUCTED),
 }
 """what each run adds to its protocol's preset"""
-LONGEST_FIRST = ("probes", "image", "transferred", "controls", "image-gamma-0")
+LONGEST_FIRST = ("probes", "image", "transferred", "image-gamma-0", "as-it-is")
 NAMES = {
     ("probes", "instructed-rl"): "ENN by probes, RL",
     ("probes", "instructed-rl-he"): "ENN by probes, RL, from He",
@@ -56,13 +57,11 @@ NAMES = {
     ("image", "instructed"): "ENN by weight image, fine-tuned",
     ("image", "instructed-he"): "ENN by weight image, fine-tuned, from He",
     ("image-gamma-0", "instructed"): "ENN by weight image, RL, γ = 0 (the paper's)",
-    ("controls", "instructed"): "the package's ENN, as it is",
-    ("controls", "instructed-he"): "the package's ENN, as it is, from He",
+    ("as-it-is", "instructed"): "the package's ENN, as it is",
+    ("as-it-is", "instructed-he"): "the package's ENN, as it is, from He",
     ("transferred", "instructed"): "the package's ENN, fine-tuned here",
     ("transferred", "instructed-he"): "the package's ENN, fine-tuned here, from He",
 }
-KEPT = {*NAMES.values(), *GROWTH}
-"""arms that only one of the runs has; the others' are those of the probes'"""
 DUELS = (
     ("ENN by probes, fine-tuned", "he"),
     ("ENN by probes, fine-tuned", "he-all"),
@@ -114,8 +113,8 @@ def main() -> int:
 
 
 def is_asked(protocol: str, variant: str) -> bool:
-    """In paper-shallow the package's ENN is at home: nothing is transferred."""
-    return protocol != "paper-shallow" or variant != "transferred"
+    """In paper-shallow the package's ENN is at home: it is the one by probes."""
+    return protocol != "paper-shallow" or variant not in ("as-it-is", "transferred")
 
 
 def run(protocol: str, variant: str, output: Path) -> int:
@@ -145,14 +144,13 @@ def collect(protocol: str, output: Path) -> None:
     parts = {name: own for name, own in parts.items() if own}
     if "probes" not in parts:
         raise UserError(f"{output / protocol / 'probes'} holds no finished run; run this without --collect.")
-    baseline = parts["probes"]["seeds"]["conventional"]
-    for name, own in parts.items():
-        if own["seeds"]["conventional"] != baseline:
-            raise RuntimeError(f"{protocol}: the conventional targets of {name} are not those of the other runs")
-    rows = [row for name, own in parts.items() for row in own["rows"] if name == "probes" or row["arm"] in KEPT]
-    if not is_asked(protocol, "transferred"):  # the package's ENN is the one by probes there
-        rows = [row for row in rows if not row["arm"].startswith("the package's")]
-    accuracy = {row["arm"]: own["seeds"][row["arm"]] for own in parts.values() for row in own["rows"]}
+    arms = {arm: values for own in parts.values() for arm, values in own["arms"].items()}
+    rows = report_rows(arms)  # which sees to it that all have the same seeds
+    seconds = {arm: own["training_seconds"] for own in parts.values() for arm in own["arms"]}
+    for row in rows:
+        spent, own = seconds[row["arm"]], row["arm"] in NAMES.values()
+        row["enn_seconds"] = own * (spent["rl"] + ("fine-tuned" in row["arm"]) * spent["fine_tuning"])
+    accuracy = {arm: values["test_accuracy"] for arm, values in arms.items()}
     pairs = [pair for pair in DUELS if set(pair) <= set(accuracy)]
     duels = [{"arm": one, "against": other, **paired(accuracy[one], accuracy[other])} for one, other in pairs]
     missing = sorted(variant for variant in VARIANTS if variant not in parts and is_asked(protocol, variant))
@@ -165,14 +163,8 @@ def collect(protocol: str, output: Path) -> None:
 def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
     """What one run found."""
     report, seconds = read_json(folder / "report.json"), training_seconds(folder)
-    arms = {NAMES.get((variant, arm), arm): values for arm, values in report["seeds"].items()}
-    rows = report_rows(arms)
-    for row in rows:
-        own = row["arm"] in NAMES.values()
-        row["enn_seconds"] = own * (seconds["rl"] + ("fine-tuned" in row["arm"]) * seconds["fine_tuning"])
     return {
-        "rows": rows,
-        "seeds": {name: values["test_accuracy"] for name, values in arms.items()},
+        "arms": {NAMES.get((variant, arm), arm): values for arm, values in report["seeds"].items()},
         "training_seconds": seconds,
         "candidates": report["candidates"],
         "prediction": read_json(folder / "prediction.json"),

@@ -242,7 +242,7 @@ def report(job: Work) -> None:
     arms = collect(job.config, job.folder)
     if not path.exists():
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
-        rows = [row | {"provenance": job.provenance} for row in report_rows(tested)]
+        rows = [row | {"provenance": job.provenance} for row in report_rows(tested, job.config.compare.baseline)]
         write_json(
             path,
             {
@@ -277,7 +277,8 @@ def report(job: Work) -> None:
         job.records.result(run, row)
         job.records.end(run, "FINISHED")
     console.print(
-        f"\ntest accuracy on {job.dataset.name}, {rows[0]['n']} targets per arm, differences paired by seed with conventional:"
+        f"\ntest accuracy on {job.dataset.name}, {rows[0]['n']} targets per arm, differences paired by seed with "
+        f"{job.config.compare.baseline}:"
     )
     console.print(rich_table(rows))
     for duel in duels:

@@ -194,6 +194,8 @@ class CompareConfig:
 
     arms: tuple[Arm, ...] = ("conventional", "l1", "l2", "growth", "he", "instructed", "instructed-he")
     """ways of training to compare, paired by seed"""
+    baseline: Arm = "conventional"
+    """the arm that every other is compared with"""
     seeds: int = 30
     """fresh targets per arm"""
     group: int = 15
@@ -341,7 +343,10 @@ def validate(config: Config) -> Config:
             "unroll.start names an ENN to go on from; set rl.rounds to 0 and one reader with it.",
         ),
         (compare.seeds >= 2, f"compare.seeds is {compare.seeds}; give at least 2, or there is no interval."),
-        ("conventional" in compare.arms, "compare.arms lacks 'conventional', which every arm is compared with; add it."),
+        (
+            compare.baseline in compare.arms,
+            f"compare.arms lacks {compare.baseline!r}, which every arm is compared with; add it, or set compare.baseline.",
+        ),
         (
             "instructed-image" not in compare.arms or "convnet" in enn.readers,
             "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",

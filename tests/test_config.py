@@ -141,6 +141,7 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
+    "compare.baseline": "he",
 }
 """settings that are names: one that is not the default"""
 

@@ -343,6 +343,10 @@ def test_the_table_pairs_by_seed_and_fits_the_terminal():
     assert "instructed-image" in text and "policy 0–300" in text and "[+1.00, +1.20]" in text and "…" not in text
     with pytest.raises(ValueError, match="other seeds"):
         report_rows({**arms, "l1": _arm([0, 1, 3], base)})
+    turned = report_rows(arms, "instructed-image")
+    assert turned[0]["difference"] == pytest.approx(-0.011) and math.isnan(turned[1]["difference"])
+    with pytest.raises(ValueError, match="no arm 'he'"):
+        report_rows(arms, "he")
 
 
 def _curves(draws, arms, count=12):

@@ -10,7 +10,6 @@ from pipeline.results.statistics import mean_interval, paired
 if TYPE_CHECKING:
     import rich.table
 
-BASELINE = "conventional"
 NONE = "–"
 COLUMNS = (
     "arm",
@@ -25,20 +24,24 @@ COLUMNS = (
 )
 
 
-def report_rows(arms: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def report_rows(arms: dict[str, dict[str, Any]], baseline: str = "conventional") -> list[dict[str, Any]]:
     """Rows of numbers, in the order given.
 
     Args:
         arms: per arm "seeds", and per seed "test_accuracy" (0 to 1), "test_loss", "train_loss", "ms_per_step"; also
             "strength" (words) and "diverged" (members that were frozen).
+        baseline: the arm that differences are taken from.
 
     Raises:
-        ValueError: "conventional" is absent, or an arm has other seeds than it (order does not matter).
+        ValueError: the baseline is absent, or an arm has other seeds than it (order does not matter).
     """
-    if BASELINE not in arms:
-        raise ValueError(f"there is no arm {BASELINE!r} to compare with")
-    baseline = _by_seed(BASELINE, arms[BASELINE])
-    return [_row(name, arm, _by_seed(name, arm), baseline) for name, arm in arms.items()]
+    if baseline not in arms:
+        raise ValueError(f"there is no arm {baseline!r} to compare with")
+    compared = {name: _by_seed(name, arm) for name, arm in arms.items()}
+    for name, accuracies in compared.items():
+        if accuracies.keys() != compared[baseline].keys():
+            raise ValueError(f"the arm {name!r} has other seeds than {baseline!r}; run both on the same ones")
+    return [_row(name, arm, compared[name], None if name == baseline else compared[baseline]) for name, arm in arms.items()]
 
 
 def _by_seed(name: str, arm: dict[str, Any]) -> dict[int, float]:
@@ -48,12 +51,11 @@ def _by_seed(name: str, arm: dict[str, Any]) -> dict[int, float]:
     return accuracies
 
 
-def _row(name: str, arm: dict[str, Any], accuracies: dict[int, float], baseline: dict[int, float]) -> dict[str, Any]:
-    if accuracies.keys() != baseline.keys():
-        raise ValueError(f"the arm {name!r} has other seeds than {BASELINE!r}; run both on the same ones")
-    difference = paired([accuracies[seed] for seed in baseline], list(baseline.values()))
-    if name == BASELINE:
-        difference = dict.fromkeys(difference, math.nan)
+def _row(name: str, arm: dict[str, Any], accuracies: dict[int, float], baseline: dict[int, float] | None) -> dict[str, Any]:
+    """``baseline``: None for the baseline itself."""
+    difference = dict.fromkeys(("difference", "low", "high", "p"), math.nan)
+    if baseline is not None:
+        difference = paired([accuracies[seed] for seed in baseline], list(baseline.values()))
     gaps = [test - train for test, train in zip(arm["test_loss"], arm["train_loss"], strict=True)]
     return {
         "arm": name,
