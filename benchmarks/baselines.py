@@ -1,14 +1,25 @@
 """Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
 
-    python benchmarks/baselines.py                        # runs of 110, 330 and 1,100 steps: a fifth of an epoch to two epochs
+    python benchmarks/baselines.py                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
     python benchmarks/baselines.py --steps 330            # one length; the others keep what an earlier call found
-    python benchmarks/baselines.py --enn FILE             # another ENN than mnist-tuned, which comes with the package
+    python benchmarks/baselines.py --enn FILE FILE        # other ENNs
 
-MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Each baseline's learning
-rate is chosen from six, on validation data, by four targets per candidate. With instruction there are six candidates as well:
-the baseline's own learning rate and half of it, each with λ as the ENN chooses it, a third and a tenth of that. A control has
-twice the batch instead (which costs about what reading the weights costs), its learning rate chosen from the same six. Then 30
-fresh targets, paired by seed and order of the data; the test set is looked at once, at the end. Muon in the shortest runs only.
+MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Three ENNs instruct:
+mnist-tuned, which comes with the package, and two that are trained here in the same way with other seeds (five minutes each).
+Each arm has eight candidates, four targets per candidate, judged on validation data:
+
+- *baseline*: eight learning rates;
+- *instructed*: by the first of the ENNs, with the baseline's best learning rate and half of it, each with λ as the ENN chooses
+  it and with three fractions of that;
+- *double batch*, a control, which costs about what reading the weights costs: the same eight learning rates;
+- *half*, the same three in half of the steps, with a schedule as long: can the accuracy of the whole run be had in half of it?
+  With instruction the weights are read at every or every other step, with two values of λ;
+- *baseline-all* trains on training and validation data, since the ENNs have seen both; nothing is left to choose its learning
+  rate on, so that it has the one that was best alone.
+
+Then 30 fresh targets per arm and ENN, paired by seed and order of the data; the test set is looked at once, at the end. Halves
+in runs of at most 330 steps (whole ones that are longer gain nothing); Muon in runs of 110 steps, without halves, for its
+orthogonalisation takes 60 ms a step on a CPU, sixty times the rest.
 
 Writes benchmarks/results/baselines.json and baselines-STEPS.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
@@ -16,9 +27,11 @@ Writes benchmarks/results/baselines.json and baselines-STEPS.png. Needs MNIST (G
 import argparse
 import dataclasses
 import itertools
+import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +52,8 @@ from pipeline.results.statistics import mean_interval, paired
 from pipeline.seeding import stream
 from pipeline.targets import MLP, Batches, initialise
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
 TARGET, BATCH, POINTS = MLP((784, 100, 10)), 100, 22
 TUNING_SEEDS = 4
 SELECTION = slice(2000, 5000)
@@ -64,48 +78,86 @@ def muon(model: nn.Module, rate: float) -> list[torch.optim.Optimizer]:
 
 
 BASELINES: dict[str, tuple[Callable[[nn.Module, float], list[torch.optim.Optimizer]], tuple[float, ...]]] = {
-    "SGD, momentum 0.9": (sgd, (0.01, 0.03, 0.1, 0.2, 0.4, 0.8)),
-    "AdamW": (adamw, (3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)),
-    "Muon + AdamW": (muon, (3e-3, 1e-2, 2e-2, 4e-2, 8e-2, 0.16)),
+    "SGD, momentum 0.9": (sgd, (0.01, 0.03, 0.06, 0.1, 0.2, 0.3, 0.4, 0.8)),
+    "AdamW": (adamw, (3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.2e-2, 1.6e-2, 3.2e-2)),
+    "Muon + AdamW": (muon, (3e-3, 1e-2, 2e-2, 4e-2, 6e-2, 8e-2, 0.12, 0.16)),
 }
-SLOW = {"Muon + AdamW": 110}
-"""the longest runs of a baseline: Muon's orthogonalisation takes 60 ms a step on a CPU, sixty times the rest"""
-FACTORS = (0.1, 1 / 3, 1.0)
-LENGTHS = (110, 330, 1100)
-ARMS = ("baseline", "instructed", "double batch")
+ONLY = {"Muon + AdamW": (110,)}
+"""the lengths at which a baseline is run, where they are not all"""
+LENGTHS = (44, 110, 330, 1100)
+LONGEST_WITH_HALVES = 330
+FACTORS = (0.03, 0.1, 0.3, 1.0)
+SEEDS_OF_ENNS = (1, 2)
+"""of those trained here"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a target is trained."""
+
+    rate: float
+    factor: float = 0.0
+    """on the ENN's own λ; 0 is no instruction"""
+    batch: int = BATCH
+    data: str = "train"
+    share: float = 1.0
+    """of the steps"""
+    refresh: int = 2
+    """steps between two readings of the weights"""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--enn", default="mnist-tuned", help="file of an ENN, or the name of one that comes with the package")
+    parser.add_argument("--enn", nargs="+", help="files of ENNs, or names of those that come with the package")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--steps", type=int, nargs="+", default=LENGTHS, help=f"of a run; multiples of {POINTS}")
     parser.add_argument("--work", type=Path, default=Path("runs/baselines"), help="folder of finished parts")
     options = parser.parse_args()
     torch.set_num_threads(1)
     try:
-        critic, dataset = load_critic(options.enn), load("mnist")
+        dataset = load("mnist")
+        files = options.enn or ["mnist-tuned", *(trained(seed, options.work) for seed in SEEDS_OF_ENNS)]
+        critics = [load_critic(file) for file in files]
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     data = {split: dataset.tensors(split) for split in ("train", "validation", "test")}
+    both = zip(data["train"], data["validation"], strict=True)
+    data["all"] = tuple(torch.cat(pair) for pair in both)
     results = read_json(RESULTS / "baselines.json") if (RESULTS / "baselines.json").exists() else {}
     lengths, started = results.get("lengths", {}), time.perf_counter()
     facts = provenance("", 0)  # before results are written into the checkout
     for steps in options.steps:
         parts = {}
-        for name in (name for name in BASELINES if steps <= SLOW.get(name, steps)):
+        for name in (name for name in BASELINES if steps in ONLY.get(name, (steps,))):
             file = options.work / f"{steps}-{plain(name)}.json"
             if not file.exists():
-                write_json(file, Study(name, steps, data).compare(critic, options.seeds))
+                write_json(file, Study(name, steps, data, critics).compare(options.seeds))
             parts[name] = read_json(file)
             print(f"{steps} steps, {name}: {time.perf_counter() - started:.0f} s", flush=True)
         rows = [row(name, part, steps) for name, part in parts.items()]
-        lengths[str(steps)] = {"enn": options.enn, "steps": steps, "rows": rows, "parts": parts} | facts
+        enns = options.enn or ["mnist-tuned", *(f"seed {seed}" for seed in SEEDS_OF_ENNS)]
+        lengths[str(steps)] = {"enns": enns, "steps": steps, "rows": rows, "parts": parts} | facts
         lengths[str(steps)]["command"] = f"python benchmarks/baselines.py --steps {steps}"
         write_json(RESULTS / "baselines.json", {"lengths": lengths})
         draw(parts, RESULTS / f"baselines-{steps}.png", steps)
     return 0
+
+
+def trained(seed: int, work: Path) -> Path:
+    """An ENN like mnist-tuned, of another seed.
+
+    Raises:
+        UserError: its training failed.
+    """
+    folder = (work / f"enn-{seed}").absolute()
+    if not (folder / "enn.safetensors").exists():
+        print(f"training the ENN of seed {seed} in {folder}", flush=True)
+        command = [sys.executable, "-m", "pipeline.cli", "train-enn", "--preset", "mnist-tuned", "--seed", str(seed), "--local"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        if subprocess.run([*command, "--output", str(folder)], cwd=ROOT, env=environment).returncode:
+            raise UserError(f"the ENN of seed {seed} could not be trained; its own message stands above.")
+    return folder / "enn.safetensors"
 
 
 def plain(name: str) -> str:
@@ -120,63 +172,70 @@ class Study:
     name: str
     steps: int
     data: dict[str, Step]
+    critics: Sequence[Critic]
 
-    @property
-    def every(self) -> int:
-        """Steps between two measurements."""
-        return self.steps // POINTS
-
-    def compare(self, critic: Critic, count: int) -> dict[str, Any]:
-        """The baseline, tuned, with and without instruction, and with twice the batch."""
-        seeds = [stream(0, "baselines", "tuning", number) for number in range(TUNING_SEEDS)]
-
-        def validation(*arguments: Any) -> float:
-            return float(np.mean([self.train(critic, seed, *arguments)["accuracy"][-1] for seed in seeds]))
-
+    def compare(self, count: int) -> dict[str, Any]:
+        """All arms, tuned, and then trained on ``count`` fresh seeds."""
         rates = BASELINES[self.name][1]
-        candidates = {"baseline": {(rate, 0.0, BATCH): validation(rate) for rate in rates}}
-        best = max(candidates["baseline"], key=lambda own: candidates["baseline"][own])[0]
-        pairs = itertools.product((best, best / 2), FACTORS)
-        candidates["instructed"] = {(*pair, BATCH): validation(*pair) for pair in pairs}
-        candidates["double batch"] = {(rate, 0.0, 2 * BATCH): validation(rate, 0.0, 2 * BATCH) for rate in rates}
-        chosen = {arm: max(found, key=lambda own: found[own]) for arm, found in candidates.items()}
-        arms: dict[str, dict[str, Any]] = {arm: {} for arm in ARMS}
-        for seed in (stream(0, "baselines", number) for number in range(count)):
-            for arm in ARMS:  # turn and turn about, so that all see the same machine
-                for key, value in self.train(critic, seed, *chosen[arm]).items():
-                    arms[arm].setdefault(key, []).append(value)
-        tried = {
-            arm: [
-                dict(zip(("learning_rate", "factor", "batch"), own, strict=True)) | {"validation": v}
-                for own, v in found.items()
-            ]
-            for arm, found in candidates.items()
+        tried = {"baseline": self.judged(Setting(rate) for rate in rates)}
+        best = winner(tried["baseline"])
+        near = (best.rate, best.rate / 2)
+        asked = {
+            "instructed": [Setting(rate, factor) for rate, factor in itertools.product(near, FACTORS)],
+            "double batch": [Setting(rate, batch=2 * BATCH) for rate in rates],
         }
-        return {"arms": arms, "chosen": {arm: list(own) for arm, own in chosen.items()}, "candidates": tried}
+        if self.steps <= LONGEST_WITH_HALVES and self.name not in ONLY:
+            strong = itertools.product(near, FACTORS[-2:], (1, 2))
+            asked |= {
+                "baseline, half": [Setting(rate, share=0.5) for rate in rates],
+                "instructed, half": [Setting(rate, factor, share=0.5, refresh=refresh) for rate, factor, refresh in strong],
+                "double batch, half": [Setting(rate, batch=2 * BATCH, share=0.5) for rate in rates],
+            }
+        tried |= {arm: self.judged(candidates) for arm, candidates in asked.items()}
+        chosen = {arm: winner(found) for arm, found in tried.items()}
+        chosen["baseline-all"] = dataclasses.replace(best, data="all")
+        arms: dict[str, list[dict[str, Any]]] = {arm: [] for arm in chosen}
+        for seed in (stream(0, "baselines", number) for number in range(count)):
+            for arm, setting in chosen.items():  # turn and turn about, so that all see the same machine
+                critics = self.critics if setting.factor else self.critics[:1]
+                arms[arm].append(means([self.train(critic, seed, setting) for critic in critics]))
+        return {
+            "arms": {arm: {key: [run[key] for run in runs] for key in runs[0]} for arm, runs in arms.items()},
+            "chosen": {arm: dataclasses.asdict(setting) for arm, setting in chosen.items()},
+            "candidates": {
+                arm: [dataclasses.asdict(setting) | {"validation": value} for setting, value in found.items()]
+                for arm, found in tried.items()
+            },
+        }
 
-    def train(self, critic: Critic, seed: int, rate: float, factor: float = 0.0, batch: int = BATCH) -> dict[str, Any]:
-        """One target: accuracy on validation data at all points, the seconds until then, and the test accuracy at the end.
+    def judged(self, candidates: Iterable[Setting]) -> dict[Setting, float]:
+        """Mean accuracy on validation data at the end."""
+        seeds = [stream(0, "baselines", "tuning", number) for number in range(TUNING_SEEDS)]
+        return {
+            own: float(np.mean([self.train(self.critics[0], seed, own)["accuracy"][-1] for seed in seeds]))
+            for own in candidates
+        }
 
-        Args:
-            factor: on the ENN's own λ; 0 is no instruction.
-        """
+    def train(self, critic: Critic, seed: int, own: Setting) -> dict[str, Any]:
+        """One target: accuracy on validation data at all points, the seconds until then, and the test accuracy at the end."""
         x, y = self.data["validation"][0][SELECTION], self.data["validation"][1][SELECTION]
         model = TARGET.module([tensor[0] for tensor in initialise(TARGET, "he", [seed])])
-        optimisers, batches = BASELINES[self.name][0](model, rate), Batches(*self.data["train"], batch, [seed], True)
-        schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(own, self.steps) for own in optimisers]
-        instructor = Instructor(scaled(critic, factor), self.steps, guarded=False) if factor else None
+        steps, every = round(own.share * self.steps), self.steps // POINTS
+        optimisers, batches = BASELINES[self.name][0](model, own.rate), Batches(*self.data[own.data], own.batch, [seed], True)
+        schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(each, steps) for each in optimisers]
+        instructor = Instructor(adjusted(critic, own), steps, guarded=False) if own.factor else None
         accuracy, seconds, elapsed = [share(model, x, y)], [0.0], 0.0
-        for start in range(0, self.steps, self.every):
+        for start in range(0, steps, every):
             begun = time.thread_time()
-            for step in range(start, start + self.every):
+            for step in range(start, start + every):
                 xs, ys = batches(step)
-                for own in optimisers:
-                    own.zero_grad()
+                for each in optimisers:
+                    each.zero_grad()
                 nn.functional.cross_entropy(model(xs), ys).backward()
                 if instructor:
                     instructor.instruct(model)
-                for own, schedule in zip(optimisers, schedules, strict=True):
-                    own.step()
+                for each, schedule in zip(optimisers, schedules, strict=True):
+                    each.step()
                     schedule.step()
             elapsed += time.thread_time() - begun
             accuracy.append(share(model, x, y))
@@ -184,10 +243,22 @@ class Study:
         return {"accuracy": accuracy, "seconds": seconds, "test": share(model, *self.data["test"])}
 
 
-def scaled(critic: Critic, factor: float) -> Critic:
-    """The ENN with all its strengths multiplied."""
-    copy = critic.with_strength(-1.0)
-    copy.home = dataclasses.replace(copy.home, scale=copy.home.scale * factor)
+def winner(found: dict[Setting, float]) -> Setting:
+    """The best on validation data; ties go to the first."""
+    return max(found, key=lambda own: found[own])
+
+
+def means(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One seed's runs under one or several ENNs: their means, and each one's test accuracy."""
+    return {key: np.mean([run[key] for run in runs], axis=0).tolist() for key in runs[0]} | {
+        "by_enn": [run["test"] for run in runs]
+    }
+
+
+def adjusted(critic: Critic, own: Setting) -> Critic:
+    """The ENN with all its strengths multiplied, reading as often as asked."""
+    copy, home = critic.with_strength(-1.0), critic.home
+    copy.home = dataclasses.replace(copy.home, scale=home.scale * own.factor, refresh=own.refresh)
     return copy
 
 
@@ -199,21 +270,24 @@ def share(model: nn.Module, x: Tensor, y: Tensor) -> float:
 def row(name: str, part: dict[str, Any], total: int) -> dict[str, Any]:
     """A row of the table."""
     arms = part["arms"]
-    means = {arm: np.mean(arms[arm]["accuracy"], axis=0) for arm in arms}
+    curves = {arm: np.mean(arms[arm]["accuracy"], axis=0) for arm in arms}
     times = {arm: np.mean(arms[arm]["seconds"], axis=0) for arm in arms}
-    final, steps = means["baseline"][-1], np.linspace(0, total, len(means["baseline"]))
-    reached = {arm: np.flatnonzero(means[arm] >= final)[:1].tolist() for arm in arms}
+    final, spent = curves["baseline"][-1], times["baseline"][-1]
+    reached = {arm: np.flatnonzero(curves[arm] >= final)[:1].tolist() for arm in arms}
     return {
         "baseline": name,
         "steps": total,
         "test": {arm: dict(zip(("mean", "low", "high"), mean_interval(arms[arm]["test"]), strict=True)) for arm in arms},
         "difference": {arm: paired(arms[arm]["test"], arms["baseline"]["test"]) for arm in arms if arm != "baseline"},
-        "against_double_batch": paired(arms["instructed"]["test"], arms["double batch"]["test"]),
-        "share_of_steps": {arm: float(steps[at[0]] / total) if at else None for arm, at in reached.items()},
-        "share_of_seconds": {
-            arm: float(times[arm][at[0]] / times["baseline"][-1]) if at else None for arm, at in reached.items()
+        "against_double_batch": {
+            end: paired(arms[f"instructed{end}"]["test"], arms[f"double batch{end}"]["test"])
+            for end in ("", ", half")
+            if f"instructed{end}" in arms
         },
-        "seconds_per_step": {arm: float(times[arm][-1] / times["baseline"][-1]) for arm in arms},
+        "by_enn": {arm: np.mean(arms[arm]["by_enn"], axis=0).tolist() for arm in arms if arm.startswith("instructed")},
+        "share_of_steps": {arm: at[0] / POINTS if at else None for arm, at in reached.items()},
+        "share_of_seconds": {arm: float(times[arm][at[0]] / spent) if at else None for arm, at in reached.items()},
+        "seconds": {arm: float(times[arm][-1] / spent) for arm in arms},
         "chosen": part["chosen"],
     }
 
@@ -226,10 +300,18 @@ def draw(parts: dict[str, Any], path: Path, total: int) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(2, len(parts), figsize=(4 * len(parts), 6), sharey=True)
+    styles = {
+        "baseline": "k--",
+        "instructed": "C0-",
+        "instructed, half": "C0:",
+        "double batch": "C1-",
+        "double batch, half": "C1:",
+    }
     for column, (name, part) in enumerate(parts.items()):
-        for arm, style in (("baseline", "--"), ("instructed", "-"), ("double batch", ":")):
+        for arm, style in ((arm, style) for arm, style in styles.items() if arm in part["arms"]):
             error = 100 * (1 - np.mean(part["arms"][arm]["accuracy"], axis=0))
-            axes[0, column].plot(np.linspace(0, total, len(error)), error, style, label=arm)
+            steps = np.arange(len(error)) * total / POINTS
+            axes[0, column].plot(steps, error, style, label=arm)
             axes[1, column].plot(np.mean(part["arms"][arm]["seconds"], axis=0), error, style, label=arm)
         axes[0, column].set(title=name, xlabel="steps", yscale="log")
         axes[1, column].set(xlabel="seconds", yscale="log")
