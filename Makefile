@@ -15,7 +15,7 @@ test: $(READY)
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-# both protocols of the paper on MNIST, in GRAD_INSTRUCTOR_DATA: 99 minutes on two cores; continues where it stopped
+# both protocols of the paper on MNIST, in GRAD_INSTRUCTOR_DATA: about 90 minutes on two cores; continues where it stopped
 benchmark-paper: $(READY)
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/readme.py

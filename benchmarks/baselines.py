@@ -1,7 +1,7 @@
 """Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
 
     python benchmarks/baselines.py                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
-    python benchmarks/baselines.py --steps 330            # one length; the others keep what an earlier call found
+    python benchmarks/baselines.py --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
     python benchmarks/baselines.py --enn FILE FILE        # other ENNs
 
 MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Three ENNs instruct:
@@ -54,6 +54,7 @@ from pipeline.targets import MLP, Batches, initialise
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
+OUTPUT = RESULTS / "baselines.json"
 TARGET, BATCH, POINTS = MLP((784, 100, 10)), 100, 22
 TUNING_SEEDS = 4
 SELECTION = slice(2000, 5000)
@@ -111,6 +112,7 @@ def main() -> int:
     parser.add_argument("--enn", nargs="+", help="files of ENNs, or names of those that come with the package")
     parser.add_argument("--seeds", type=int, default=30)
     parser.add_argument("--steps", type=int, nargs="+", default=LENGTHS, help=f"of a run; multiples of {POINTS}")
+    parser.add_argument("--baseline", nargs="+", choices=[plain(name) for name in BASELINES], help="default: all")
     parser.add_argument("--work", type=Path, default=Path("runs/baselines"), help="folder of finished parts")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -124,23 +126,22 @@ def main() -> int:
     data = {split: dataset.tensors(split) for split in ("train", "validation", "test")}
     both = zip(data["train"], data["validation"], strict=True)
     data["all"] = tuple(torch.cat(pair) for pair in both)
-    results = read_json(RESULTS / "baselines.json") if (RESULTS / "baselines.json").exists() else {}
-    lengths, started = results.get("lengths", {}), time.perf_counter()
-    facts = provenance("", 0)  # before results are written into the checkout
+    rows = {(own["steps"], own["baseline"]): own for own in read_json(OUTPUT)["rows"]} if OUTPUT.exists() else {}
+    asked = options.baseline or [plain(name) for name in BASELINES]
+    enns, started = options.enn or ["mnist-tuned", *(f"seed {seed}" for seed in SEEDS_OF_ENNS)], time.perf_counter()
+    facts = provenance("", 0) | {"enns": enns}  # before results are written into the checkout
+    for steps, name in itertools.product(options.steps, BASELINES):
+        if plain(name) not in asked or steps not in ONLY.get(name, (steps,)):
+            continue
+        file = options.work / f"{steps}-{plain(name)}.json"
+        if not file.exists():
+            write_json(file, Study(name, steps, data, critics).compare(options.seeds))
+        command = {"command": f"python benchmarks/baselines.py --steps {steps} --baseline {plain(name)}"}
+        rows[steps, name] = row(name, read_json(file), steps) | facts | command
+        write_json(OUTPUT, {"rows": [rows[key] for key in sorted(rows)]})
+        print(f"{steps} steps, {name}: {time.perf_counter() - started:.0f} s", flush=True)
     for steps in options.steps:
-        parts = {}
-        for name in (name for name in BASELINES if steps in ONLY.get(name, (steps,))):
-            file = options.work / f"{steps}-{plain(name)}.json"
-            if not file.exists():
-                write_json(file, Study(name, steps, data, critics).compare(options.seeds))
-            parts[name] = read_json(file)
-            print(f"{steps} steps, {name}: {time.perf_counter() - started:.0f} s", flush=True)
-        rows = [row(name, part, steps) for name, part in parts.items()]
-        enns = options.enn or ["mnist-tuned", *(f"seed {seed}" for seed in SEEDS_OF_ENNS)]
-        lengths[str(steps)] = {"enns": enns, "steps": steps, "rows": rows, "parts": parts} | facts
-        lengths[str(steps)]["command"] = f"python benchmarks/baselines.py --steps {steps}"
-        write_json(RESULTS / "baselines.json", {"lengths": lengths})
-        draw(parts, RESULTS / f"baselines-{steps}.png", steps)
+        draw([own for own in rows.values() if own["steps"] == steps], RESULTS / f"baselines-{steps}.png", steps)
     return 0
 
 
@@ -161,8 +162,8 @@ def trained(seed: int, work: Path) -> Path:
 
 
 def plain(name: str) -> str:
-    """A file name."""
-    return name.replace(" ", "-").replace(",", "")
+    """A baseline's name on the command line and of its file: sgd, adamw, muon."""
+    return name.split()[0].strip(",").lower()
 
 
 @dataclass(frozen=True)
@@ -289,17 +290,20 @@ def row(name: str, part: dict[str, Any], total: int) -> dict[str, Any]:
         "share_of_seconds": {arm: float(times[arm][at[0]] / spent) if at else None for arm, at in reached.items()},
         "seconds": {arm: float(times[arm][-1] / spent) for arm in arms},
         "chosen": part["chosen"],
+        "candidates": part["candidates"],
+        "curves": {arm: {"accuracy": curves[arm].tolist(), "seconds": times[arm].tolist()} for arm in arms},
+        "tests": {arm: arms[arm]["test"] for arm in arms},
     }
 
 
-def draw(parts: dict[str, Any], path: Path, total: int) -> None:
+def draw(rows: list[dict[str, Any]], path: Path, total: int) -> None:
     """Validation error against steps and against seconds."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(2, len(parts), figsize=(4 * len(parts), 6), sharey=True)
+    figure, axes = pyplot.subplots(2, len(rows), figsize=(4 * len(rows), 6), sharey=True, squeeze=False)
     styles = {
         "baseline": "k--",
         "instructed": "C0-",
@@ -307,13 +311,12 @@ def draw(parts: dict[str, Any], path: Path, total: int) -> None:
         "double batch": "C1-",
         "double batch, half": "C1:",
     }
-    for column, (name, part) in enumerate(parts.items()):
-        for arm, style in ((arm, style) for arm, style in styles.items() if arm in part["arms"]):
-            error = 100 * (1 - np.mean(part["arms"][arm]["accuracy"], axis=0))
-            steps = np.arange(len(error)) * total / POINTS
-            axes[0, column].plot(steps, error, style, label=arm)
-            axes[1, column].plot(np.mean(part["arms"][arm]["seconds"], axis=0), error, style, label=arm)
-        axes[0, column].set(title=name, xlabel="steps", yscale="log")
+    for column, own in enumerate(rows):
+        for arm, style in ((arm, style) for arm, style in styles.items() if arm in own["curves"]):
+            error = 100 * (1 - np.array(own["curves"][arm]["accuracy"]))
+            axes[0, column].plot(np.arange(len(error)) * total / POINTS, error, style, label=arm)
+            axes[1, column].plot(own["curves"][arm]["seconds"], error, style, label=arm)
+        axes[0, column].set(title=own["baseline"], xlabel="steps", yscale="log")
         axes[1, column].set(xlabel="seconds", yscale="log")
     for line in axes:
         line[0].set_ylabel("validation error, %")

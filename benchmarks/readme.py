@@ -183,35 +183,41 @@ def directions(results: dict[str, Any]) -> str:
 
 def baselines(results: dict[str, Any]) -> str:
     """One row per length and baseline: whole runs, and half of the steps against whole ones."""
-    lengths = [results["lengths"][key] for key in sorted(results["lengths"], key=int)]
-    rows = [row for length in lengths for row in length["rows"]]
+    rows = results["rows"]
+    spent = ["its end after % of the steps", "of the seconds", "time ×"]
     head = ["steps", "from He, cosine", "alone %", "alone, all data %", "instructed %", "each ENN %", "difference", "p"]
-    head += ["batch × 2 %", "against it", "p", "its end after % of the steps", "of the seconds", "time ×"]
+    head += ["batch × 2 %", "against it", "p", *spent]
     whole = [head, ["---:", "---", *["---:"] * (len(head) - 2)]]
     head = ["steps", "from He, cosine", "alone %", "half, alone %", "half, instructed %", "each ENN %", "against all steps"]
-    head += ["p", "half, batch × 2 %", "against it", "p", "reads every", "time ×"]
+    head += ["p", "half, batch × 2 %", "against it", "p", "reads every", *spent]
     half = [head, ["---:", "---", *["---:"] * (len(head) - 2)]]
     for row in rows:
-        shares = [row[key]["instructed"] for key in ("share_of_steps", "share_of_seconds")]
-        ends = ["never" if share is None else f"{100 * share:.0f}" for share in shares]
-        whole.append([*_compared(row, "", "baseline-all"), *ends, f"{row['seconds']['instructed']:.2f}"])
+        whole.append([*_compared(row, "", "baseline-all"), *_spent(row, "instructed")])
         if "instructed, half" in row["test"]:
-            read, time = row["chosen"]["instructed, half"]["refresh"], row["seconds"]["instructed, half"]
-            half.append([*_compared(row, ", half", "baseline, half"), str(read), f"{time:.2f}"])
-    count = rows[0]["difference"]["instructed"]["n"]
-    commands = ", ".join(f"`{length['command']}` ({_where(length)})" for length in lengths)
+            read = str(row["chosen"]["instructed, half"]["refresh"])
+            half.append([*_compared(row, ", half", "baseline, half"), read, *_spent(row, "instructed, half")])
+    count, command = rows[0]["difference"]["instructed"]["n"], "`python benchmarks/baselines.py --steps … --baseline …`"
+    places = ", ".join(dict.fromkeys(_where(row) for row in rows))
     caption = (
-        f"Test accuracy, n = {count}, paired by seed, mean over {len(lengths[0]['enns'])} ENNs (`mnist-tuned`, and its like of "
-        f"other seeds); intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach "
-        f"the baseline's last validation accuracy; *time*: over that of the whole run alone. {commands}."
+        f"Test accuracy, n = {count}, paired by seed, mean over the ENNs (`mnist-tuned`, and two of its like of other seeds); "
+        f"intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach the baseline's "
+        f"last validation accuracy; *time*: over that of all steps alone. {command} ({places}; rows with a single ENN are the "
+        f"earlier ones)."
     )
     return "\n".join([_lines(whole), "", "In half of the steps:", "", _lines(half), "", caption])
+
+
+def _spent(row: dict[str, Any], arm: str) -> list[str]:
+    """When the baseline's last accuracy is reached, and the seconds of the whole."""
+    shares = [row[key][arm] for key in ("share_of_steps", "share_of_seconds")]
+    return [*("never" if share is None else f"{100 * share:.0f}" for share in shares), f"{row['seconds'][arm]:.2f}"]
 
 
 def _compared(row: dict[str, Any], end: str, other: str) -> list[str]:
     """Alone, another arm, instructed, by ENN, against alone, twice the batch, against that."""
     alone, another, instructed, double = (
-        f"{100 * row['test'][arm]['mean']:.2f}" for arm in ("baseline", other, f"instructed{end}", f"double batch{end}")
+        f"{100 * row['test'][arm]['mean']:.2f}" if arm in row["test"] else "–"
+        for arm in ("baseline", other, f"instructed{end}", f"double batch{end}")
     )
     each = "; ".join(f"{100 * value:.2f}" for value in row["by_enn"][f"instructed{end}"])
     one, against = row["difference"][f"instructed{end}"], row["against_double_batch"][end]
