@@ -89,7 +89,7 @@ class Descent:
                 direction = self.state["momentum"][index].mul_(self.keep).add_(direction, alpha=self.gain)
             if self.adaptive:
                 direction = direction / self._sizes(index, gradient, ages, taken)
-            parameter.addcmul_(per_member(rate, parameter), direction, value=-1)
+            parameter.sub_(per_member(rate, parameter) * direction)
         return taken
 
     @torch.no_grad()
@@ -113,9 +113,7 @@ class Descent:
         for own, push, curved in zip(costate.parameters, pushes, product(pushes), strict=True):
             if self.decoupled:
                 own.mul_(1 - per_member(taken.rate, own) * self.decoupled)
-            own.add_(curved)
-            if self.coupled:
-                own.add_(push, alpha=self.coupled)
+            own.add_(curved).add_(push, alpha=self.coupled)
         return pushes
 
     @torch.no_grad()

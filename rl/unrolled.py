@@ -38,7 +38,6 @@ from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction import instructions
-from pipeline.instruction.loop import norms
 from pipeline.instruction.rules import per_member
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
@@ -187,7 +186,7 @@ class FineTuning:
 
     def _leave_out_failed(self, path: "Trajectory", costate: Costate, losses: Tensor) -> None:
         """A member that is not finite must not teach: it counts as zero weights that no push can change."""
-        failed = ~losses.isfinite() | ~norms(costate.parameters).isfinite() | ~norms(self.population.parameters).isfinite()
+        failed = ~losses.isfinite() | ~_norm(costate.parameters).isfinite() | ~_norm(self.population.parameters).isfinite()
         self.failed |= failed
         if not bool(failed.any()):
             return
@@ -361,8 +360,7 @@ class Folds:
 
     def _take(self, rows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
         index = torch.from_numpy(np.stack(rows)).to(self.x.device)
-        examples = self.x.index_select(0, index.flatten()).view(*index.shape, *self.x.shape[1:])
-        return examples, self.y[index].long()
+        return self.x[index], self.y[index].long()
 
 
 def hessian_product(
@@ -372,18 +370,21 @@ def hessian_product(
     vector: Sequence[Tensor],
     batch: tuple[Tensor, Tensor],
 ) -> list[Tensor]:
-    """``(∇L(θ + εv) − ∇L(θ)) / ε`` of each member, lists of (P, …), in the population's own gradients; its parameters are
-    overwritten.
+    """``(∇L(θ + εv) − ∇L(θ)) / ε`` of each member, lists of (P, …); the population's own parameters are overwritten.
 
     Args:
         gradients: ∇L(θ) on the same batch.
     """
-    length = norms(vector).clamp_min(1e-20)
-    epsilon = DIFFERENCE * norms(parameters).clamp_min(1.0) / length
+    length = _norm(vector).clamp_min(1e-20)
+    epsilon = DIFFERENCE * _norm(parameters).clamp_min(1.0) / length
     for own, parameter, direction in zip(population.parameters, parameters, vector, strict=True):
-        torch.addcmul(parameter, direction, per_member(epsilon, direction), out=own)
+        torch.add(parameter, direction * per_member(epsilon, direction), out=own)
     shifted = population.grads(*batch)
-    return [there.sub_(here).div_(per_member(epsilon, here)) for there, here in zip(shifted, gradients, strict=True)]
+    return [(there - here) / per_member(epsilon, here) for there, here in zip(shifted, gradients, strict=True)]
+
+
+def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
+    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
 
 
 def log_loss_costate(population: Population, examples: tuple[Tensor, Tensor]) -> Costate:
@@ -395,4 +396,4 @@ def log_loss_costate(population: Population, examples: tuple[Tensor, Tensor]) ->
 
 def shorten(costate: Costate, largest: float) -> None:
     """Each member's costate to a norm of at most ``largest``; what is not finite becomes 0."""
-    costate.scale((largest / norms(costate.parameters).clamp_min(1e-9)).clamp_max(1.0))
+    costate.scale((largest / _norm(costate.parameters).clamp_min(1e-9)).clamp_max(1.0))
