@@ -202,7 +202,7 @@ def baselines(results: dict[str, Any]) -> str:
         f"Test accuracy, n = {count}, paired by seed, mean over the ENNs (`mnist-tuned`, and two of its like of other seeds); "
         f"intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach the baseline's "
         f"last validation accuracy; *time*: over that of all steps alone. {command} ({places}; rows with a single ENN are the "
-        f"earlier ones)."
+        f"earlier ones, of six candidates per arm)."
     )
     return "\n".join([_lines(whole), "", "In half of the steps:", "", _lines(half), "", caption])
 
