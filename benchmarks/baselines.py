@@ -10,10 +10,10 @@ Each arm has eight candidates, four targets per candidate, judged on validation 
 
 - *baseline*: eight learning rates;
 - *instructed*: by the first of the ENNs, with the baseline's best learning rate and half of it, each with λ as the ENN chooses
-  it and with three fractions of that;
+  it and with three fractions of that; strong ones read the weights at every step, weak ones at every other;
 - *double batch*, a control, which costs about what reading the weights costs: the same eight learning rates;
 - *half*, the same three in half of the steps, with a schedule as long: can the accuracy of the whole run be had in half of it?
-  With instruction the weights are read at every or every other step, with two values of λ;
+  With instruction up to three times the ENN's λ, at every or every other step;
 - *baseline-all* trains on training and validation data, since the ENNs have seen both; nothing is left to choose its learning
   rate on, so that it has the one that was best alone.
 
@@ -87,7 +87,10 @@ ONLY = {"Muon + AdamW": (110,)}
 """the lengths at which a baseline is run, where they are not all"""
 LENGTHS = (44, 110, 330, 1100)
 LONGEST_WITH_HALVES = 330
-FACTORS = (0.03, 0.1, 0.3, 1.0)
+WHOLE = ((0.03, 2), (0.1, 2), (0.3, 1), (1.0, 1))
+"""candidates for instruction: what multiplies λ, and steps between two readings"""
+HALF = ((0.3, 2), (0.3, 1), (1.0, 1), (3.0, 1))
+"""the same in half of the steps"""
 SEEDS_OF_ENNS = (1, 2)
 """of those trained here"""
 
@@ -182,14 +185,18 @@ class Study:
         best = winner(tried["baseline"])
         near = (best.rate, best.rate / 2)
         asked = {
-            "instructed": [Setting(rate, factor) for rate, factor in itertools.product(near, FACTORS)],
+            "instructed": [
+                Setting(rate, factor, refresh=refresh) for rate, (factor, refresh) in itertools.product(near, WHOLE)
+            ],
             "double batch": [Setting(rate, batch=2 * BATCH) for rate in rates],
         }
         if self.steps <= LONGEST_WITH_HALVES and self.name not in ONLY:
-            strong = itertools.product(near, FACTORS[-2:], (1, 2))
             asked |= {
                 "baseline, half": [Setting(rate, share=0.5) for rate in rates],
-                "instructed, half": [Setting(rate, factor, share=0.5, refresh=refresh) for rate, factor, refresh in strong],
+                "instructed, half": [
+                    Setting(rate, factor, share=0.5, refresh=refresh)
+                    for rate, (factor, refresh) in itertools.product(near, HALF)
+                ],
                 "double batch, half": [Setting(rate, batch=2 * BATCH, share=0.5) for rate in rates],
             }
         tried |= {arm: self.judged(candidates) for arm, candidates in asked.items()}

@@ -13,10 +13,22 @@ from pipeline.config import ENNConfig
 from pipeline.enn import Critic, Home, save_critic
 from pipeline.enn.readers import Unreadable
 from pipeline.errors import UserError
-from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, instruction_scale
+from pipeline.instruction import (
+    L1,
+    L2,
+    Backprop,
+    Batch,
+    Growth,
+    Instruct,
+    Instructor,
+    RandomPush,
+    instruction_scale,
+    instructions,
+)
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.instructor import as_mlp
 from pipeline.instruction.loop import advance, advance_guarded, norms, returns, score, train
+from pipeline.instruction.low_rank import LowRank, Product, add
 from pipeline.instruction.rules import FLOOR
 from pipeline.targets import MLP, Batches, Evaluation, Population, initialise
 
@@ -333,6 +345,36 @@ def test_a_decoupled_instruction_passes_the_optimiser_by(momentum, same):
     ]
     difference = (moves[0] - moves[1]).norm() / moves[0].norm()
     assert difference < 1e-10 if same else difference > 0.01
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
+@pytest.mark.parametrize("widths", [(6, 3), (6, 8, 3), (6, 9, 4, 3)], ids=str)
+@pytest.mark.parametrize("strength", [None, 0.05, 400.0])
+def test_a_reading_of_low_rank_is_the_instruction(widths, activation, strength):
+    target, at = MLP(widths, activation), torch.tensor([0.3], dtype=torch.float64)
+    critic, parameters = make_critic(scale=3.0), start(target, [4])
+    with torch.no_grad():
+        critic.strength_weight.normal_()
+    own = None if strength is None else torch.tensor([strength], dtype=torch.float64)
+    slow = instructions(critic, parameters, at, own, RATE, activation)
+    chosen, pushes = LowRank(critic).instructions(target, [tensor[0] for tensor in parameters], at, own, RATE)
+    assert chosen.item() == pytest.approx(slow.strength.item(), rel=1e-12)
+    for push, expected in zip(pushes, slow.instruction, strict=True):
+        added = torch.ones_like(expected[0])
+        add(added, push, -2.0)
+        torch.testing.assert_close((1 - added) / 2, expected[0], rtol=1e-9, atol=1e-12 * expected.norm().item())
+        assert isinstance(push, Product) == (expected[0].dim() == 2) and expected.norm() > 1e-6
+
+
+def test_one_that_is_not_finite_is_left_to_the_slow_way():
+    module = TARGET.module([tensor[0] for tensor in start()])
+    with torch.no_grad():
+        module[0].weight[0, 0] = math.inf
+    parameters = [tensor.detach() for tensor in module.parameters()]
+    critic = make_critic(strength=0.5)
+    assert LowRank(critic).instructions(TARGET, parameters, torch.zeros(1, dtype=torch.float64), None, RATE) is None
+    Instructor(critic).instruct(module)
+    assert all(parameter.grad.isfinite().all() for parameter in module.parameters())
 
 
 def test_a_decoupled_instruction_shrinks_with_the_schedule_of_home():

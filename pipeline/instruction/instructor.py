@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.readers import Probes, Unreadable
 from pipeline.instruction.guard import Guard
-from pipeline.instruction.rules import Batch, per_member, trust_radius
+from pipeline.instruction.low_rank import LowRank, Product, Push, add
+from pipeline.instruction.rules import Batch, per_member, trust_radius, within
 from pipeline.targets import MLP, Population
 from pipeline.targets.optimisers import SCHEDULES
 
@@ -77,14 +78,8 @@ def value_gradients(
 def instruction_scale(
     gradient: Tensor, parameter: Tensor, strength: Float[Tensor, " P"], learning_rate: float, trust_region: float
 ) -> Float[Tensor, " P"]:
-    """The factor on ∂V/∂θₖ (P, …): λ / (1 + λ s / r), where s is the step at λ = 1 and r the radius of the trust region.
-
-    So it is λ for small steps, and the step never reaches r. (With the smaller of λ and r / s an ENN that chooses λ would have
-    no gradient by which to lower it.)
-    """
-    radius = trust_radius(parameter, trust_region)
-    step = learning_rate * gradient.flatten(1).norm(dim=1)
-    return strength / (1 + strength * step / radius)
+    """The factor on ∂V/∂θₖ (P, …) that keeps its step :func:`within` the trust region."""
+    return within(strength, learning_rate * gradient.flatten(1).norm(dim=1), trust_radius(parameter, trust_region))
 
 
 def instructions(
@@ -236,7 +231,8 @@ class Instructor:
         self.learning_rate = learning_rate or critic.home.learning_rate
         self.input_shape = input_shape
         self.guard = Guard() if guarded else None
-        self._instruction: list[Tensor] = []
+        self._low_rank = LowRank(self.critic) if isinstance(self.critic.reader, Probes) else None
+        self._instruction: Sequence[Push] = []
         self._strength = torch.zeros(1)
 
     @classmethod
@@ -282,12 +278,13 @@ class Instructor:
         for tensor, instruction in zip(tensors, self._instruction, strict=False):
             if not tensor.requires_grad:
                 continue
-            instruction = instruction.to(tensor)
             if rate is not None:
                 with torch.no_grad():
-                    tensor.add_(instruction, alpha=rate)
+                    add(tensor, instruction, rate)
                 continue
-            tensor.grad = -instruction.clone() if tensor.grad is None else tensor.grad.sub_(instruction)
+            if tensor.grad is None:
+                tensor.grad = torch.zeros_like(tensor)
+            add(tensor.grad, instruction, -1.0)
         self.step += 1
 
     def predict(self, model: nn.Module) -> float:
@@ -316,16 +313,25 @@ class Instructor:
                 self._instruction = []
                 return
             own = self._strength
+        if self._low_rank is not None and read.target is not None:
+            single = [parameter[0] for parameter in parameters]
+            found = self._low_rank.instructions(read.target, single, progress, own, self.learning_rate)
+            if found is not None:
+                self._strength, self._instruction = found
+                if home.refresh > 1 or self.guard is not None:  # it is used more than once
+                    self._instruction = [push.dense() if isinstance(push, Product) else push for push in self._instruction]
+                return
         terms = instructions(self.critic, parameters, progress, own, self.learning_rate, features=read.features)
         self._strength, self._instruction = terms.strength, [instruction[0] for instruction in terms.instruction]
 
     def _weaken(self, tensors: list[Tensor], guard: Guard) -> None:
-        pairs = [(t.grad, own) for t, own in zip(tensors, self._instruction, strict=True) if t.grad is not None]
+        instruction = [push for push in self._instruction if isinstance(push, Tensor)]
+        pairs = [(t.grad, own) for t, own in zip(tensors, instruction, strict=True) if t.grad is not None]
         if not pairs:
             return
         guard.reading([grad.to(own)[None] for grad, own in pairs], [own[None] for _, own in pairs])
-        for instruction in self._instruction:
-            instruction.mul_(float(guard.factor))
+        for own in instruction:
+            own.mul_(float(guard.factor))
 
 
 @dataclass(frozen=True)
@@ -336,6 +342,8 @@ class _Readable:
     features: Callable[[Sequence[Tensor], Tensor], Tensor]
     """of parameters, each (1, …), and progress (1,)"""
     like: Tensor
+    target: MLP | None = None
+    """what the module is, if it is a chain of linear layers"""
 
     def stacked(self) -> list[Tensor]:
         """A population of one, of the critic's type and on its device."""
@@ -350,6 +358,7 @@ class _Readable:
             tensors,
             lambda parameters, progress: critic.reader.read(parameters, progress, target.activation),
             next(critic.parameters()),
+            target,
         )
 
     @classmethod

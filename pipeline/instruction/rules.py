@@ -51,6 +51,15 @@ def trust_radius(parameter: Float[Tensor, "P ..."], trust_region: float) -> Floa
     return trust_region * parameter.flatten(1).norm(dim=1).clamp_min(FLOOR * parameter[0].numel() ** 0.5)
 
 
+def within(strength: Tensor, step: Tensor, radius: Tensor) -> Tensor:
+    """λ / (1 + λ s / r): the factor on ∂V/∂θₖ, where s is the step at λ = 1 and r the radius of the trust region.
+
+    So it is λ for small steps, and the step never reaches r. (With the smaller of λ and r / s an ENN that chooses λ would have
+    no gradient by which to lower it.)
+    """
+    return strength / (1 + strength * step / radius)
+
+
 class Backprop:
     """Conventional training: the gradient of the loss and nothing else."""
 

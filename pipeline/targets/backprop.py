@@ -25,7 +25,7 @@ _FORWARD: dict[str, Callable[[Tensor, Tensor], object]] = {
 }
 """``(z, h)``: writes the activation of z to h"""
 
-_BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
+BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
     "relu": lambda d, z, h: aten.threshold_backward.grad_input(d, h, 0, grad_input=d),
     "tanh": lambda d, z, h: aten.tanh_backward.grad_input(d, h, grad_input=d),
     "sigmoid": lambda d, z, h: aten.sigmoid_backward.grad_input(d, h, grad_input=d),
@@ -101,7 +101,7 @@ def backprop(
         if layer > 0:
             torch.bmm(delta, work.after[layer - 1].transpose(1, 2), out=weight_gradient)
             delta = torch.bmm(parameters[2 * layer].transpose(1, 2), delta, out=work.deltas[layer - 1])
-            _BACKWARD[target.activation](delta, work.before[layer - 1], work.after[layer - 1])
+            BACKWARD[target.activation](delta, work.before[layer - 1], work.after[layer - 1])
         elif x.dim() == 2:
             torch.mm(delta.view(-1, len(x)), x, out=weight_gradient.view(-1, x.shape[1]))
         else:

@@ -53,5 +53,13 @@ class Probes(Reader):
 
     def read_logits(self, logits: Float[Tensor, "P K C"], progress: Float[Tensor, " P"]) -> Float[Tensor, "P features"]:
         """Features of what any network makes of the probes."""
-        squashed = 1 - torch.log1p(-logits.log_softmax(dim=-1))
-        return torch.cat([squashed.flatten(1), progress[:, None]], dim=1)
+        return self.squashed(logits.log_softmax(dim=-1), progress)
+
+    def squashed(self, log_p: Float[Tensor, "P K C"], progress: Float[Tensor, " P"]) -> Float[Tensor, "P features"]:
+        """Features from log-probabilities."""
+        return torch.cat([(1 - torch.log1p(-log_p)).flatten(1), progress[:, None]], dim=1)
+
+    def slope_of_logits(self, slope: Float[Tensor, "P features"], log_p: Float[Tensor, "P K C"]) -> Float[Tensor, "P K C"]:
+        """What a slope with respect to features is with respect to logits."""
+        own = slope[:, :-1].view_as(log_p) / (1 - log_p)
+        return own - log_p.exp() * own.sum(-1, keepdim=True)

@@ -1,0 +1,122 @@
+"""The instruction of one target by probes, without autograd and without forming it.
+
+Of a layer's weights ``∂V/∂W = δᵀ a``, where a (K, in) is what the layer receives of the K probes and δ (K, out) the slope of V
+with respect to what it gives. The rank is at most K. So its norm, which the trust region asks for, is
+``‖δᵀ a‖² = Σ (δ δᵀ) ∘ (a aᵀ)``, two K × K matrices of which the first layer's second one never changes; and adding it to
+weights or gradients is one matrix product that accumulates. It equals :func:`pipeline.instruction.instructor.instructions` but
+for rounding. (A population's matrix products leave nothing to be gained by this.)
+
+Letters: K probes, L tensors.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.enn import Critic
+from pipeline.enn.readers import Probes
+from pipeline.instruction.rules import trust_radius, within
+from pipeline.targets import MLP
+from pipeline.targets.backprop import BACKWARD
+from pipeline.targets.mlp import ACTIVATIONS
+
+
+class Product(NamedTuple):
+    """The matrix ``leftᵀ right``."""
+
+    left: Float[Tensor, "K out"]
+    right: Float[Tensor, "K in_"]
+
+    def dense(self) -> Float[Tensor, "out in_"]:
+        return self.left.t() @ self.right
+
+
+Push = Product | Tensor
+"""an instruction of one tensor"""
+
+
+def add(tensor: Tensor, push: Push, factor: float) -> None:
+    """``tensor += factor · push``, in the tensor's own precision and on its device."""
+    if isinstance(push, Product):
+        if tensor.dtype == push.left.dtype and tensor.device == push.left.device:
+            tensor.addmm_(push.left.t(), push.right, alpha=factor)
+            return
+        push = push.dense()
+    tensor.add_(push.to(tensor), alpha=factor)
+
+
+class LowRank:
+    """Readings of one MLP by an ENN whose weights do not change any more.
+
+    Raises:
+        TypeError: the ENN does not read by probes.
+    """
+
+    def __init__(self, critic: Critic) -> None:
+        if not isinstance(critic.reader, Probes):
+            raise TypeError(f"only probes have gradients of low rank; this ENN reads by {critic.reader_name}")
+        self.critic, self.reader, self.trust_region = critic, critic.reader, critic.home.trust_region
+        first, last = cast(nn.Linear, critic.hidden[0]), critic.value_head
+        self.probes, self.weight, self.bias = critic.reader.probes.detach(), first.weight.detach(), first.bias.detach()
+        self.last, self.last_bias = last.weight.detach()[0], last.bias.detach()[0]
+        self.gram = self.probes @ self.probes.t()
+
+    @torch.no_grad()
+    def instructions(
+        self,
+        target: MLP,
+        parameters: Sequence[Tensor],
+        progress: Float[Tensor, "1"],
+        strength: Float[Tensor, "1"] | None,
+        learning_rate: float,
+    ) -> tuple[Float[Tensor, "1"], list[Push]] | None:
+        """λ and the instruction λ ∂V/∂θ within the trust region, one per tensor; None where something is not finite.
+
+        Args:
+            parameters: of one target, of the ENN's own type and on its device: (out, in), (out,), …
+            strength: λ; the choice of the ENN's strength head if not given.
+        """
+        layers, weights = len(parameters) // 2, parameters[0::2]
+        received, before = [self.probes], []
+        for layer, (weight, bias) in enumerate(zip(weights, parameters[1::2], strict=True)):
+            before.append(F.linear(received[-1], weight, bias))
+            if layer + 1 < layers:
+                received.append(ACTIVATIONS[target.activation][1](before[-1]))
+        log_p = before[-1].log_softmax(dim=-1)[None]
+        hidden, slope = self._head(self.reader.squashed(log_p, progress)[0])
+        if strength is None:
+            strength = self.critic.head_strengths(hidden[None])
+        delta, pushes, squares = self.reader.slope_of_logits(slope[None], log_p)[0], [], []
+        for layer in reversed(range(layers)):
+            right = received[layer]
+            gram = right @ right.t() if layer else self.gram
+            bias = delta.sum(0)
+            pushes += [bias, Product(delta, right)]
+            squares += [bias.dot(bias), (delta @ delta.t()).mul_(gram).sum()]
+            if layer:
+                delta = delta @ weights[layer]
+                BACKWARD[target.activation](delta, before[layer - 1], right)
+        norms = torch.stack(squares[::-1]).clamp_min_(0).sqrt_()
+        if not bool(norms.sum().isfinite()):
+            return None
+        radii = torch.stack([trust_radius(parameter[None], self.trust_region)[0] for parameter in parameters])
+        scales = within(strength, learning_rate * norms, radii)
+        found: list[Push] = []
+        for push, scale in zip(pushes[::-1], scales.unbind(), strict=True):
+            found.append(Product(push.left * scale, push.right) if isinstance(push, Product) else push * scale)
+        return strength, found
+
+    def _head(self, features: Float[Tensor, " features"]) -> tuple[Float[Tensor, " hidden"], Float[Tensor, " features"]]:
+        """The hidden layer's outputs, and ∂V/∂features. GELU is z Φ(z), and its slope Φ(z) + z φ(z)."""
+        z = torch.addmv(self.bias, self.weight, features)
+        below = torch.special.ndtr(z)
+        hidden = z * below
+        value = torch.sigmoid(hidden.dot(self.last) + self.last_bias)
+        density = (z * z).mul_(-0.5).exp_().mul_((2 * math.pi) ** -0.5)
+        slope = below.addcmul_(z, density).mul_(self.last).mul_(value * (1 - value))
+        return hidden, slope @ self.weight
