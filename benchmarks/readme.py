@@ -186,7 +186,7 @@ def baselines(results: dict[str, Any]) -> str:
     rows = results["rows"]
     spent = ["its end after % of the steps", "of the seconds", "time ×"]
     head = ["steps", "from He, cosine", "alone %", "alone, all data %", "instructed %", "each ENN %", "difference", "p"]
-    head += ["batch × 2 %", "against it", "p", *spent]
+    head += ["batch × 2 %", "against it", "p", "reads every", *spent]
     whole = [head, ["---:", "---", *["---:"] * (len(head) - 2)]]
     head = ["steps", "from He, cosine", "alone %", "half, alone %", "half, instructed %", "each ENN %", "against all steps"]
     head += ["p", "half, batch × 2 %", "against it", "p", "reads every", *spent]
@@ -194,23 +194,22 @@ def baselines(results: dict[str, Any]) -> str:
     for row in rows:
         whole.append([*_compared(row, "", "baseline-all"), *_spent(row, "instructed")])
         if "instructed, half" in row["test"]:
-            read = str(row["chosen"]["instructed, half"]["refresh"])
-            half.append([*_compared(row, ", half", "baseline, half"), read, *_spent(row, "instructed, half")])
+            half.append([*_compared(row, ", half", "baseline, half"), *_spent(row, "instructed, half")])
     count, command = rows[0]["difference"]["instructed"]["n"], "`python benchmarks/baselines.py --steps … --baseline …`"
     places = ", ".join(dict.fromkeys(_where(row) for row in rows))
     caption = (
         f"Test accuracy, n = {count}, paired by seed, mean over the ENNs (`mnist-tuned`, and two of its like of other seeds); "
         f"intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach the baseline's "
-        f"last validation accuracy; *time*: over that of all steps alone. {command} ({places}; rows with a single ENN are the "
-        f"earlier ones, of six candidates per arm)."
+        f"last validation accuracy; *time*: over that of all steps alone. {command} ({places}; row with a single ENN is the "
+        f"earlier one, of six candidates per arm)."
     )
     return "\n".join([_lines(whole), "", "In half of the steps:", "", _lines(half), "", caption])
 
 
 def _spent(row: dict[str, Any], arm: str) -> list[str]:
-    """When the baseline's last accuracy is reached, and the seconds of the whole."""
-    shares = [row[key][arm] for key in ("share_of_steps", "share_of_seconds")]
-    return [*("never" if share is None else f"{100 * share:.0f}" for share in shares), f"{row['seconds'][arm]:.2f}"]
+    """Steps between two readings, when the baseline's last accuracy is reached, and the seconds of the whole."""
+    shares, every = [row[key][arm] for key in ("share_of_steps", "share_of_seconds")], row["chosen"][arm].get("refresh", 2)
+    return [str(every), *("never" if share is None else f"{100 * share:.0f}" for share in shares), f"{row['seconds'][arm]:.2f}"]
 
 
 def _compared(row: dict[str, Any], end: str, other: str) -> list[str]:
