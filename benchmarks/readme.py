@@ -57,6 +57,19 @@ def throughput(results: dict[str, Any]) -> str:
     return "\n\n".join(blocks)
 
 
+def reading(results: dict[str, Any]) -> str:
+    """One row per optimiser."""
+    names = [name for name in results["rows"][0]["ratios"] if name != "plain"]
+    lines = [["", "ms per step", *(f"{name}: takes n times that" for name in names)], ["---", *["---:"] * (len(names) + 1)]]
+    for row in results["rows"]:
+        lines.append([row["optimiser"], f"{row['ms']:.2f}", *(f"{row['ratios'][name]:.2f}" for name in names)])
+    caption = (
+        f"`{results['command']}`: medians of {results['turns']} turns side by side, 784-100-10, batches of 100, one target, "
+        f"read at every step by 64 probes, 1 thread ({_where(results)})."
+    )
+    return "\n".join([_lines(lines), "", caption])
+
+
 def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.2f}"
 
@@ -474,6 +487,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "main-digits": main_job,
     "main-mnist": main_job,
     "throughput": throughput,
+    "reading": reading,
     "prediction": prediction,
     "paper-shallow": paper,
     "paper-deep": paper,

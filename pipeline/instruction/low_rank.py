@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
-from pipeline.instruction.rules import trust_radius, within
+from pipeline.instruction.rules import FLOOR, within
 from pipeline.targets import MLP
 from pipeline.targets.backprop import BACKWARD
 from pipeline.targets.mlp import ACTIVATIONS
@@ -104,8 +104,9 @@ class LowRank:
         norms = torch.stack(squares[::-1]).clamp_min_(0).sqrt_()
         if not bool(norms.sum().isfinite()):
             return None
-        radii = torch.stack([trust_radius(parameter[None], self.trust_region)[0] for parameter in parameters])
-        scales = within(strength, learning_rate * norms, radii)
+        sizes = torch.stack([torch.linalg.vector_norm(parameter) for parameter in parameters])
+        least = norms.new_tensor([FLOOR * parameter.numel() ** 0.5 for parameter in parameters])
+        scales = within(strength, learning_rate * norms, torch.maximum(sizes, least).mul_(self.trust_region))
         found: list[Push] = []
         for push, scale in zip(pushes[::-1], scales.unbind(), strict=True):
             found.append(Product(push.left * scale, push.right) if isinstance(push, Product) else push * scale)

@@ -1,0 +1,92 @@
+"""What it costs to have the weights read at every step, in anyone's own torch loop: MNIST, 784-100-10, batches of 100.
+
+    python benchmarks/reading.py            # half a minute; writes benchmarks/results/reading.json
+    python benchmarks/reading.py --quick    # a few seconds; writes nothing
+
+The ENN is mnist-tuned (64 probes). A turn is a run of 110 steps from He, of every contestant on the same batches, so that a
+drift of the machine hits all alike: the plain step; the step with :class:`pipeline.instruction.Instructor`; the same where the
+ENN is read by autograd and the instruction is formed; and the plain step with twice the batch, which also costs more and also
+helps. Needs MNIST (GRAD_INSTRUCTOR_DATA).
+"""
+
+import argparse
+import dataclasses
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import torch
+from torch.nn import functional as F
+
+from pipeline.data import load
+from pipeline.enn import load_critic
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.instruction import Instructor
+from pipeline.results.provenance import provenance
+from pipeline.targets import MLP, initialise
+
+OUTPUT = Path(__file__).resolve().parent / "results" / "reading.json"
+TARGET, BATCH, STEPS = MLP((784, 100, 10)), 100, 110
+OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "SGD, momentum 0.9": lambda parameters: torch.optim.SGD(parameters, lr=0.2, momentum=0.9),
+    "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=0.008),
+}
+PLAIN, LEAN, AUTOGRAD, DOUBLE = "plain", "read", "read by autograd", "batch × 2"
+
+
+def run(name: str, optimiser: str, x: torch.Tensor, y: torch.Tensor) -> float:
+    """Milliseconds per step of one run."""
+    model, batch = TARGET.module([tensor[0] for tensor in initialise(TARGET, "he", [0])]), BATCH * (1 + (name == DOUBLE))
+    steps, critic = OPTIMISERS[optimiser](model.parameters()), load_critic("mnist-tuned")
+    critic.home = dataclasses.replace(critic.home, refresh=1)
+    instructor = Instructor(critic, STEPS, guarded=False) if name in (LEAN, AUTOGRAD) else None
+    if instructor and name == AUTOGRAD:
+        instructor._low_rank = None
+    begun = time.thread_time()
+    for at in range(0, STEPS * batch, batch):
+        steps.zero_grad()
+        F.cross_entropy(model(x[at : at + batch]), y[at : at + batch]).backward()
+        if instructor:
+            instructor.instruct(model)
+        steps.step()
+    return 1000 * (time.thread_time() - begun) / STEPS
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    facts, turns = provenance("python benchmarks/reading.py", 0), 5 if quick else 40
+    try:
+        x, y = load("mnist").tensors("train")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    rows = []
+    for optimiser in OPTIMISERS:
+        taken: dict[str, list[float]] = {name: [] for name in (PLAIN, LEAN, AUTOGRAD, DOUBLE)}
+        for turn in range(turns + 1):
+            for name, values in taken.items():
+                own = run(name, optimiser, x, y)
+                values += [own] if turn else []  # the first warms up
+        ratios = {
+            name: statistics.median(own / plain for own, plain in zip(values, taken[PLAIN], strict=True))
+            for name, values in taken.items()
+        }
+        extra = [(a - p) / (r - p) for a, r, p in zip(taken[AUTOGRAD], taken[LEAN], taken[PLAIN], strict=True) if r > p]
+        rows.append({"optimiser": optimiser, "ms": statistics.median(taken[PLAIN]), "ratios": ratios})
+        rows[-1]["reading_faster"] = statistics.median(extra)
+        print(rows[-1])
+    if not quick:
+        write_json(OUTPUT, {**facts, "turns": turns, "rows": rows})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
