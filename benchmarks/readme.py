@@ -213,15 +213,14 @@ def baselines(results: dict[str, Any]) -> str:
     caption = (
         f"Test accuracy, n = {count}, paired by seed, mean over the ENNs (`mnist-tuned`, and two of its like of other seeds); "
         f"intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach the baseline's "
-        f"last validation accuracy; *time*: over that of all steps alone. {command} ({places}; row with a single ENN is the "
-        f"earlier one, of six candidates per arm)."
+        f"last validation accuracy; *time*: over that of all steps alone. {command} ({places})."
     )
     return "\n".join([_lines(whole), "", "In half of the steps:", "", _lines(half), "", caption])
 
 
 def _spent(row: dict[str, Any], arm: str) -> list[str]:
     """Steps between two readings, when the baseline's last accuracy is reached, and the seconds of the whole."""
-    shares, every = [row[key][arm] for key in ("share_of_steps", "share_of_seconds")], row["chosen"][arm].get("refresh", 2)
+    shares, every = [row[key][arm] for key in ("share_of_steps", "share_of_seconds")], row["chosen"][arm]["refresh"]
     return [str(every), *("never" if share is None else f"{100 * share:.0f}" for share in shares), f"{row['seconds'][arm]:.2f}"]
 
 

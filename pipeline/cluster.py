@@ -65,7 +65,7 @@ def start(placement: Placement, data_bytes: int) -> None:
     depends on).
 
     Raises:
-        UserError: nothing answers at the address, or the cluster has too few GPUs.
+        UserError: nothing answers at the address, Ray cannot be started, or the cluster has too few GPUs.
     """
     import ray
 
@@ -80,20 +80,25 @@ def start(placement: Placement, data_bytes: int) -> None:
                 f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
             ) from error
     else:
-        try:
-            ray.init(
-                "local",  # or Ray would try to join a cluster that somebody has started on this machine
-                num_cpus=worker_count(placement) + 1,
-                include_dashboard=False,
-                object_store_memory=max(120_000_000, 2 * data_bytes),
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
-            reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-            raise UserError(
-                f"Ray could not be started here ({reason}); give the same command again, or use --local."
-            ) from error
+        for again in (True, False):  # on a busy machine Ray's processes may need longer than it waits for them
+            try:
+                ray.init(
+                    "local",  # or Ray would try to join a cluster that somebody has started on this machine
+                    num_cpus=worker_count(placement) + 1,
+                    include_dashboard=False,
+                    object_store_memory=max(120_000_000, 2 * data_bytes),
+                    log_to_driver=False,
+                    logging_level=logging.ERROR,
+                )
+                break
+            except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
+                reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
+                if again and "timed out" in reason:
+                    ray.shutdown()
+                    continue
+                raise UserError(
+                    f"Ray could not be started here ({reason}); give the same command again, or use --local."
+                ) from error
     gpus = ray.cluster_resources().get("GPU", 0)
     if placement.gpus_per_worker > gpus:
         raise UserError(

@@ -381,3 +381,27 @@ def test_a_ray_of_our_own_joins_no_cluster_that_it_was_not_given():
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(Path(__file__).parent.parent)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "2.0", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "failing", "tries"),
+    [("The current node timed out. And more", 1, 2), ("The current node timed out.", 9, 2), ("no room\n", 9, 1)],
+)
+def test_rays_start_is_tried_again_where_it_took_too_long(monkeypatch, said, failing, tries):
+    calls = []
+
+    def init(*_, **__):
+        calls.append("init")
+        if len(calls) <= failing:
+            raise RuntimeError(said)
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    if failing > 1:
+        with pytest.raises(UserError, match=r"could not be started here \((The current node timed out|no room)\)"):
+            start(ACTORS, 0)
+    else:
+        start(ACTORS, 0)
+    assert len(calls) == tries

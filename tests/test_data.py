@@ -133,7 +133,13 @@ def test_regenerated_splits_equal_the_committed_ones(tmp_path):
         assert all(np.array_equal(committed[part], parts[part]) for part in parts), name
     splits.write(tmp_path)
     for path in splits.FOLDER.iterdir():
-        assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+        assert contents(tmp_path / path.name) == contents(path), path.name
+
+
+def contents(archive):
+    """Names and bytes; the archive's own headers differ between patch releases of Python."""
+    with zipfile.ZipFile(archive) as file:
+        return {name: file.read(name) for name in file.namelist()}
 
 
 @pytest.mark.parametrize(("name", "rows"), [("digits", 1797)] + [(name, rows) for name, (rows, _) in splits.HELD_OUT.items()])
