@@ -231,7 +231,8 @@ class Instructor:
         self.learning_rate = learning_rate or critic.home.learning_rate
         self.input_shape = input_shape
         self.guard = Guard() if guarded else None
-        self._low_rank = LowRank(self.critic) if isinstance(self.critic.reader, Probes) else None
+        chain = input_shape is None and isinstance(self.critic.reader, Probes)
+        self._low_rank = LowRank(self.critic) if chain else None
         self._instruction: Sequence[Push] = []
         self._strength = torch.zeros(1)
 

@@ -6,7 +6,7 @@ with respect to what it gives. The rank is at most K. So its norm, which the tru
 weights or gradients is one matrix product that accumulates. It equals :func:`pipeline.instruction.instructor.instructions` but
 for rounding. (A population's matrix products leave nothing to be gained by this.)
 
-Letters: K probes, L tensors.
+Letters: K probes.
 """
 
 import math
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
-from pipeline.instruction.rules import FLOOR, within
+from pipeline.instruction.rules import least_norm, within
 from pipeline.targets import MLP
 from pipeline.targets.backprop import BACKWARD
 from pipeline.targets.mlp import ACTIVATIONS
@@ -105,7 +105,7 @@ class LowRank:
         if not bool(norms.sum().isfinite()):
             return None
         sizes = torch.stack([torch.linalg.vector_norm(parameter) for parameter in parameters])
-        least = norms.new_tensor([FLOOR * parameter.numel() ** 0.5 for parameter in parameters])
+        least = norms.new_tensor([least_norm(parameter.numel()) for parameter in parameters])
         scales = within(strength, learning_rate * norms, torch.maximum(sizes, least).mul_(self.trust_region))
         found: list[Push] = []
         for push, scale in zip(pushes[::-1], scales.unbind(), strict=True):

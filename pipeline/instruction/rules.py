@@ -46,9 +46,14 @@ def per_member(values: Float[Tensor, " P"], like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
+def least_norm(values: int) -> float:
+    """What the norm of a tensor of so many values counts as at least."""
+    return FLOOR * values**0.5
+
+
 def trust_radius(parameter: Float[Tensor, "P ..."], trust_region: float) -> Float[Tensor, " P"]:
     """The largest step of each member's tensor θₖ (P, …): ``trust_region · max(‖θₖ‖, FLOOR · √n)`` for n values."""
-    return trust_region * parameter.flatten(1).norm(dim=1).clamp_min(FLOOR * parameter[0].numel() ** 0.5)
+    return trust_region * parameter.flatten(1).norm(dim=1).clamp_min(least_norm(parameter[0].numel()))
 
 
 def within(strength: Tensor, step: Tensor, radius: Tensor) -> Tensor:
