@@ -206,7 +206,7 @@ class CompareConfig:
     """candidate strengths of the L1 penalty"""
     l2: tuple[float, ...] = (1e-5, 1e-4, 1e-3, 1e-2)
     """candidate strengths of the L2 penalty"""
-    growth: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    growth: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0)
     """candidates for growth-tuned: times He's norm that the last layer grows to"""
     instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0)
     """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
