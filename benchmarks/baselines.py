@@ -121,8 +121,8 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         dataset = load("mnist")
-        files = options.enn or ["mnist-tuned", *(trained(seed, options.work) for seed in SEEDS_OF_ENNS)]
-        critics = [load_critic(file) for file in files]
+        enns = {name: name for name in options.enn} if options.enn else package_and_like(options.work)
+        critics = [load_critic(file) for file in enns.values()]
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -131,8 +131,8 @@ def main() -> int:
     data["all"] = tuple(torch.cat(pair) for pair in both)
     rows = {(own["steps"], own["baseline"]): own for own in read_json(OUTPUT)["rows"]} if OUTPUT.exists() else {}
     asked = options.baseline or [plain(name) for name in BASELINES]
-    enns, started = options.enn or ["mnist-tuned", *(f"seed {seed}" for seed in SEEDS_OF_ENNS)], time.perf_counter()
-    facts = provenance("", 0) | {"enns": enns}  # before results are written into the checkout
+    started = time.perf_counter()
+    facts = provenance("", 0) | {"enns": list(enns)}  # before results are written into the checkout
     for steps, name in itertools.product(options.steps, BASELINES):
         if plain(name) not in asked or steps not in ONLY.get(name, (steps,)):
             continue
@@ -146,6 +146,11 @@ def main() -> int:
     for steps in {own["steps"] for own in rows.values()} & set(options.steps):  # Muon alone is at few lengths
         draw([own for own in rows.values() if own["steps"] == steps], RESULTS / f"baselines-{steps}.png", steps)
     return 0
+
+
+def package_and_like(work: Path) -> dict[str, str | Path]:
+    """mnist-tuned and its like of other seeds: what the table calls them, and what loads them."""
+    return {"mnist-tuned": "mnist-tuned"} | {f"seed {seed}": trained(seed, work) for seed in SEEDS_OF_ENNS}
 
 
 def trained(seed: int, work: Path) -> Path:
@@ -183,20 +188,14 @@ class Study:
         rates = BASELINES[self.name][1]
         tried = {"baseline": self.judged(Setting(rate) for rate in rates)}
         best = winner(tried["baseline"])
-        near = (best.rate, best.rate / 2)
         asked = {
-            "instructed": [
-                Setting(rate, factor, refresh=refresh) for rate, (factor, refresh) in itertools.product(near, WHOLE)
-            ],
+            "instructed": instructed(best, WHOLE),
             "double batch": [Setting(rate, batch=2 * BATCH) for rate in rates],
         }
         if self.steps <= LONGEST_WITH_HALVES and self.name not in ONLY:
             asked |= {
                 "baseline, half": [Setting(rate, share=0.5) for rate in rates],
-                "instructed, half": [
-                    Setting(rate, factor, share=0.5, refresh=refresh)
-                    for rate, (factor, refresh) in itertools.product(near, HALF)
-                ],
+                "instructed, half": instructed(best, HALF, share=0.5),
                 "double batch, half": [Setting(rate, batch=2 * BATCH, share=0.5) for rate in rates],
             }
         tried |= {arm: self.judged(candidates) for arm, candidates in asked.items()}
@@ -249,6 +248,12 @@ class Study:
             accuracy.append(share(model, x, y))
             seconds.append(elapsed)
         return {"accuracy": accuracy, "seconds": seconds, "test": share(model, *self.data["test"])}
+
+
+def instructed(best: Setting, strengths: Iterable[tuple[float, int]], share: float = 1.0) -> list[Setting]:
+    """Candidates for instruction: the baseline's best learning rate and half of it, each with all strengths."""
+    near = itertools.product((best.rate, best.rate / 2), strengths)
+    return [Setting(rate, factor, share=share, refresh=refresh) for rate, (factor, refresh) in near]
 
 
 def winner(found: dict[Setting, float]) -> Setting:

@@ -484,7 +484,6 @@ def _p(p: float) -> str:
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "main-digits": main_job,
-    "main-mnist": main_job,
     "throughput": throughput,
     "reading": reading,
     "prediction": prediction,
@@ -501,7 +500,6 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "search-enn_architecture": searched,
     "search-image_resolution": searched,
     "search-off_policy": searched,
-    "search-instruction": searched,
     "search-baselines": searched,
     "predicted-enn": predicted_enn,
     "target-settings": target_settings,
