@@ -4,7 +4,7 @@
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
 
-Each protocol is several runs of ``grad-instructor run``, two at a time (about 90 minutes for both protocols on two cores): an
+Each protocol is several runs of ``grad-instructor run``, two at a time (86 minutes for both protocols on two cores): an
 ENN by probes, and fine-tuned, beside all that needs no ENN; by the weight image, and fine-tuned; the paper's kind, by the
 weight image with γ = 0; in paper-deep also the ENN that comes with the package, that of paper-shallow, as it is and fine-tuned.
 All train the same fresh targets (same seeds, same order of the data), so that their arms are paired. A run that was stopped is

@@ -30,19 +30,12 @@ COMMANDS = {
 ALIASES = {"--dataset": "--data.dataset"}
 
 
-@dataclass(frozen=True)
-class Options:
+@dataclass(frozen=True, kw_only=True)
+class Places:
     """Where things are. None of this changes a number."""
 
-    preset: str = "digits"
-    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow or paper-deep"""
-    config: Path | None = None
-    """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
-    adapt: str | None = None
-    """an ENN (a file, or the name of one that comes with the package) that keeps learning from the runs that it instructs,
-    in place of a new one"""
     output: Path | None = None
-    """folder of the results (default: runs/NAME-HASH, named by the settings); given again, the work is continued there"""
+    """folder of the results (default: runs/NAME-HASH, a search's runs/search-NAME-HASH); given again, the work goes on there"""
     data_folder: str | None = None
     """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
     download: bool = False
@@ -53,6 +46,19 @@ class Options:
     """MLflow server or database (default: mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options(Places):
+    """And which settings to start from."""
+
+    preset: str = "digits"
+    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow or paper-deep"""
+    config: Path | None = None
+    """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
+    adapt: str | None = None
+    """an ENN (a file, or the name of one that comes with the package) that keeps learning from the runs that it instructs,
+    in place of a new one"""
 
 
 @dataclass(frozen=True)
@@ -74,24 +80,12 @@ class Command:
         return (self.options.output or Path("runs") / f"{name}-{identity(self.config)}").absolute()
 
 
-@dataclass(frozen=True)
-class SearchCommand:
+@dataclass(frozen=True, kw_only=True)
+class SearchCommand(Places):
     """What ``search`` takes."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
-    output: Path | None = None
-    """folder of the results (default: runs/search-NAME-HASH); given again, the search is continued there"""
-    data_folder: str | None = None
-    """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
-    download: bool = False
-    """fetch a data set that is not there"""
-    storage_path: str | None = None
-    """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
-    tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the output folder)"""
-    experiment: str = "grad-instructor"
-    """MLflow experiment"""
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cluster, interrupts
-from pipeline.cli import Command, Options, SearchCommand, make_folder
+from pipeline.cli import Command, Options, Places, SearchCommand, make_folder
 from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
@@ -200,15 +200,8 @@ def wall_seconds(events: Sequence[dict[str, Any]]) -> float:
 
 def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
     folder = search.output or Path("runs") / f"search-{plan.name}-{identity(plan)}"
-    options = Options(
-        preset=plan.preset,
-        output=folder,
-        data_folder=search.data_folder,
-        download=search.download,
-        storage_path=search.storage_path,
-        tracking_uri=search.tracking_uri,
-        experiment=search.experiment,
-    )
+    places: dict[str, Any] = {own.name: getattr(search, own.name) for own in dataclasses.fields(Places)}
+    options = dataclasses.replace(Options(preset=plan.preset, **places), output=folder)
     return Work("search", Command(options, search.placement, plan.config()), line)
 
 
