@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -296,15 +297,18 @@ def ui(look: Look) -> int:
     folder = (look.output or newest_folder()).absolute()
     _check_is_run(folder)
     console.print(f"MLflow UI of {folder}: http://{look.host}:{look.port}  (Ctrl-C ends it)")
-    process = subprocess.Popen(ui_command(folder, look.port, look.tracking_uri, look.host))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal must not leave the server behind; nohup may
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
+    # a group of its own: Ctrl-C comes to this process alone, and the server ends by SIGTERM, which it takes without a traceback
+    process = subprocess.Popen(ui_command(folder, look.port, look.tracking_uri, look.host), process_group=0)
     try:
         return process.wait()
     except KeyboardInterrupt:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(5)
         except subprocess.TimeoutExpired:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
         return 0
 
 

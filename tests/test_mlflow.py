@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import numpy as np
+import psutil
 import pytest
 
 from pipeline.errors import UserError
@@ -385,6 +386,45 @@ def test_importing_the_mirror_imports_no_mlflow():
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parents[2]).returncode == 0
 
 
+def _wait_for(uri: str, process: subprocess.Popen, log: Path) -> None:
+    for _ in range(600):
+        time.sleep(0.1)
+        try:
+            with urlopen(f"{uri}/health", timeout=1):
+                return
+        except OSError:
+            assert process.poll() is None, log.read_text()
+    os.killpg(process.pid, signal.SIGKILL)
+    pytest.fail(f"the server did not start: {log.read_text()}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store, tmp_path):
+    port, log = _free_port(), tmp_path / "log"
+    records = Records(tmp_path)
+    records.start("run", "main", None, {}, {})
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.cli",
+        "ui",
+        "--output",
+        str(tmp_path),
+        "--tracking-uri",
+        store,
+        "--port",
+        str(port),
+    ]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, start_new_session=True)
+    _wait_for(f"http://127.0.0.1:{port}", process, log)
+    family = psutil.Process(process.pid).children(recursive=True)
+    os.killpg(process.pid, number)  # as a terminal does: to the whole foreground group
+    assert process.wait(20) == 0
+    assert family and not psutil.wait_procs(family, timeout=10)[1]
+    assert "Traceback" not in log.read_text()
+
+
 class _Server:
     """`mlflow server`, as `grad-instructor ui` starts it."""
 
@@ -397,15 +437,7 @@ class _Server:
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True, cwd=self.log.parent)
-        for _ in range(600):
-            time.sleep(0.1)
-            try:
-                with urlopen(f"{self.uri}/health", timeout=1):
-                    return
-            except OSError:
-                assert self.process.poll() is None, self.log.read_text()
-        self.kill()
-        pytest.fail(f"the server did not start: {self.log.read_text()}")
+        _wait_for(self.uri, self.process, self.log)
 
     def kill(self) -> None:
         os.killpg(self.process.pid, signal.SIGKILL)
