@@ -39,7 +39,7 @@ def load_start(config: Config, target: MLP) -> Critic:
     """The ENN that ``unroll.start`` names.
 
     Raises:
-        UserError: it is not there, is damaged, or cannot read the target as configured.
+        UserError: it is not there, is damaged, is not what ``enn`` says, or cannot read the target as configured.
     """
     critic = load_critic(config.unroll.start)
     if critic.reader_name != config.enn.readers[0]:
@@ -47,6 +47,12 @@ def load_start(config: Config, target: MLP) -> Critic:
             f"the ENN {config.unroll.start} reads by {critic.reader_name} and enn.readers has {config.enn.readers[0]}; "
             "make them alike."
         )
+    for name in ("hidden", *critic.reader.settings):
+        own, asked = getattr(critic.config, name), getattr(config.enn, name)
+        if own != asked:
+            raise UserError(
+                f"the ENN {config.unroll.start} was made with enn.{name} {own} and enn.{name} is {asked}; make them alike."
+            )
     critic.reader.check(target)
     return critic
 

@@ -189,8 +189,9 @@ def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch, name):
 
 def test_fine_tuning_goes_on_from_a_named_enn_on_other_targets(digits, tmp_path):
     start = dataclasses.replace(CONFIG.unroll, start="digits-mlp", segments=2)
+    enn = ENNConfig(readers=("probes",), probes=32, hidden=64)
     config = dataclasses.replace(
-        CONFIG, target=TargetConfig(hidden=(9, 6)), rl=dataclasses.replace(CONFIG.rl, rounds=0), unroll=start
+        CONFIG, target=TargetConfig(hidden=(9, 6)), enn=enn, rl=dataclasses.replace(CONFIG.rl, rounds=0), unroll=start
     )
     assert train_enn(validate(config), digits, tmp_path) == {"history": [], "files": {"probes": "enn-before.safetensors"}}
     before, shipped = load_critic(tmp_path / "enn-before.safetensors"), load_critic("digits-mlp")
@@ -198,8 +199,9 @@ def test_fine_tuning_goes_on_from_a_named_enn_on_other_targets(digits, tmp_path)
     fine_tune_enn(config, digits, tmp_path)
     after = load_critic(tmp_path / "enn.safetensors")
     assert not torch.equal(after.value_head.weight, before.value_head.weight) and after.home.scale == CONFIG.unroll.strength
-    with pytest.raises(UserError, match="make them alike"):
-        train_enn(dataclasses.replace(config, enn=ENNConfig(readers=("convnet",))), digits, tmp_path / "other")
+    for unlike in ({"readers": ("convnet",)}, {"probes": 64}, {"hidden": 65}):
+        with pytest.raises(UserError, match="make them alike"):
+            train_enn(dataclasses.replace(config, enn=dataclasses.replace(enn, **unlike)), digits, tmp_path / "other")
 
 
 @pytest.mark.parametrize(("preset", "name"), [("digits", "digits-mlp"), ("fashion", "mnist-mlp"), ("paper-deep", "mnist-mlp")])

@@ -24,6 +24,8 @@ GRID = 4
 class ConvNet(Reader):
     """Reads any MLP of the home target's depth."""
 
+    settings = ("resolution", "interpolation", "channels", "depth", "width", "kernel")
+
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__(config, home)
         channels = CHANNELS[config.channels] * len(home.shapes) // 2

@@ -24,6 +24,8 @@ from pipeline.targets import MLP
 class Probes(Reader):
     """Reads any MLP with the home target's inputs and classes."""
 
+    settings = ("probes",)
+
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__(config, home)
         inputs, classes = home.widths[0], home.widths[-1]

@@ -23,6 +23,8 @@ class Reader(nn.Module):
 
     features: int
     """how many features :meth:`read` gives"""
+    settings: tuple[str, ...] = ()
+    """those of the ENN's settings (``enn.…``) that make a reader of this kind what it is"""
 
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__()
