@@ -340,6 +340,7 @@ def test_the_token_is_for_this_user_only(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("ray_session")
 def test_starting_twice_is_starting_once(ray_session):
+    start(ACTORS, 0)  # a test before this one may have ended it, and a call to Ray itself would join whatever was there last
     before = ray_session.get_runtime_context().gcs_address
     start(ACTORS, 0)
     assert ray_session.get_runtime_context().gcs_address == before
