@@ -50,7 +50,7 @@ class Places:
 
 @dataclass(frozen=True, kw_only=True)
 class Options(Places):
-    """And which settings to start from."""
+    """Where things are, and which settings to start from."""
 
     preset: str = "digits"
     """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow or paper-deep"""
