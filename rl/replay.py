@@ -59,6 +59,7 @@ class RecordingEpisodeReplayBuffer(EpisodeReplayBuffer):
     def __init__(self, capacity: int = 10_000, **kwargs: Any) -> None:
         super().__init__(capacity, **kwargs)
         self.recordings: list[Recording] = []
+        self.start_round(0)  # RLlib's generator starts from the clock: a round that nobody started would never come again
 
     def add(self, episodes: SingleAgentEpisode | Sequence[SingleAgentEpisode]) -> None:
         """Keep a round of episodes; the oldest rounds leave when more than ``capacity`` transitions are held."""
