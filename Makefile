@@ -30,15 +30,15 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# uv takes half a minute where pip takes five; pip serves where uv cannot (a mirror that only pip's settings name).
+# uv takes a minute or two where pip takes five; pip serves where uv cannot (a mirror that only pip's settings name).
 # torch and torchvision come in one call, or versions may be paired that do not work together.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; give one with: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): up to a few minutes and about 6 GB, once"
-	{ $(PIP) 'uv>=0.9,<1' && $(BIN)/uv pip install --quiet --python $(BIN)/python --editable '.[dev]'; } || \
-		$(PIP) --no-compile --editable '.[dev]'
+	{ $(PIP) 'uv>=0.9,<1' && $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --editable '.[dev]'; } || \
+		$(PIP) --editable '.[dev]'
 	touch $@
 
 clean:

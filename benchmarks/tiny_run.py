@@ -58,11 +58,15 @@ class Running:
             return False
 
 
-def start(folder: Path, *arguments: str, **variables: str) -> Running:
-    """The program, at work in ``folder``, with further environment ``variables``."""
+IN_A_TERMINAL = ["-c", "import pty, sys; pty.spawn(sys.argv[1:])", sys.executable]
+"""for Python: run Python with the further arguments in a terminal; ended, it leaves a terminal that is closed"""
+
+
+def start(folder: Path, *arguments: str, terminal: bool = False, **variables: str) -> Running:
+    """The program, at work in ``folder`` (or in a ``terminal``), with further environment ``variables``."""
     mark, log = uuid4().hex, folder / f"log-{time.monotonic_ns()}"
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", MARK: mark, **variables}
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, *(IN_A_TERMINAL if terminal else []), "-m", "pipeline.cli", *arguments]
     with log.open("w") as file:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True

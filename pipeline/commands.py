@@ -297,8 +297,6 @@ def ui(look: Look) -> int:
     folder = (look.output or newest_folder()).absolute()
     _check_is_run(folder)
     console.print(f"MLflow UI of {folder}: http://{look.host}:{look.port}  (Ctrl-C ends it)")
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a closed terminal must not leave the server behind; nohup may
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))
     # a group of its own: Ctrl-C comes to this process alone, and the server ends by SIGTERM, which it takes without a traceback
     process = subprocess.Popen(ui_command(folder, look.port, look.tracking_uri, look.host), process_group=0)
     try:

@@ -1,4 +1,6 @@
-"""Ctrl-C and SIGTERM as KeyboardInterrupt, put off while something must not be cut in two. Whatever hangs, the process ends.
+"""Ctrl-C, SIGTERM and a closed terminal as KeyboardInterrupt, put off while something must not be cut in two.
+
+Whatever hangs, the process ends.
 
 An MLflow request cut in two leaves a database locked, or a run that is made twice.
 """
@@ -17,16 +19,21 @@ GRACE = 8.0
 """seconds from Ctrl-C to the end, whatever hangs"""
 PATIENCE = 3.0
 """seconds that Ctrl-C waits for a request to MLflow"""
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is under nohup
+    SIGNALS.append(signal.SIGHUP)
 
 
 class _State:
     put_off = pending = False
+    terminals: tuple[int, ...] = ()
+    """the file descriptors that are one"""
 
 
 def install() -> None:
     """Take the signals over, for a new command."""
     _State.put_off = _State.pending = False
+    _State.terminals = tuple(filter(os.isatty, (1, 2)))
     install_again()
 
 
@@ -51,9 +58,11 @@ def put_off() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def _stop(_number: int, _frame: Any) -> None:
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+def _stop(number: int, _frame: Any) -> None:
+    if number == signal.SIGHUP:
+        _print_into_nothing()
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     timer = threading.Timer(GRACE, _give_up)
     timer.daemon = True
     timer.start()
@@ -62,6 +71,13 @@ def _stop(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
     signal.signal(signal.SIGALRM, _interrupt)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+
+
+def _print_into_nothing() -> None:
+    """Whatever is still printed on a terminal that is gone would raise OSError, and hide that this is an interrupt."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for terminal in _State.terminals:
+        os.dup2(nothing, terminal)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:

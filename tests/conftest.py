@@ -23,8 +23,10 @@ def pytest_sessionstart():
 @pytest.fixture
 def environment() -> Iterator[None]:
     """A command line is a process of its own: its environment and its signal handlers do not outlive the test."""
+    from pipeline import interrupts
+
     before = os.environ.copy()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     yield
     os.environ.clear()
     os.environ.update(before)

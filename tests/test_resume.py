@@ -18,6 +18,7 @@ from benchmarks.tiny_run import (
     TINY,
     TO_END,
     TO_VANISH_KILLED,
+    Running,
     assert_mirrored,
     assert_recorded,
     assert_same,
@@ -52,13 +53,13 @@ def _interrupt(folder: Path, stage: str, number: int) -> None:
     assert ("run/train-enn" in done) == (stage != "ENN")
 
 
-def _kill(folder: Path, stage: str) -> None:
-    """Begin the run and kill its driver outright in a stage; Ray goes with it."""
+def _kill(folder: Path, stage: str) -> Running:
+    """Begin the run and kill its driver outright in a stage; Ray goes with it, some of it after a minute."""
     running = start(folder, "run", "--output", "run", "--workers", "1", *TINY)
     wait(running, lambda: STAGES[stage](folder / "run"))
     running.process.kill()
     assert running.process.wait(5) == -signal.SIGKILL
-    assert running.vanished(TO_VANISH_KILLED), running.processes()
+    return running
 
 
 def test_the_results_are_all_there(undisturbed):
@@ -68,24 +69,13 @@ def test_the_results_are_all_there(undisturbed):
     assert_mirrored(undisturbed, undisturbed)
 
 
-def test_the_second_call_changes_no_result_and_trains_nothing(undisturbed):
-    before, written = results(undisturbed), {path: path.stat().st_mtime_ns for path in (undisturbed / "arms").iterdir()}
-    started = time.monotonic()
-    output = finish(undisturbed.parent, "run", "--output", "run", "--workers", "1", *TINY)
-    assert time.monotonic() - started < 60
-    assert "test accuracy on digits" in output
-    assert_same(results(undisturbed), before)
-    trained = [path.name for path, at in written.items() if path.stat().st_mtime_ns != at]
-    assert trained in ([], ["strengths.json"])
-    assert_mirrored(undisturbed, undisturbed)
-
-
 def test_interrupted_then_killed_then_finished_with_the_same_numbers(undisturbed, folder):
     _interrupt(folder, "ENN", signal.SIGINT)
-    _kill(folder, "targets")
-    finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
+    killed = _kill(folder, "targets")
+    finish(folder, "run", "--output", "run", "--workers", "1", *TINY)  # at once, beside what Ray still has
     assert_same(results(folder / "run"), results(undisturbed))
     assert_mirrored(folder / "run", undisturbed)
+    assert killed.vanished(TO_VANISH_KILLED), killed.processes()
 
 
 def test_local_gives_the_same_numbers_and_the_work_goes_on_without_mlflow(undisturbed, folder):
@@ -109,7 +99,10 @@ def test_a_population_whose_result_was_lost_is_trained_again_and_recorded_once(u
     shutil.copytree(undisturbed, run)
     for name in ("arms/instructed-0.json", "report.json", "report.md"):
         (run / name).unlink()
-    finish(folder, "run", "--output", "run", "--local")
+    written = {path: path.stat().st_mtime_ns for path in (run / "arms").iterdir()}
+    assert "test accuracy on digits" in finish(folder, "run", "--output", "run", "--local")
+    trained = {path.name for path, at in written.items() if path.stat().st_mtime_ns != at}
+    assert trained <= {"strengths.json", "instructed-0.safetensors"}  # nothing else is trained again
     assert_same(results(run), results(undisturbed))
     assert_recorded(run, undisturbed)
     assert_mirrored(run, undisturbed)
@@ -129,12 +122,26 @@ def test_interrupted_in_each_stage(stage, number, undisturbed, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", STAGES)
-def test_killed_in_each_stage(stage, undisturbed, folder):
-    _kill(folder, stage)
+def test_a_closed_terminal_is_an_interrupt(undisturbed, folder):
+    running = start(folder, "run", "--output", "run", "--workers", "1", *TINY, terminal=True)
+    wait(running, lambda: STAGES["targets"](folder / "run"))
+    running.process.kill()
+    assert running.vanished(TO_END), running.processes()
+    statuses = {run.data.tags["grad_instructor.run"]: run.info.status for run in mlflow_runs(folder / "run")}
+    assert statuses.pop("run") == "KILLED" and set(statuses.values()) <= {"KILLED", "FINISHED"}
     finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
     assert_same(results(folder / "run"), results(undisturbed))
     assert_mirrored(folder / "run", undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_each_stage(stage, undisturbed, folder):
+    killed = _kill(folder, stage)
+    finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
+    assert_same(results(folder / "run"), results(undisturbed))
+    assert_mirrored(folder / "run", undisturbed)
+    assert killed.vanished(TO_VANISH_KILLED), killed.processes()
 
 
 @pytest.mark.slow
