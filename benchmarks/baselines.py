@@ -231,7 +231,7 @@ class Study:
         optimisers, batches = BASELINES[self.name][0](model, own.rate), Batches(*self.data[own.data], own.batch, [seed], True)
         schedules = [torch.optim.lr_scheduler.CosineAnnealingLR(each, steps) for each in optimisers]
         instructor = Instructor(adjusted(critic, own), steps, guarded=False) if own.factor else None
-        accuracy, seconds, elapsed = [share(model, x, y)], [0.0], 0.0
+        accuracy, seconds, elapsed = [accuracy_of(model, x, y)], [0.0], 0.0
         for start in range(0, steps, every):
             begun = time.thread_time()
             for step in range(start, start + every):
@@ -245,9 +245,9 @@ class Study:
                     each.step()
                     schedule.step()
             elapsed += time.thread_time() - begun
-            accuracy.append(share(model, x, y))
+            accuracy.append(accuracy_of(model, x, y))
             seconds.append(elapsed)
-        return {"accuracy": accuracy, "seconds": seconds, "test": share(model, *self.data["test"])}
+        return {"accuracy": accuracy, "seconds": seconds, "test": accuracy_of(model, *self.data["test"])}
 
 
 def instructed(best: Setting, strengths: Iterable[tuple[float, int]], share: float = 1.0) -> list[Setting]:
@@ -276,7 +276,7 @@ def adjusted(critic: Critic, own: Setting) -> Critic:
 
 
 @torch.no_grad()
-def share(model: nn.Module, x: Tensor, y: Tensor) -> float:
+def accuracy_of(model: nn.Module, x: Tensor, y: Tensor) -> float:
     return float((model(x).argmax(1) == y).float().mean())
 
 
