@@ -398,7 +398,7 @@ def _wait_for(uri: str, process: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"the server did not start: {log.read_text()}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store, tmp_path):
     port, log = _free_port(), tmp_path / "log"
     records = Records(tmp_path)

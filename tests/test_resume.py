@@ -69,6 +69,19 @@ def test_the_results_are_all_there(undisturbed):
     assert_mirrored(undisturbed, undisturbed)
 
 
+@pytest.mark.slow
+def test_the_second_call_changes_no_result_and_trains_nothing(undisturbed):
+    before, written = results(undisturbed), {path: path.stat().st_mtime_ns for path in (undisturbed / "arms").iterdir()}
+    started = time.monotonic()
+    output = finish(undisturbed.parent, "run", "--output", "run", "--workers", "1", *TINY)
+    assert time.monotonic() - started < 60
+    assert "test accuracy on digits" in output
+    assert_same(results(undisturbed), before)
+    trained = [path.name for path, at in written.items() if path.stat().st_mtime_ns != at]
+    assert trained in ([], ["strengths.json"])
+    assert_mirrored(undisturbed, undisturbed)
+
+
 def test_interrupted_then_killed_then_finished_with_the_same_numbers(undisturbed, folder):
     _interrupt(folder, "ENN", signal.SIGINT)
     killed = _kill(folder, "targets")
