@@ -1,7 +1,6 @@
 """The command line: ``grad-instructor COMMAND [options]``. Nothing heavy is imported before a command is known to be sound."""
 
 import contextlib
-import gc
 import io
 import os
 import re
@@ -121,15 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
-        if arguments is None:  # a process of its own: what is at work in torch and Ray is not waited for
+        if arguments is None:  # a process of its own: Python's tidying up after torch and Ray takes seconds
             sys.stdout.flush()
             os._exit(interrupts.INTERRUPTED)
         return interrupts.INTERRUPTED
     except BrokenPipeError:
         return 1
-    finally:
-        if arguments is None:  # Python collects garbage once more at its end: seconds among the objects of torch and Ray
-            gc.freeze()
 
 
 def dispatch(argv: list[str]) -> int:
