@@ -42,7 +42,7 @@ from rl.env import TrainingRunEnv
 from rl.module import double_q_loss, fixed_level
 from rl.replay import Recording, RecordingEpisodeReplayBuffer
 from rl.state import load_optimiser, optimiser_tensors
-from rl.unrolled import FineTuning, hessian_product, log_loss_costate, shorten
+from rl.unrolled import FineTuning, log_loss_costate, shorten
 
 QF_PREDS, QF_NEXT_PREDS, QF_TARGET_NEXT_PREDS = "qf_preds", "qf_next_preds", "qf_target_next_preds"
 HELD_OUT = 4
@@ -169,18 +169,18 @@ def _costates(config: Config, dataset: Dataset, recorded: Recorded) -> Tensor:
     x, y = selection_data(config, dataset)
     for number, (flat, progress) in enumerate(_points(recorded)):
         batches = Batches(*dataset.tensors("train"), training.batch_size, [stream(config.seed, "costates", number)], True)
-        population, shadow = (Population(target, unflatten(flat, target.shapes)) for _ in range(2))
+        population = Population(target, unflatten(flat, target.shapes))
         descent, path = Descent(training, population.parameters), []
         first = (progress * training.steps).round().int()
         for step in range(int(training.steps - first.min())):
             ages = (first + step).clamp_max(training.steps)
             rate = descent.rates(ages.tolist()) * (ages < training.steps)
             batch, here = batches(step), [parameter.clone() for parameter in population.parameters]
-            gradients = [gradient.clone() for gradient in population.grads(*batch)]
-            path.append((here, gradients, batch, descent.step(population.parameters, gradients, rate, ages.tolist())))
+            gradients = population.grads(*batch)
+            path.append((here, batch, descent.step(population.parameters, gradients, rate, ages.tolist())))
         costate = log_loss_costate(population, (x.expand(len(flat), *x.shape), y.expand(len(flat), -1)))
-        for here, gradients, batch, taken in reversed(path):
-            descent.back(costate, taken, functools.partial(hessian_product, shadow, here, gradients, batch=batch))
+        for here, batch, taken in reversed(path):
+            descent.back(costate, taken, functools.partial(population.tangent, *batch, at=here))
             shorten(costate, config.unroll.largest_costate)
         found.append(torch.cat([own.flatten(1) for own in costate.parameters], 1))
     return torch.cat(found)

@@ -25,10 +25,10 @@ from pipeline.errors import UserError
 from pipeline.instruction import Instruct, instructions
 from pipeline.instruction.loop import advance
 from pipeline.setting import adapting, home_of, reward_data, target_of
-from pipeline.targets import MLP, Batches, Population, initialise
+from pipeline.targets import ACTIVATIONS, Batches, Population, initialise
 from rl.descent import DAMPING
 from rl.train import fine_tune_enn, train_enn
-from rl.unrolled import FineTuning, Folds, Life, fine_tune, hessian_product
+from rl.unrolled import FineTuning, Folds, Life, fine_tune
 
 CONFIG = Config(
     target=TargetConfig(hidden=(8,), activation="tanh"),
@@ -52,25 +52,6 @@ def fresh_critic(config, dataset):
         critic.value_head.weight.mul_(3)
         critic.strength_weight.normal_()
     return critic
-
-
-@pytest.mark.parametrize("activation", ["tanh", "gelu", "sigmoid"])
-def test_the_hessian_product_is_autograds(activation):
-    target, generator = MLP((5, 6, 4, 3), activation), torch.Generator().manual_seed(0)
-    parameters = initialise(target, "he", [0, 1], dtype=torch.float64)
-    x = torch.randn(2, 10, 5, generator=generator, dtype=torch.float64)
-    y = torch.randint(3, (2, 10), generator=generator)
-    population = Population(target, parameters)
-    gradients = [gradient.clone() for gradient in population.grads(x, y)]
-    vector = [torch.randn(tensor.shape, generator=generator, dtype=torch.float64) for tensor in parameters]
-    found = hessian_product(population, parameters, gradients, vector, (x, y))
-    leaves = [tensor.clone().requires_grad_() for tensor in parameters]
-    loss = torch.nn.functional.cross_entropy(target.logits(leaves, x).flatten(0, 1), y.flatten()) * 2
-    first = torch.autograd.grad(loss, leaves, create_graph=True)
-    expected = torch.autograd.grad(sum((a * b).sum() for a, b in zip(first, vector, strict=True)), leaves)
-    for own, other in zip(found, expected, strict=True):
-        assert other.norm() > 1e-3
-        assert (own - other).norm() < 0.02 * other.norm()
 
 
 TRAININGS = {
@@ -108,14 +89,16 @@ def reference_step(optimiser, state, theta, gradients, step):
     return moved
 
 
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("anneal", [0, 3])
 @pytest.mark.parametrize(
     ("name", "decoupled"), [*((name, False) for name in TRAININGS), ("momentum", True), ("adamw", True), ("cosine", True)]
 )
-def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, decoupled, anneal):
+def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, decoupled, anneal, activation):
     """Autograd through every step of the segment, the slow way, with the instruction's dependence on θ left out."""
     config = dataclasses.replace(
         CONFIG,
+        target=dataclasses.replace(CONFIG.target, activation=activation),
         instruction=dataclasses.replace(CONFIG.instruction, decoupled=decoupled),
         training=dataclasses.replace(CONFIG.training, **TRAININGS[name]),
         unroll=dataclasses.replace(CONFIG.unroll, anneal=anneal),
@@ -161,7 +144,7 @@ def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, decoupled,
             theirs.append(gradient.flatten())
     mine, theirs = torch.cat(mine), torch.cat(theirs)
     theirs = theirs * min(1.0, 1.0 / float(theirs.norm()))  # the optimiser's gradient is cut to this norm
-    assert (mine - theirs).norm() < 0.02 * theirs.norm()
+    assert (mine - theirs).norm() < 1e-3 * theirs.norm()
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

@@ -22,7 +22,7 @@ from pipeline.enn.readers import Probes, Unreadable
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.low_rank import LowRank, Product, Push, add
 from pipeline.instruction.rules import Batch, per_member, trust_radius, within
-from pipeline.targets import MLP, Population
+from pipeline.targets import ACTIVATIONS, MLP, Population
 from pipeline.targets.optimisers import SCHEDULES
 
 
@@ -393,7 +393,7 @@ class _Readable:
         return cls([tensor for _, tensor in model.named_parameters()], features, next(critic.parameters()))
 
 
-ACTIVATIONS: dict[type[nn.Module], str] = {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.GELU: "gelu"}
+KNOWN = {activation.module: name for name, activation in ACTIVATIONS.items()}
 
 
 def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
@@ -417,12 +417,12 @@ def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
             widths = widths or [layer.in_features]
             widths.append(layer.out_features)
             tensors += [layer.weight, layer.bias]
-        elif type(layer) in ACTIVATIONS:
-            activations.add(ACTIVATIONS[type(layer)])
+        elif type(layer) in KNOWN:
+            activations.add(KNOWN[type(layer)])
         elif not _is_silent(layer):
             raise Unreadable(
                 f"layer {name!r} is a {type(layer).__name__}, which no reader can read; only linear layers with "
-                f"{', '.join(kind.__name__ for kind in ACTIVATIONS)} between them can be."
+                f"{', '.join(kind.__name__ for kind in KNOWN)} between them can be."
             )
     if not tensors:
         raise Unreadable("the model has no linear layer; only a chain of linear layers can be read.")

@@ -21,9 +21,7 @@ from torch.nn import functional as F
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
 from pipeline.instruction.rules import least_norm, within
-from pipeline.targets import MLP
-from pipeline.targets.backprop import BACKWARD
-from pipeline.targets.mlp import ACTIVATIONS
+from pipeline.targets import ACTIVATIONS, MLP
 
 
 class Product(NamedTuple):
@@ -86,7 +84,7 @@ class LowRank:
         for layer, (weight, bias) in enumerate(zip(weights, parameters[1::2], strict=True)):
             before.append(F.linear(received[-1], weight, bias))
             if layer + 1 < layers:
-                received.append(ACTIVATIONS[target.activation][1](before[-1]))
+                received.append(ACTIVATIONS[target.activation].function(before[-1]))
         log_p = before[-1].log_softmax(dim=-1)[None]
         hidden, slope = self._head(self.reader.squashed(log_p, progress)[0])
         if strength is None:
@@ -100,7 +98,7 @@ class LowRank:
             squares += [bias.dot(bias), (delta @ delta.t()).mul_(gram).sum()]
             if layer:
                 delta = delta @ weights[layer]
-                BACKWARD[target.activation](delta, before[layer - 1], right)
+                ACTIVATIONS[target.activation].backward(delta, before[layer - 1], right, delta)
         norms = torch.stack(squares[::-1]).clamp_min_(0).sqrt_()
         if not bool(norms.sum().isfinite()):
             return None

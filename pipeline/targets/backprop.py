@@ -7,31 +7,14 @@ meet only its own rows, so that a NaN of one never reaches another.
 P members, B examples, K classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from pipeline.targets.activations import ACTIVATIONS
 from pipeline.targets.mlp import MLP
-
-aten = torch.ops.aten
-
-_FORWARD: dict[str, Callable[[Tensor, Tensor], object]] = {
-    "relu": lambda z, h: torch.clamp_min(z, 0, out=h),
-    "tanh": lambda z, h: torch.tanh(z, out=h),
-    "sigmoid": lambda z, h: torch.sigmoid(z, out=h),
-    "gelu": lambda z, h: aten.gelu.out(z, out=h),
-}
-"""``(z, h)``: writes the activation of z to h"""
-
-BACKWARD: dict[str, Callable[[Tensor, Tensor, Tensor], object]] = {
-    "relu": lambda d, z, h: aten.threshold_backward.grad_input(d, h, 0, grad_input=d),
-    "tanh": lambda d, z, h: aten.tanh_backward.grad_input(d, h, grad_input=d),
-    "sigmoid": lambda d, z, h: aten.sigmoid_backward.grad_input(d, h, grad_input=d),
-    "gelu": lambda d, z, h: aten.gelu_backward.grad_input(d, z, grad_input=d),
-}
-"""``(d, z, h)``: turns the gradient with respect to h, in place, into that with respect to z"""
 
 
 class Workspace:
@@ -41,7 +24,7 @@ class Workspace:
         hidden, classes = target.widths[1:-1], target.widths[-1]
         self._new = lambda width: like.new_empty(members, width, examples)
         self.before = [self._new(width) for width in hidden]
-        self.after = [self._new(width) for width in hidden] if target.activation == "gelu" else self.before
+        self.after = [self._new(width) for width in hidden] if ACTIVATIONS[target.activation].needs_z else self.before
         self.logits, self.log_probabilities = self._new(classes), self._new(classes)
         self.minus_one = like.new_full((1, 1, 1), -1.0).expand(members, 1, examples)
         self._hidden, self._deltas = hidden, None
@@ -71,7 +54,7 @@ def forward(
             torch.baddbmm(bias.unsqueeze(-1), weight, h, out=z)
         if layer < last:
             h = work.after[layer]
-            _FORWARD[target.activation](z, h)
+            ACTIVATIONS[target.activation].forward(z, h)
     return work.logits
 
 
@@ -101,7 +84,7 @@ def backprop(
         if layer > 0:
             torch.bmm(delta, work.after[layer - 1].transpose(1, 2), out=weight_gradient)
             delta = torch.bmm(parameters[2 * layer].transpose(1, 2), delta, out=work.deltas[layer - 1])
-            BACKWARD[target.activation](delta, work.before[layer - 1], work.after[layer - 1])
+            ACTIVATIONS[target.activation].backward(delta, work.before[layer - 1], work.after[layer - 1], delta)
         elif x.dim() == 2:
             torch.mm(delta.view(-1, len(x)), x, out=weight_gradient.view(-1, x.shape[1]))
         else:

@@ -15,7 +15,8 @@ from torch import Generator, Tensor
 
 from pipeline.errors import UserError
 from pipeline.seeding import torch_stream
-from pipeline.targets.mlp import ACTIVATIONS, MLP
+from pipeline.targets.activations import ACTIVATIONS
+from pipeline.targets.mlp import MLP
 
 
 def initialise(
@@ -98,5 +99,5 @@ def _lsuv(target: MLP, generator: Generator, x: Float[Tensor, "B inputs"]) -> li
         if not (deviation > 0 and deviation.isfinite()):
             raise UserError(f"LSUV: the outputs of layer {number} do not vary on the batch given; give other or more examples.")
         weight /= deviation
-        h = ACTIVATIONS[target.activation][1](z / deviation)
+        h = ACTIVATIONS[target.activation].function(z / deviation)
     return parameters

@@ -8,22 +8,15 @@ P members, B examples, K classes, N parameters of one member.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pipeline.errors import UserError
-
-ACTIVATIONS: dict[str, tuple[type[nn.Module], Callable[[Tensor], Tensor]]] = {
-    "relu": (nn.ReLU, F.relu),
-    "tanh": (nn.Tanh, torch.tanh),
-    "sigmoid": (nn.Sigmoid, torch.sigmoid),
-    "gelu": (nn.GELU, F.gelu),
-}
+from pipeline.targets.activations import ACTIVATIONS
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ class MLP:
         """The same network as a plain ``nn.Sequential``, with a copy of one member's ``parameters`` if given."""
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(self.widths):
-            layers += [nn.Linear(inputs, outputs), ACTIVATIONS[self.activation][0]()]
+            layers += [nn.Linear(inputs, outputs), ACTIVATIONS[self.activation].module()]
         network = nn.Sequential(*layers[:-1])
         if parameters is not None:
             network = network.to(parameters[0].device, parameters[0].dtype)
@@ -88,7 +81,7 @@ class MLP:
         else:
             h = torch.baddbmm(bias, first, x.transpose(1, 2))
         for weight, bias in zip(parameters[2::2], parameters[3::2], strict=True):
-            h = torch.baddbmm(bias.unsqueeze(-1), weight, ACTIVATIONS[self.activation][1](h))
+            h = torch.baddbmm(bias.unsqueeze(-1), weight, ACTIVATIONS[self.activation].function(h))
         return h.transpose(1, 2)
 
 

@@ -23,6 +23,7 @@ from pipeline.errors import UserError
 from pipeline.targets.backprop import Workspace, backprop, forward, log_likelihood
 from pipeline.targets.mlp import MLP, unflatten
 from pipeline.targets.optimisers import OPTIMISERS, SCHEDULES, Piece, Settings
+from pipeline.targets.tangent import TangentWorkspace, tangent
 
 CHUNK = 1 << 16
 """Elements that an optimiser on the CPU steps at a time: what it reads and writes then stays in the core's cache"""
@@ -87,6 +88,7 @@ class Population:
         self._state = {} if stateless else {name: torch.zeros_like(self.flat_parameters) for name in names}
         self._pieces = self._by_member() if isinstance(learning_rate, Tensor) else self._by_chunk()
         self._workspaces: dict[int, Workspace] = {}
+        self._tangents: dict[int, tuple[TangentWorkspace, list[Tensor]]] = {}
         self._all_alive = True
 
     @torch.no_grad()
@@ -96,6 +98,33 @@ class Population:
         """Gradients of each member's mean cross entropy on a shared batch or on its own; returns ``self.gradients``."""
         self.losses = backprop(self.target, self.parameters, self.gradients, x, y, self._workspace(x.shape[-2]))
         return self.gradients
+
+    @torch.no_grad()
+    def tangent(
+        self,
+        x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
+        y: Int[Tensor, " B"] | Int[Tensor, "P B"],
+        vector: Sequence[Tensor],
+        at: Sequence[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """The exact product of the Hessian of each member's mean cross entropy with ``vector``, lists of (P, *shape).
+
+        What is returned is overwritten by the next call. (Pearlmutter, 1994; :mod:`pipeline.targets.tangent`.)
+
+        Args:
+            at: parameters in place of the population's own.
+
+        Raises:
+            UserError: ``vector`` or ``at`` is no list of tensors of the population's shapes.
+        """
+        for tensors in (vector, at or vector):
+            if [tensor.shape for tensor in tensors] != [own.shape for own in self.parameters]:
+                raise UserError(
+                    f"tensors of shapes {[tuple(t.shape) for t in tensors]} are none of this population; give its own."
+                )
+        work, product = self._tangent_workspace(x.shape[-2])
+        tangent(self.target, at or self.parameters, vector, product, x, y, work)
+        return product
 
     @torch.no_grad()
     def apply(self, update: Sequence[Tensor]) -> None:
@@ -213,6 +242,13 @@ class Population:
                 self._workspaces.clear()
             self._workspaces[examples] = Workspace(self.target, self.members, examples, self.flat_parameters)
         return self._workspaces[examples]
+
+    def _tangent_workspace(self, examples: int) -> tuple[TangentWorkspace, list[Tensor]]:
+        if examples not in self._tangents:
+            self._tangents.clear()
+            work = TangentWorkspace(self.target, self.members, examples, self.flat_parameters)
+            self._tangents[examples] = work, self._views(torch.empty_like(self.flat_parameters))
+        return self._tangents[examples]
 
     def _all_finite(self) -> bool:
         """Cheap and safe: a sum is finite only if all its terms are; an overflowing sum costs no more than the exact test."""
