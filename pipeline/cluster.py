@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, reason_of
 
 ATTEMPTS = 4
 """how often a task is given to an actor before the actors' deaths are taken to be the task's fault"""
@@ -92,10 +92,10 @@ def start(placement: Placement, data_bytes: int) -> None:
                 )
                 break
             except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
-                reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-                if again and "timed out" in reason:
+                if again:
                     ray.shutdown()
                     continue
+                reason = reason_of(error).split(". ")[0]
                 raise UserError(
                     f"Ray could not be started here ({reason}); give the same command again, or use --local."
                 ) from error

@@ -76,7 +76,7 @@ def test_check_accepts_exactly_what_can_be_read(reader, target):
     else:
         with pytest.raises(Unreadable, match=r"layer ?\d"):
             critic.reader.check(target)
-        with pytest.raises((RuntimeError, TypeError), match=r"shape|size|channels"):
+        with pytest.raises((RuntimeError, TypeError)):
             critic.value(parameters, progress_of(), target.activation)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from pipeline.cli import main, settings_of
 from pipeline.cluster import Placement
@@ -23,7 +24,7 @@ from pipeline.search.drive import Search, drive
 from pipeline.search.forecast import MEASURED, features, forecast
 from pipeline.search.ladder import Ladder, Task
 from pipeline.search.outcome import importances, pareto, rows_of
-from pipeline.search.plan import read_plan
+from pipeline.search.plan import load_yaml, read_plan
 from pipeline.seeding import stream
 from pipeline.setting import selection_data, target_of
 from pipeline.targets import Batches, Population, unflatten
@@ -101,6 +102,23 @@ def test_a_bad_file_is_refused_at_once(case, tmp_path, capfd, environment, monke
     error = capfd.readouterr().err
     assert error.startswith("grad-instructor: bad.yaml: ") and len(error.splitlines()) == 1 and named in error, error
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.yaml"]
+
+
+def test_depth_is_refused_in_our_words_whatever_the_parser_does(monkeypatch):
+    deep = {"flow": f"a: {'[' * 21}{']' * 21}", "blocks": "- " * 21 + "x", "both": "- " * 15 + "[" * 6 + "]" * 6}
+    for text in deep.values():
+        with pytest.raises(UserError, match="more than 20 deep"):
+            load_yaml(text)
+    assert load_yaml(f"a: [{', '.join(['[1]'] * 50)}]") == {"a": [[1]] * 50}, "beside each other is not deep"
+
+    def refuse(*_, **__):
+        raise yaml.YAMLError("words of another version")
+
+    monkeypatch.setattr(yaml, "parse", refuse)
+    with pytest.raises(UserError, match="more than 20 deep"):
+        load_yaml(deep["flow"])
+    with pytest.raises(UserError, match="not YAML that can be read"):
+        load_yaml("a: 1")
 
 
 @pytest.mark.parametrize("arguments", [["missing.yaml"], ["."], [], ["bytes.yaml"], ["smoke.yaml", "--worker", "2"]])
