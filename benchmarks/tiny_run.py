@@ -13,6 +13,8 @@ from uuid import uuid4
 
 import psutil
 
+from pipeline.files import read_json
+
 CHECKOUT = Path(__file__).parent.parent
 SETTINGS = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
 SETTINGS |= {"unroll.segments": 3, "unroll.steps": 50, "unroll.members": 4}
@@ -163,7 +165,7 @@ def results(run: Path, under: str = "") -> dict[str, Any]:
     files = [path for path in (run / under).rglob("*") if path.suffix in (".safetensors", ".json")]
     files = [path for path in files if "mlartifacts" not in path.parts and path.name != "mlflow-sent.json"]
     return {
-        str(path.relative_to(run)): path.read_bytes() if path.suffix == ".safetensors" else _plain(json.loads(path.read_text()))
+        str(path.relative_to(run)): path.read_bytes() if path.suffix == ".safetensors" else _plain(read_json(path))
         for path in files
     }
 

@@ -22,6 +22,7 @@ Letters: P members, S steps of a segment.
 
 import copy
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def fine_tune(
         on_segment: called with every new row of the history (also for rows of an earlier call).
     """
     history_file = folder / "unrolled.json"
-    history: list[dict[str, Any]] = read_json(history_file) if history_file.exists() else []
+    history: list[dict[str, Any]] = read_json(history_file, math.nan) if history_file.exists() else []
     tuning = FineTuning(config, dataset, critic, device)
     if history:
         tuning.load(read_tensors(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors"))

@@ -217,7 +217,9 @@ def test_dockerfile():
         copied |= {source for source in sources if not source.startswith("--")}
     assert all((CHECKOUT / source).exists() for source in copied)
     packages = {path.name for path in CHECKOUT.iterdir() if (path / "__init__.py").exists()}
-    assert copied == packages | {"pyproject.toml", "constraints.txt", PROJECT["readme"], *PROJECT["license-files"]}, "what pip needs to install it"
+    assert copied == packages | {"pyproject.toml", "constraints.txt", PROJECT["readme"], *PROJECT["license-files"]}, (
+        "what pip needs to install it"
+    )
 
 
 def test_one_ray_everywhere():
