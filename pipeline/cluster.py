@@ -20,6 +20,8 @@ from pipeline.errors import UserError, reason_of
 ATTEMPTS = 4
 """how often a task is given to an actor before the actors' deaths are taken to be the task's fault"""
 
+ANSWER = 30.0
+"""seconds that a cluster may take to answer, on busy machines"""
 _SETTINGS = b"\x04"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 """how HTTP/2, which Ray speaks, begins: whatever else listens would keep ray.init waiting for minutes"""
@@ -269,7 +271,7 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit():
         raise UserError(f"--address {address!r} is no address; give host:port, ray://host:port or auto.")
     try:
-        with socket.create_connection((host, int(port)), timeout=3) as connection:
+        with socket.create_connection((host, int(port)), timeout=ANSWER) as connection:
             connection.sendall(_GREETING)
             answer = connection.recv(9)
     except (OSError, OverflowError) as error:
