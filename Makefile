@@ -6,8 +6,9 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip
 EVERYTHING := dev,search,benchmarks
-# Two processes of tests, whatever the number of cores: each may start a Ray of its own.
-PYTEST := python -m pytest -n 2 --dist loadgroup
+# Two processes of tests, whatever the number of cores: each may start a Ray of its own. tests/conftest.py says what belongs
+# together and what comes first.
+PYTEST := python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 .PHONY: run test test-all test-newest test-oldest constraints lint format benchmark-paper clean
 
