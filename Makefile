@@ -23,11 +23,11 @@ test-all: $(READY)
 
 # The quick tests at the ends of pyproject.toml's ranges, each in an environment of its own (6 GB): the newest versions of
 # everything, and the lowest of what is named there. Both need uv: pip knows no lowest versions.
-test-newest: RESOLUTION := --upgrade
-test-oldest: RESOLUTION := --resolution lowest-direct
+test-newest: RESOLUTION := highest
+test-oldest: RESOLUTION := lowest-direct
 test-newest test-oldest: test-%: $(READY)
 	test -x $(VENV)-$*/bin/python || $(PYTHON) -m venv --without-pip $(VENV)-$*
-	$(UV) install --quiet --python $(VENV)-$*/bin/python $(RESOLUTION) --editable '.[$(EVERYTHING)]'
+	$(UV) install --quiet --python $(VENV)-$*/bin/python --upgrade --resolution $(RESOLUTION) --editable '.[$(EVERYTHING)]'
 	OMP_NUM_THREADS=1 $(VENV)-$*/bin/$(PYTEST) -m "not slow"
 
 # Versions that are there already stay where they fit; `make constraints UPGRADE=--upgrade` takes the newest of all.
