@@ -194,7 +194,7 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
     """
     errors = io.StringIO()
     given = {} if default is None else {"default": default}
-    texts = {"prog": f"grad-instructor {name}", "description": COMMANDS[name] + "."}
+    texts: Any = {"prog": f"grad-instructor {name}", "description": COMMANDS[name] + "."}
     try:
         with contextlib.redirect_stderr(errors):
             parsed, unknown = tyro.cli(kind, **given, **texts, args=arguments, return_unknown_args=True)

@@ -18,6 +18,7 @@ FIRST = ("undisturbed", "ray", "test_mlflow", "test_search", "test_cli")
 """groups that take longest: begun first, so that no process is left with one of them when the others have ended"""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config, items):
     """Tests that share something costly, a Ray or a whole run, are done by the same process (see pytest-xdist), and so are
     those of a file, which may share fixtures."""
