@@ -15,7 +15,8 @@ sys.path.insert(0, str(ROOT))
 
 from pipeline.files import read_json, write_atomic
 from pipeline.report import head_to_head_line, prediction_line
-from pipeline.results.tables import NONE, as_cell, as_text, markdown, p_value
+from pipeline.results.tables import NONE, as_cell, as_text, markdown
+from pipeline.results.tables import p_value as _p
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -117,7 +118,7 @@ def paper(results: dict[str, Any]) -> str:
                 row["arm"],
                 _interval(row, "accuracy", ".2f", 100),
                 _interval(row, "difference", "+.2f", 100) if own else "–",
-                p_value(row["p"]),
+                _p(row["p"]),
                 as_cell(row["gap"], ".3f"),
                 f"{row['ms_per_step']:.2f}",
                 row["strength"],
@@ -156,7 +157,7 @@ def transfer(results: dict[str, Any]) -> str:
     for row in results["rows"]:
         start = {"normal": "small", "he": "He"}.get(row["start"], row["start"])
         found = [row["difference"].get(arm) for arm in ("guarded", "unguarded", "adapted")]
-        differences = [f"{_signed(own)}, p {p_value(own['p'])}" if own else "–" for own in found]
+        differences = [f"{_signed(own)}, p {_p(own['p'])}" if own else "–" for own in found]
         ratio = row["seconds"]["guarded"] / row["seconds"]["conventional"]
         lines.append([row["task"], start, f"{100 * row['accuracy']['conventional']['mean']:.2f}", *differences, f"{ratio:.2f}"])
     caption = (
@@ -231,8 +232,8 @@ def _compared(row: dict[str, Any], end: str, other: str) -> list[str]:
     )
     each = "; ".join(f"{100 * value:.2f}" for value in row["by_enn"][f"instructed{end}"])
     one, against = row["difference"][f"instructed{end}"], row["against_double_batch"][end]
-    cells = [f"{row['steps']:,}", row["baseline"], alone, another, instructed, each, _signed(one), p_value(one["p"])]
-    return [*cells, double, _signed(against), p_value(against["p"])]
+    cells = [f"{row['steps']:,}", row["baseline"], alone, another, instructed, each, _signed(one), _p(one["p"])]
+    return [*cells, double, _signed(against), _p(against["p"])]
 
 
 def ablations(results: dict[str, Any]) -> str:
@@ -266,7 +267,7 @@ def scarce(results: dict[str, Any]) -> str:
         for data in ("stopped", "with validation"):
             differences = [row["difference"][name][data] for name in enns]
             cells.append(f"{100 * row['mean']['alone'][data]['mean']:.2f}")
-            cells += [f"{_signed(difference)}, p {p_value(difference['p'])}" for difference in differences]
+            cells += [f"{_signed(difference)}, p {_p(difference['p'])}" for difference in differences]
         lines.append(cells)
     skills = [
         f"{name}: R² {as_cell(skill['r2'], '.2f')}, τ {as_cell(skill['kendall'], '.2f')} "
@@ -438,7 +439,7 @@ def target_settings(results: dict[str, Any]) -> str:
         for other in ("random", "ASHA"):
             duel = row[f"against {other}"]
             same = row["way"] == other
-            cells += ["–", "–"] if same else [_signed(duel, 1), p_value(duel["p"])]
+            cells += ["–", "–"] if same else [_signed(duel, 1), _p(duel["p"])]
         lines.append(cells)
     enn = results["enn"]
     skill = enn["kendall"][enn["reader"]]
