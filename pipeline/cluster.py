@@ -20,6 +20,8 @@ from pipeline.errors import UserError, reason_of
 ATTEMPTS = 4
 """how often a task is given to an actor before the actors' deaths are taken to be the task's fault"""
 
+STARTS = 4
+"""how often Ray is started before it is given up: on busy machines its processes need longer than it waits for them"""
 ANSWER = 30.0
 """seconds that a cluster may take to answer, on busy machines"""
 _SETTINGS = b"\x04"
@@ -82,7 +84,7 @@ def start(placement: Placement, data_bytes: int) -> None:
                 f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
             ) from error
     else:
-        for again in (True, False):  # on a busy machine Ray's processes may need longer than it waits for them
+        for again in reversed(range(STARTS)):
             try:
                 ray.init(
                     "local",  # or Ray would try to join a cluster that somebody has started on this machine
@@ -119,6 +121,8 @@ def prepare_environment(own_cluster: bool = True) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    for wait in ("gcs_server_port_wait_time_s", "gcs_server_request_timeout_seconds", "worker_register_timeout_seconds"):
+        os.environ.setdefault(f"RAY_{wait}", "300")  # half a minute or one, which is too short on busy cores
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if own_cluster:  # the name notwithstanding: a Ray that no other machine can join listens on 127.0.0.1 only
