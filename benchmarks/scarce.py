@@ -479,9 +479,10 @@ class Study:
             seeds = [stream(0, "scarce", "control", number) for number in range(self.count)]
             subsets = [Subset.drawn(y, self.examples, 0.0, seed, self.examples) for seed in seeds]
             ways = candidates_of(Cell(self.examples, 0.0, "adamw"), None)
-            how, _ = self.best(ways, None, subsets[:TUNING_SEEDS], seeds[:TUNING_SEEDS], x)
+            how, candidates = self.best(ways, None, subsets[:TUNING_SEEDS], seeds[:TUNING_SEEDS], x)
             test = self.tested(self.train(how, None, subsets, seeds, x))
-            return {"images": self.examples, "chosen": dataclasses.asdict(how), **_interval(test)}
+            chosen = {"chosen": dataclasses.asdict(how), "candidates": candidates}
+            return {"images": self.examples, **chosen, **_interval(test)}
 
         return self.cache.part("control", compute).value
 
