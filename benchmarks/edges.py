@@ -5,7 +5,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 MARK = "†"
-FOOTNOTE = f"{MARK} a strength, learning rate or weight decay that was chosen lies at the edge of its candidates (of two, either does)."
+FOOTNOTE = (
+    f"{MARK} a strength, learning rate or weight decay that was chosen lies at the edge of its candidates "
+    "(of two, either does)."
+)
 POLICY = -1.0
 """the candidate for λ that lets the ENN choose: it is on no scale"""
 PENALTIES = ("l1", "l2", "weight_decay")

@@ -35,6 +35,7 @@ import numpy as np
 import torch
 import yaml
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from benchmarks import quick
 from pipeline.cli import saved_settings
@@ -490,6 +491,7 @@ def main() -> int:
     if options.quick:
         globals().update(QUICK)
     output, examples = quick.results_folder(options.quick) / "fuzz.json", options.examples or EXAMPLES
+    set_hypothesis_home_dir(output.parent if options.quick else None)  # else it leaves a folder where it was started
     facts = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0) | {"hypothesis": hypothesis.__version__}
     for kind in (kind for kind in KINDS if not options.kinds or kind.name in options.kinds):
         started = time.perf_counter()
