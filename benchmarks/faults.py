@@ -149,8 +149,11 @@ def node(folder: Path, _like: Path) -> str:
 
 
 @contextmanager
-def cluster(*cores: int) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
+def cluster(*cores: int, dashboard: int = 0) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
     """Ray's head and workers, one per count of cores, started by ``ray start`` on this machine, as on several.
+
+    Args:
+        dashboard: its port, which takes jobs; 0 for none. It needs the extra ``cluster``: pip install '.[cluster]'.
 
     Yields:
         The address, the nodes, and the environment variables by which they are joined.
@@ -167,7 +170,9 @@ def cluster(*cores: int) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
         for number, count in enumerate(cores):
             place = ["--address", address]
             if number == 0:
-                place = ["--head", "--port", address.split(":")[1], "--include-dashboard=false", "--temp-dir", str(folder)]
+                place = ["--head", "--port", address.split(":")[1], "--temp-dir", str(folder)]
+                place += [f"--include-dashboard={str(bool(dashboard)).lower()}", "--dashboard-host=127.0.0.1"]
+                place += ["--dashboard-port", str(dashboard)] if dashboard else []
             mark, log = f"node-{folder.name}-{number}", folder / f"node-{number}.log"
             environment = os.environ | variables | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", MARK: mark}
             command = [sys.executable, "-m", "ray.scripts.scripts", "start", *place, *common, "--num-cpus", str(count)]

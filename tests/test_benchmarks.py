@@ -58,9 +58,7 @@ def short() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in COMMANDS]
-)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in COMMANDS])
 def test_quick(name, short) -> None:
     before, runs = committed(), set((CHECKOUT / "runs").glob("*"))
     printed = run_quickly(FOLDER / f"{name}.py", short)
