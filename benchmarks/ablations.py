@@ -1,6 +1,7 @@
 """Table 6: what matters in the training of an ENN: one thing is changed at a time.
 
     python benchmarks/ablations.py
+    python benchmarks/ablations.py --quick    # seconds; digits in place of the data
 
 MNIST, 784-25-10, learning rate 0.1, batches of 50, runs of 150 steps: short, so that a gain shows within seconds. Two bases:
 an ENN by probes, fine-tuned through unrolled training from random weights; and one that RL alone has taught, from populations
@@ -15,7 +16,6 @@ critics are two ENNs with other initial weights that learn from the same experie
 Writes benchmarks/results/ablations.json. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
-import argparse
 import dataclasses
 import itertools
 import sys
@@ -31,11 +31,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import quick
+from benchmarks.cache import Cache, Part, made_by
 from pipeline.config import PRESETS, Config, from_dotted, to_dotted, validate
-from pipeline.data import Dataset, load
+from pipeline.data import Dataset
 from pipeline.enn import Critic
 from pipeline.errors import UserError
-from pipeline.files import read_json, write_json
+from pipeline.files import write_json
 from pipeline.results.provenance import provenance
 from pipeline.seeding import numpy_stream
 from pipeline.targets import MLP
@@ -43,7 +45,8 @@ from rl.candidates import Learning, Recorded, fresh_critic, instruct_targets, pl
 from rl.descent import Costate
 from rl.unrolled import FineTuning, Trajectory
 
-RESULTS = Path(__file__).resolve().parent / "results"
+SEEDS = 3
+"""ENNs per variant"""
 TARGETS, JUDGED = 16, 1000
 """fresh targets per ENN, and the seed that names them"""
 RESAMPLES = 10_000
@@ -59,6 +62,15 @@ BY_RL: dict[str, Any] = {"rl.members": 16, "rl.rounds": 4, "rl.updates": 50, "rl
 BASES: dict[str, dict[str, Any]] = {
     TUNED: SHORT | BY_RL | {"unroll.segments": 40, "unroll.steps": 25, "unroll.members": 4},
     RL: SHORT | BY_RL | {"enn.probes": 32},
+}
+TINY: dict[str, Any] = {}
+"""what is smaller in every variant; nothing but where it is to be quick"""
+QUICK: dict[str, Any] = {
+    "SEEDS": 1,
+    "TARGETS": 2,
+    "RESAMPLES": 100,
+    "TINY": {"training.steps": 75, "rl.members": 4, "rl.rounds": 2, "rl.updates": 1, "rl.batch_size": 4}
+    | {"unroll.segments": 1, "unroll.members": 2, "unroll.score_examples": 50, "rl.score_examples": 200},
 }
 
 
@@ -119,44 +131,48 @@ VARIANTS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--seeds", type=int, default=3, help="ENNs per variant")
-    parser.add_argument("--work", type=Path, default=Path("runs/ablations"), help="folder of finished ENNs")
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--seeds", type=int, help=f"ENNs per variant (default: {SEEDS})")
+    parser.add_argument("--work", type=Path, help="folder of what is finished (default: runs/ablations)")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results, seeds = quick.results_folder(options.quick), options.seeds or SEEDS
+    work = options.work or (results / "work" if options.quick else Path("runs/ablations"))
     torch.set_num_threads(1)
     try:
-        dataset = load("mnist")
+        dataset = quick.data("mnist", options.quick)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    study, started = Study(dataset, options.work), time.perf_counter()
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {(variant.base, variant.name): [] for variant in VARIANTS}
-    for seed, variant in itertools.product(range(options.seeds), VARIANTS):
+    command = "python benchmarks/ablations.py" + (f" --seeds {seeds}" if seeds != SEEDS else "")
+    facts = provenance(command, 0)  # of the commit that runs, not of one made meanwhile
+    study, started = Study(dataset, Cache.of(__file__, globals(), work, facts, data=dataset.digest)), time.perf_counter()
+    found: dict[tuple[str, str], list[Part]] = {(variant.base, variant.name): [] for variant in VARIANTS}
+    for seed, variant in itertools.product(range(seeds), VARIANTS):
         own = study.found(variant, seed)
         found[variant.base, variant.name].append(own)
-        gain, seconds = 100 * np.mean(own["gains"]), time.perf_counter() - started
+        gain, seconds = 100 * np.mean(own.value["gains"]), time.perf_counter() - started
         print(f"seed {seed}, {variant.base}, {variant.name}: {gain:+.2f}, {seconds:.0f} s", flush=True)
     rows = [row(variant, found) for variant in VARIANTS]
     plain = study.conventional()
     conventional = {"small": float(np.mean(plain[0::2])), "he": float(np.mean(plain[1::2]))}
-    once = {variant.trained_as: sum(part["seconds"] for part in found[variant.base, variant.name]) for variant in VARIANTS}
-    command = "python benchmarks/ablations.py" + (f" --seeds {options.seeds}" if options.seeds != 3 else "")
-    facts = provenance(command, 0) | {
-        "seeds": options.seeds,
-        "targets": TARGETS,
-        "seconds": sum(once.values()),
+    once = {
+        variant.trained_as: sum(part.value["seconds"] for part in found[variant.base, variant.name]) for variant in VARIANTS
     }
-    write_json(RESULTS / "ablations.json", {"conventional": conventional, "bases": BASES, "rows": rows, **facts})
+    facts |= {"seeds": seeds, "targets": TARGETS, "seconds": sum(once.values())}
+    write_json(results / "ablations.json", {"conventional": conventional, "bases": BASES, "rows": rows, **facts})
     return 0
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
-def row(variant: Variant, found: dict[tuple[str, str], list[dict[str, Any]]]) -> dict[str, Any]:
+def row(variant: Variant, found: dict[tuple[str, str], list[Part]]) -> dict[str, Any]:
     """A row of the table: the gain, by start as well, and the difference from the base's."""
     base = next(other for other in VARIANTS if other.base == variant.base)
-    own, its = (np.array([one["gains"] for one in found[v.base, v.name]]) for v in (variant, base))
+    both = [found[v.base, v.name] for v in (variant, base)]
+    own, its = (np.array([part.value["gains"] for part in parts]) for parts in both)
     parts = {"all": (slice(None), 2), "small": (slice(0, None, 2), 1), "he": (slice(1, None, 2), 1)}
     return {
         "base": variant.base,
@@ -167,7 +183,8 @@ def row(variant: Variant, found: dict[tuple[str, str], list[dict[str, Any]]]) ->
         "gain": {part: interval(own[:, chosen], starts) for part, (chosen, starts) in parts.items()},
         "difference": {part: interval((own - its)[:, chosen], starts) for part, (chosen, starts) in parts.items()},
         "by_seed": own.mean(1).tolist(),
-        "seconds": float(np.mean([one["seconds"] for one in found[variant.base, variant.name]])),
+        "seconds": float(np.mean([part.value["seconds"] for part in both[0]])),
+        "provenance": made_by([*both[0], *both[1]]),
     }
 
 
@@ -188,29 +205,33 @@ def interval(values: np.ndarray, starts: int) -> dict[str, float]:
 
 @dataclass
 class Study:
-    """All variants on one data set; what was found lies in a folder."""
+    """All variants on one data set; what was found is kept."""
 
     dataset: Dataset
-    work: Path
+    cache: Cache
     trained: dict[tuple[str, int], tuple[Critic, float]] = field(default_factory=dict)
 
-    def found(self, variant: Variant, seed: int) -> dict[str, Any]:
+    def found(self, variant: Variant, seed: int) -> Part:
         """The targets' gains under the ENN of one seed, and the seconds of the processor that its training took."""
-        file = self.work / f"{VARIANTS.index(variant):02d}-{seed}.json"
-        if not file.exists():
+
+        def compute() -> dict[str, Any]:
             critic, seconds = self.critic(variant, seed)
             if variant.strength is not None:
                 critic = critic.with_strength(variant.strength)
             gains = np.array(instruct_targets(judged(configured(variant, seed)), self.dataset, critic, TARGETS))
-            write_json(file, {"gains": (gains - self.conventional()).tolist(), "seconds": seconds, "name": variant.name})
-        return read_json(file)
+            return {"gains": (gains - self.conventional()).tolist(), "seconds": seconds}
+
+        settings = to_dotted(configured(variant, seed))
+        decides = {"settings": settings, "base": variant.base, "how": variant.how, "strength": variant.strength}
+        return self.cache.part(f"{variant.base} {variant.name} {seed}", compute, **decides)
 
     def conventional(self) -> np.ndarray:
         """Accuracies of the targets without an ENN, (TARGETS,)."""
-        file = self.work / "conventional.json"
-        if not file.exists():
-            write_json(file, instruct_targets(judged(configured(VARIANTS[0], 0)), self.dataset, None, TARGETS))
-        return np.array(read_json(file))
+        config = judged(configured(VARIANTS[0], 0))
+        targets = self.cache.part(
+            "conventional", lambda: instruct_targets(config, self.dataset, None, TARGETS), settings=to_dotted(config)
+        )
+        return np.array(targets.value)
 
     def critic(self, variant: Variant, seed: int) -> tuple[Critic, float]:
         """The ENN of one seed, and the seconds of the processor that it took."""
@@ -223,12 +244,20 @@ class Study:
 
 
 def configured(variant: Variant, seed: int) -> Config:
-    return validate(from_dotted(to_dotted(PRESETS["mnist"]) | BASES[variant.base] | variant.settings | {"seed": seed}))
+    return validate(from_dotted(to_dotted(PRESETS["mnist"]) | BASES[variant.base] | variant.settings | TINY | {"seed": seed}))
 
 
 def judged(config: Config) -> Config:
     """The same with the targets that all ENNs instruct."""
     return dataclasses.replace(config, seed=JUDGED)
+
+
+NOT_RECORDED: dict[str, Any] = {
+    field.name: np.empty(0)
+    for field in dataclasses.fields(Recorded)
+    if field.name not in ("observations", "strengths", "loss", "accuracy")
+}
+"""what judges candidates of a search, which nobody reads here"""
 
 
 # -- training ----------------------------------------------------------------------------------------------------------
@@ -278,7 +307,7 @@ def by_rl(config: Config, dataset: Dataset, how: str) -> Critic:
 
 def learning(config: Config, dataset: Dataset) -> Learning:
     """A fresh ENN that has seen nothing."""
-    none = Recorded(*(np.empty((0, 2)) for _ in range(4)), gradients=np.empty(0), conventional=np.empty(0))
+    none = Recorded(*(np.empty((0, 2)) for _ in range(4)), **NOT_RECORDED)
     own = Learning(config, fresh_critic(config, dataset), none, np.ones(0, bool))
     own.buffer.recordings.clear()
     return own
@@ -288,7 +317,7 @@ def population(config: Config, dataset: Dataset, critic: Critic, number: int) ->
     """What was seen of one population under an ENN."""
     played = play_round(config, dataset, critic, number)
     arrays = {name: tensor.numpy() for name, tensor in played.items()}
-    return Recorded(**arrays, gradients=np.empty(0), conventional=np.empty(0))
+    return Recorded(**arrays, **NOT_RECORDED)
 
 
 class Twins(Critic):

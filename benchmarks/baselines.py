@@ -3,6 +3,7 @@
     python benchmarks/baselines.py                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
     python benchmarks/baselines.py --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
     python benchmarks/baselines.py --enn FILE FILE        # other ENNs
+    python benchmarks/baselines.py --quick                # seconds; digits in place of the data, two ENNs of the package
 
 MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Three ENNs instruct:
 mnist-tuned, which comes with the package, and two that are trained here in the same way with other seeds (five minutes each).
@@ -24,7 +25,6 @@ orthogonalisation takes 60 ms a step on a CPU, sixty times the rest.
 Writes benchmarks/results/baselines.json and baselines-STEPS.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
-import argparse
 import dataclasses
 import itertools
 import os
@@ -42,7 +42,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.data import load
+from benchmarks import quick
+from benchmarks.cache import VERSIONS, Cache, code_digest, enn_digest
+from pipeline.config import PRESETS, to_dotted
+from pipeline.data import Dataset
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
@@ -53,10 +56,8 @@ from pipeline.seeding import stream
 from pipeline.targets import MLP, Batches, initialise
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-OUTPUT = RESULTS / "baselines.json"
 TARGET, BATCH, POINTS = MLP((784, 100, 10)), 100, 22
-TUNING_SEEDS = 4
+SEEDS, TUNING_SEEDS = 30, 4
 SELECTION = slice(2000, 5000)
 """validation examples that choose and draw curves; what an ENN of the package was rewarded on comes before them"""
 
@@ -91,8 +92,18 @@ WHOLE = ((0.03, 2), (0.1, 2), (0.3, 1), (1.0, 1))
 """candidates for instruction: what multiplies λ, and steps between two readings"""
 HALF = ((0.3, 2), (0.3, 1), (1.0, 1), (3.0, 1))
 """the same in half of the steps"""
-SEEDS_OF_ENNS = (1, 2)
-"""of those trained here"""
+ENN, SEEDS_OF_ENNS = "mnist-tuned", (1, 2)
+"""the preset and the shipped ENN; seeds of those of its like that are trained here"""
+QUICK: dict[str, Any] = {
+    "POINTS": 2,
+    "LENGTHS": (4,),
+    "ONLY": {},
+    "SEEDS": 2,
+    "TUNING_SEEDS": 1,
+    "WHOLE": WHOLE[2:],
+    "HALF": HALF[2:],
+    "BASELINES": {name: (optimisers, rates[2:4]) for name, (optimisers, rates) in BASELINES.items()},
+}
 
 
 @dataclass(frozen=True)
@@ -111,17 +122,23 @@ class Setting:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = quick.parser_of(__doc__)
     parser.add_argument("--enn", nargs="+", help="files of ENNs, or names of those that come with the package")
-    parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--steps", type=int, nargs="+", default=LENGTHS, help=f"of a run; multiples of {POINTS}")
+    parser.add_argument("--seeds", type=int, help=f"default: {SEEDS}")
+    parser.add_argument("--steps", type=int, nargs="+", help=f"of a run; multiples of {POINTS} (default: {LENGTHS})")
     parser.add_argument("--baseline", nargs="+", choices=[plain(name) for name in BASELINES], help="default: all")
-    parser.add_argument("--work", type=Path, default=Path("runs/baselines"), help="folder of finished parts")
+    parser.add_argument("--work", type=Path, help="folder of finished parts (default: runs/baselines)")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results, count = quick.results_folder(options.quick), options.seeds or SEEDS
+    work = options.work or (results / "work" if options.quick else Path("runs/baselines"))
     torch.set_num_threads(1)
+    facts = provenance("", 0)  # before results are written into the checkout
     try:
-        dataset = load("mnist")
-        enns = {name: name for name in options.enn} if options.enn else package_and_like(options.work)
+        dataset = quick.data("mnist", options.quick)
+        named = options.enn or ([ENN, "mnist-mlp"] if options.quick else None)
+        enns = {name: name for name in named} if named else package_and_like(work, facts, dataset)
         critics = [load_critic(file) for file in enns.values()]
     except UserError as error:
         print(error, file=sys.stderr)
@@ -129,40 +146,55 @@ def main() -> int:
     data = {split: dataset.tensors(split) for split in ("train", "validation", "test")}
     both = zip(data["train"], data["validation"], strict=True)
     data["all"] = tuple(torch.cat(pair) for pair in both)
-    rows = {(own["steps"], own["baseline"]): own for own in read_json(OUTPUT)["rows"]} if OUTPUT.exists() else {}
-    asked = options.baseline or [plain(name) for name in BASELINES]
-    started = time.perf_counter()
-    facts = provenance("", 0) | {"enns": list(enns)}  # before results are written into the checkout
-    for steps, name in itertools.product(options.steps, BASELINES):
+    digests = [enn_digest(file) for file in enns.values()]
+    cache = Cache.of(__file__, globals(), work, facts, data=dataset.digest, enns=digests, seeds=count)
+    asked, lengths = options.baseline or [plain(name) for name in BASELINES], options.steps or LENGTHS
+    started, rows = time.perf_counter(), kept(results / "baselines.json", list(enns))
+    for steps, name in itertools.product(lengths, BASELINES):
         if plain(name) not in asked or steps not in ONLY.get(name, (steps,)):
             continue
-        file = options.work / f"{steps}-{plain(name)}.json"
-        if not file.exists():
-            write_json(file, Study(name, steps, data, critics).compare(options.seeds))
-        command = {"command": f"python benchmarks/baselines.py --steps {steps} --baseline {plain(name)}"}
-        rows[steps, name] = row(name, read_json(file), steps) | facts | command
-        write_json(OUTPUT, {"rows": [rows[key] for key in sorted(rows)]})
+        study = Study(name, steps, data, critics)
+        part = cache.part(f"{steps} {plain(name)}", lambda study=study: study.compare(count), steps=steps, baseline=name)
+        own = {"command": command(steps, name, options.enn, count), "enns": list(enns), "enn_digests": digests}
+        rows[steps, name] = row(name, part.value, steps) | part.provenance | own
+        write_json(results / "baselines.json", {"rows": [rows[key] for key in sorted(rows)]})
         print(f"{steps} steps, {name}: {time.perf_counter() - started:.0f} s", flush=True)
-    for steps in {own["steps"] for own in rows.values()} & set(options.steps):  # Muon alone is at few lengths
-        draw([own for own in rows.values() if own["steps"] == steps], RESULTS / f"baselines-{steps}.png", steps)
+    for steps in {own["steps"] for own in rows.values()} & set(lengths):  # Muon alone is at few lengths
+        draw([own for own in rows.values() if own["steps"] == steps], results / f"baselines-{steps}.png", steps)
     return 0
 
 
-def package_and_like(work: Path) -> dict[str, str | Path]:
+def command(steps: int, name: str, enns: Sequence[str] | None, seeds: int) -> str:
+    """That makes this row."""
+    other = f" --enn {' '.join(enns)}" if enns else ""
+    other += f" --seeds {seeds}" * (seeds != SEEDS)
+    return f"python benchmarks/baselines.py --steps {steps} --baseline {plain(name)}{other}"
+
+
+def kept(output: Path, enns: list[str]) -> dict[tuple[int, str], dict[str, Any]]:
+    """The rows that an earlier call found with ENNs of these names, each with the commit that made it."""
+    rows = read_json(output)["rows"] if output.exists() else []
+    return {(own["steps"], own["baseline"]): own for own in rows if own["enns"] == enns}
+
+
+def package_and_like(work: Path, facts: dict[str, Any], dataset: Dataset) -> dict[str, str | Path]:
     """mnist-tuned and its like of other seeds: what the table calls them, and what loads them."""
-    return {"mnist-tuned": "mnist-tuned"} | {f"seed {seed}": trained(seed, work) for seed in SEEDS_OF_ENNS}
+    cache = Cache(work, facts, {"code": code_digest(), "versions": {name: facts[name] for name in VERSIONS}})
+    return {ENN: ENN} | {f"seed {seed}": trained(seed, cache, dataset) for seed in SEEDS_OF_ENNS}
 
 
-def trained(seed: int, work: Path) -> Path:
+def trained(seed: int, cache: Cache, dataset: Dataset) -> Path:
     """An ENN like mnist-tuned, of another seed.
 
     Raises:
         UserError: its training failed.
     """
-    folder = (work / f"enn-{seed}").absolute()
+    preset, start = PRESETS[ENN], PRESETS[ENN].unroll.start
+    decides = {"settings": to_dotted(preset), "seed": seed, "data": dataset.digest, "start": enn_digest(start) if start else ""}
+    folder = cache.place(f"enn-{seed}", **decides).absolute() / "run"
     if not (folder / "enn.safetensors").exists():
         print(f"training the ENN of seed {seed} in {folder}", flush=True)
-        command = [sys.executable, "-m", "pipeline.cli", "train-enn", "--preset", "mnist-tuned", "--seed", str(seed), "--local"]
+        command = [sys.executable, "-m", "pipeline.cli", "train-enn", "--preset", ENN, "--seed", str(seed), "--local"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if subprocess.run([*command, "--output", str(folder)], cwd=ROOT, env=environment).returncode:
             raise UserError(f"the ENN of seed {seed} could not be trained; its own message stands above.")

@@ -1,6 +1,7 @@
 """What an instruction does to the weights, against growth and random directions of the same size.
 
     python benchmarks/directions.py mnist-image mnist-mlp
+    python benchmarks/directions.py --quick                  # seconds; digits in place of the data
 
 Each ENN instructs 784-100-10 targets as it learned to (paper-shallow made ten times coarser). Then the same again, but of every
 instruction only its size is kept, tensor by tensor: in place of its direction comes that of the weights themselves (*growth*),
@@ -10,7 +11,6 @@ instructions with the weights, per layer (1: it only scales them).
 Test accuracy, n = 30, paired by seed; nothing is chosen here. Writes benchmarks/results/directions.json. Needs MNIST.
 """
 
-import argparse
 import dataclasses
 import sys
 import time
@@ -22,8 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
+from benchmarks import quick
 from pipeline.config import PRESETS, coarsened
-from pipeline.data import Dataset, load
+from pipeline.data import Dataset
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.files import write_json
@@ -37,10 +38,14 @@ from pipeline.seeding import stream, torch_stream
 from pipeline.setting import home_of, new_population, target_of
 from pipeline.targets import Batches, Population
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ENNS, SEEDS = ("mnist-image", "mnist-mlp"), 30
 CONFIG = coarsened(PRESETS["paper-shallow"])
 ARMS = ("conventional", "instructed", "growth", "random")
 GROUP = 15
+QUICK = {
+    "SEEDS": 2,
+    "CONFIG": dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, steps=4 * CONFIG.instruction.refresh)),
+}
 
 
 class SameSize(Instruct):
@@ -66,27 +71,29 @@ class SameSize(Instruct):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("enn", nargs="+", help="files of ENNs, or names of those that come with the package")
-    parser.add_argument("--seeds", type=int, default=30)
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("enn", nargs="*", help=f"files of ENNs, or names of those of the package (default: {' '.join(ENNS)})")
+    parser.add_argument("--seeds", type=int, help=f"default: {SEEDS}")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results, enns, seeds = quick.results_folder(options.quick), options.enn or ENNS, options.seeds or SEEDS
     torch.set_num_threads(1)
     try:
-        dataset = load("mnist")
-        critics = [load_critic(name) for name in options.enn]
+        dataset = quick.data("mnist", options.quick)
+        critics = [load_critic(name) for name in enns]
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    rows, started = [], time.perf_counter()
-    for name, critic in zip(options.enn, critics, strict=True):
+    command = f"python benchmarks/directions.py {' '.join(enns)}" + f" --seeds {seeds}" * (seeds != SEEDS)
+    facts, rows, started = provenance(command, 0), [], time.perf_counter()
+    for name, critic in zip(enns, critics, strict=True):
         critic.home = dataclasses.replace(home_of(CONFIG, target_of(CONFIG, dataset)), scale=critic.home.scale)
         for start in ("normal", "he"):
-            rows.append({"enn": name} | row(critic, start, dataset, options.seeds))
+            rows.append({"enn": name} | row(critic, start, dataset, seeds))
             shown = {arm: round(100 * value["mean"], 2) for arm, value in rows[-1]["test"].items()}
             print(f"{critic.reader_name} {start}: {shown}, {time.perf_counter() - started:.0f} s", flush=True)
-    write_json(
-        RESULTS / "directions.json", {"rows": rows, **provenance(f"python benchmarks/directions.py {' '.join(options.enn)}", 0)}
-    )
+    write_json(results / "directions.json", {"rows": rows, **facts})
     return 0
 
 

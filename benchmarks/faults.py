@@ -2,13 +2,13 @@
 
     python benchmarks/faults.py                     # all of them, about half an hour on two busy cores
     python benchmarks/faults.py --faults actor node
+    python benchmarks/faults.py --quick             # records cut, in runs without actors: a minute or two
 
 For each: the run ends by itself, or the same command given again ends it; every result is bit-identical to those of a run that
 nothing disturbed; no run in MLflow is left RUNNING; no record is lost or there twice. Prints a table, and puts the row of each
 fault into benchmarks/results/faults.json. A fault that cannot be had here (no right to mount, no PostgreSQL) is said to be so.
 """
 
-import argparse
 import os
 import shutil
 import signal
@@ -30,6 +30,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import quick
 from benchmarks.tiny_run import (
     HANGS,
     MARK,
@@ -50,7 +51,6 @@ from pipeline.files import read_json, write_json
 from pipeline.results.mirror import ui_command
 from pipeline.results.provenance import provenance
 
-OUTPUT = ROOT / "benchmarks" / "results" / "faults.json"
 RUN = ("run", "--output", "run", *TINY)
 ONE = (*RUN, "--workers", "1")
 RUNNERS = (*ONE, "--rl.env-runners", "2", "--rl.rounds", "5")
@@ -149,8 +149,11 @@ def node(folder: Path, _like: Path) -> str:
 
 
 @contextmanager
-def cluster(*cores: int) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
+def cluster(*cores: int, dashboard: int = 0) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
     """Ray's head and workers, one per count of cores, started by ``ray start`` on this machine, as on several.
+
+    Args:
+        dashboard: its port, which takes jobs; 0 for none. It needs the extra ``cluster``: pip install '.[cluster]'.
 
     Yields:
         The address, the nodes, and the environment variables by which they are joined.
@@ -167,7 +170,9 @@ def cluster(*cores: int) -> Iterator[tuple[str, list[Running], dict[str, str]]]:
         for number, count in enumerate(cores):
             place = ["--address", address]
             if number == 0:
-                place = ["--head", "--port", address.split(":")[1], "--include-dashboard=false", "--temp-dir", str(folder)]
+                place = ["--head", "--port", address.split(":")[1], "--temp-dir", str(folder)]
+                place += [f"--include-dashboard={str(bool(dashboard)).lower()}", "--dashboard-host=127.0.0.1"]
+                place += ["--dashboard-port", str(dashboard)] if dashboard else []
             mark, log = f"node-{folder.name}-{number}", folder / f"node-{number}.log"
             environment = os.environ | variables | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", MARK: mark}
             command = [sys.executable, "-m", "ray.scripts.scripts", "start", *place, *common, "--num-cpus", str(count)]
@@ -404,10 +409,18 @@ def undisturbed(folder: Path, arguments: tuple[str, ...] = ONE) -> Path:
     return folder / "run"
 
 
+QUICK = {"ONE": (*RUN, "--local")}
+QUICKEST = ("records cut",)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), default=list(FAULTS))
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--faults", nargs="+", choices=list(FAULTS), help="default: all")
     options, console = parser.parse_args(), Console()
+    if options.quick:
+        globals().update(QUICK)
+    options.faults = options.faults or (QUICKEST if options.quick else list(FAULTS))
+    output = quick.results_folder(options.quick) / "faults.json"
     facts = provenance(" ".join(["python", "benchmarks/faults.py", *sys.argv[1:]]), 0)
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
@@ -429,7 +442,7 @@ def main() -> int:
                 continue
             finally:
                 end_all_in(place)
-            _keep(rows[-1] | {"provenance": facts})
+            _keep(output, rows[-1] | {"provenance": facts})
             console.print(rows[-1])
     table = Table("fault", "ended by", "results", "MLflow", "records", "s")
     for row in rows:
@@ -442,11 +455,11 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _keep(row: dict[str, Any]) -> None:
+def _keep(output: Path, row: dict[str, Any]) -> None:
     """Put a fault's row in the place of its earlier one."""
-    rows = {row["fault"]: row for row in read_json(OUTPUT)["rows"]} if OUTPUT.exists() else {}
+    rows = {row["fault"]: row for row in read_json(output)["rows"]} if output.exists() else {}
     rows[row["fault"]] = row
-    write_json(OUTPUT, {"settings": " ".join(TINY), "rows": [rows[name] for name in FAULTS if name in rows]})
+    write_json(output, {"settings": " ".join(TINY), "rows": [rows[name] for name in FAULTS if name in rows]})
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python benchmarks/fuzz.py                          # 10,000 files of each kind, some minutes
     python benchmarks/fuzz.py --examples 500 --kinds npz
+    python benchmarks/fuzz.py --quick                  # 20 of each, seconds
 
 The only outcomes that pass are that a file is read, or that a UserError says in one sentence what is wrong with it: no other
 exception, no more than ``SECONDS`` of the processor for a file, no more than ``MEMORY`` beyond what the process held before.
@@ -11,7 +12,6 @@ A kind is a valid file and a loader. Its files are made by hypothesis: the valid
 where there is a signature, as an adversary would), and then, or instead, with its bytes cut, flipped, doubled or spliced.
 """
 
-import argparse
 import io
 import json
 import resource
@@ -35,7 +35,9 @@ import numpy as np
 import torch
 import yaml
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 
+from benchmarks import quick
 from pipeline.cli import saved_settings
 from pipeline.config import Config, to_dotted, validate
 from pipeline.data.npz import load_npz
@@ -50,13 +52,13 @@ from pipeline.setting import home_of
 from pipeline.targets import MLP
 
 EXAMPLES = 10_000
+QUICK = {"EXAMPLES": 20}
 SECONDS = 5.0
 """that one file may take"""
 MEMORY = 2 << 30
 """bytes of address space that reading one file may ask for"""
 LONGEST = 1000
 """characters of a sentence"""
-OUTPUT = ROOT / "benchmarks" / "results" / "fuzz.json"
 
 Files = dict[str, bytes]
 """by name"""
@@ -482,30 +484,34 @@ KINDS = [
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--examples", type=int, default=EXAMPLES, help=f"files of each kind (default: {EXAMPLES})")
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--examples", type=int, help=f"files of each kind (default: {EXAMPLES})")
     parser.add_argument("--kinds", nargs="+", choices=[kind.name for kind in KINDS], help="default: all")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    output, examples = quick.results_folder(options.quick) / "fuzz.json", options.examples or EXAMPLES
+    set_hypothesis_home_dir(output.parent if options.quick else None)  # else it leaves a folder where it was started
     facts = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0) | {"hypothesis": hypothesis.__version__}
     for kind in (kind for kind in KINDS if not options.kinds or kind.name in options.kinds):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            tally = fuzz(kind, options.examples, Path(folder))
+            tally = fuzz(kind, examples, Path(folder))
         row: dict[str, Any] = {"kind": kind.name, "files": tally.read + tally.refused}
         row |= {"read": tally.read, "refused": tally.refused, "sentences": len(tally.sentences)}
         row |= {"slowest_ms": round(1000 * tally.slowest, 1), "seconds": round(time.perf_counter() - started, 1)}
         print(row, flush=True)
-        if options.examples >= EXAMPLES:
-            _keep(row | {"provenance": facts})
+        if examples >= EXAMPLES:
+            _keep(output, row | {"provenance": facts})
     return 0
 
 
-def _keep(row: dict[str, Any]) -> None:
+def _keep(output: Path, row: dict[str, Any]) -> None:
     """Put a kind's row in the place of its earlier one."""
-    rows = {row["kind"]: row for row in read_json(OUTPUT)["rows"]} if OUTPUT.exists() else {}
+    rows = {row["kind"]: row for row in read_json(output)["rows"]} if output.exists() else {}
     rows[row["kind"]] = row
     kept = [rows[kind.name] for kind in KINDS if kind.name in rows]
-    write_json(OUTPUT, {"memory_GiB": MEMORY / 2**30, "rows": kept})
+    write_json(output, {"memory_GiB": MEMORY / 2**30, "rows": kept})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
     python benchmarks/main_job.py                    # digits, about two minutes
     python benchmarks/main_job.py --preset mnist     # MNIST, needs GRAD_INSTRUCTOR_DATA
+    python benchmarks/main_job.py --quick            # tiny, without actors
 
 Writes benchmarks/results/main-PRESET.json and main-PRESET.png (accuracy against steps and seconds).
 """
 
-import argparse
 import shutil
 import subprocess
 import sys
@@ -19,28 +19,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import psutil
 
+from benchmarks import quick
+from benchmarks.tiny_run import TINY
 from pipeline.config import PRESETS, identity
 from pipeline.files import read_json, write_atomic, write_json
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ROOT = Path(__file__).resolve().parents[1]
 INTERVAL = 0.2
 """seconds between two looks at the memory"""
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = quick.parser_of(__doc__)
     parser.add_argument("--preset", default="digits", choices=list(PRESETS))
     parser.add_argument("--output", type=Path, help="folder of the run (default: a temporary one)")
     options = parser.parse_args()
+    results, added = quick.results_folder(options.quick), ["--local", *TINY] if options.quick else []
     temporary = tempfile.mkdtemp(prefix="grad-instructor-")
     folder = options.output or Path(temporary) / "run"
-    command = [sys.executable, "-m", "pipeline.cli", "run", "--preset", options.preset, "--output", str(folder)]
+    command = [sys.executable, "-m", "pipeline.cli", "run", "--preset", options.preset, "--output", str(folder), *added]
     seconds, peak, status = watched(command)
     if status:
         return status
     report, prediction = read_json(folder / "report.json"), read_json(folder / "prediction.json")
     for row in report["rows"]:
-        row["provenance"]["command"] = f"grad-instructor run --preset {options.preset}"
+        row["provenance"]["command"] = " ".join(["grad-instructor run --preset", options.preset, *added])
     measured = {
         "preset": options.preset,
         "settings": identity(PRESETS[options.preset]),
@@ -52,9 +55,9 @@ def main() -> int:
         "prediction": prediction,
         "training": read_json(folder / "training" / "history.json"),
     }
-    write_json(RESULTS / f"main-{options.preset}.json", measured)
-    write_atomic(RESULTS / f"main-{options.preset}.png", (folder / "figures" / "accuracy.png").read_bytes())
-    print(f"{seconds:.0f} s, {peak / 2**20:.0f} MiB at most; written to {RESULTS / f'main-{options.preset}.json'}")
+    write_json(results / f"main-{options.preset}.json", measured)
+    write_atomic(results / f"main-{options.preset}.png", (folder / "figures" / "accuracy.png").read_bytes())
+    print(f"{seconds:.0f} s, {peak / 2**20:.0f} MiB at most; written to {results / f'main-{options.preset}.json'}")
     if not options.output:
         shutil.rmtree(temporary)
     return 0
@@ -63,7 +66,7 @@ def main() -> int:
 def watched(command: list[str]) -> tuple[float, int, int]:
     """Seconds, peak resident bytes summed over the process and its descendants, exit code."""
     started, peak = time.monotonic(), 0
-    process = subprocess.Popen(command, cwd=RESULTS.parents[1])
+    process = subprocess.Popen(command, cwd=ROOT)
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
         time.sleep(INTERVAL)

@@ -3,6 +3,7 @@
     python benchmarks/paper.py                          # both protocols: make benchmark-paper
     python benchmarks/paper.py --protocol paper-deep    # one of them
     python benchmarks/paper.py --collect                # only write the results of the runs that are there
+    python benchmarks/paper.py --quick                  # one tiny run on digits, half a minute
 
 Each protocol is several runs of ``grad-instructor run``, two at a time (86 minutes for both protocols on two cores): an
 ENN by probes, and fine-tuned, beside all that needs no ENN; by the weight image, and fine-tuned; the paper's kind, by the
@@ -13,7 +14,6 @@ continued by the same command.
 Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-instruction.png. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
-import argparse
 import math
 import os
 import subprocess
@@ -27,12 +27,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from benchmarks import quick
+from benchmarks.tiny_run import TINY
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.statistics import paired
 from pipeline.results.tables import report_rows
 
-RESULTS = Path(__file__).resolve().parent / "results"
 PROTOCOLS = ("paper-shallow", "paper-deep")
 BOTH = ("conventional", "conventional-all", "l1", "l2", "growth", "random-push", "he", "he-all")
 OURS = ("instructed-rl", "instructed-rl-he", "instructed", "instructed-he")
@@ -48,6 +49,8 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "transferred": (*SHIPPED, "200", "--compare.arms", *INSTRUCTED),
 }
 """what each run adds to its protocol's preset"""
+ALL = ("--local", "--compare.tuning-seeds", "4")
+"""what all runs add"""
 LONGEST_FIRST = ("probes", "image", "transferred", "image-gamma-0", "as-it-is")
 NAMES = {
     ("probes", "instructed-rl"): "ENN by probes, RL",
@@ -90,23 +93,37 @@ DUELS = (
 )
 
 
+SHOWN = ("conventional", "growth", "he", "instructed-rl", "instructed", "instructed-he")
+"""in the figures"""
+QUICK: dict[str, Any] = {
+    "PROTOCOLS": PROTOCOLS[:1],
+    "VARIANTS": {"probes": ("--compare.arms", *SHOWN)},
+    "LONGEST_FIRST": ("probes",),
+    "ALL": ("--local", "--dataset", "digits", "--enn.coarsening", "1", "--instruction.refresh", "5", *TINY),
+}
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = quick.parser_of(__doc__)
     parser.add_argument("--protocol", choices=PROTOCOLS, action="append", help="default: both")
-    parser.add_argument("--output", type=Path, default=Path("runs/paper"), help="folder of the runs")
+    parser.add_argument("--output", type=Path, help="folder of the runs (default: runs/paper)")
     parser.add_argument("--collect", action="store_true", help="run nothing")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results = quick.results_folder(options.quick)
+    output = options.output or (results / "runs" if options.quick else Path("runs/paper"))
     protocols = options.protocol or PROTOCOLS
     if not options.collect:
         # the long ones first, so that both cores end at about the same time
         jobs = [(protocol, variant) for variant in LONGEST_FIRST for protocol in protocols if is_asked(protocol, variant)]
         with ThreadPoolExecutor(max_workers=2) as pool:
-            failed = [status for status in pool.map(lambda job: run(*job, options.output), jobs) if status]
+            failed = [status for status in pool.map(lambda job: run(*job, output), jobs) if status]
         if failed:
             return failed[0]
     try:
         for protocol in protocols:
-            collect(protocol, options.output)
+            collect(protocol, output, results)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
@@ -122,7 +139,7 @@ def run(protocol: str, variant: str, output: Path) -> int:
     """One run in a process of its own, its output in a log beside its folder; the exit status."""
     folder = output / protocol / variant
     folder.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["run", "--preset", protocol, "--local", *VARIANTS[variant], "--compare.tuning-seeds", "4"]
+    arguments = ["run", "--preset", protocol, *VARIANTS[variant], *ALL]
     command = [sys.executable, "-m", "pipeline.cli", *arguments, "--output", str(folder)]
     log = folder.parent / f"{variant}.log"
     print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: begins; progress in {log}", flush=True)
@@ -136,9 +153,9 @@ def run(protocol: str, variant: str, output: Path) -> int:
     return status
 
 
-def collect(protocol: str, output: Path) -> None:
+def collect(protocol: str, output: Path, results: Path) -> None:
     """One table of all runs of a protocol, paired by seed; a run that is not there keeps what an earlier call found of it."""
-    file = RESULTS / f"{protocol}.json"
+    file = results / f"{protocol}.json"
     earlier = read_json(file, math.nan)["parts"] if file.exists() else {}
     found = [variant for variant in VARIANTS if (output / protocol / variant / "report.json").exists()]
     parts = {name: part(protocol, name, output / protocol / name) if name in found else earlier.get(name) for name in VARIANTS}
@@ -157,7 +174,7 @@ def collect(protocol: str, output: Path) -> None:
     missing = sorted(variant for variant in VARIANTS if variant not in parts and is_asked(protocol, variant))
     write_json(file, {"protocol": protocol, "rows": rows, "duels": duels, "not_run": missing, "parts": parts})
     if "probes" in found:
-        draw(output / protocol / "probes", protocol)
+        draw(output / protocol / "probes", protocol, results)
     print(f"{protocol}: written to {file}")
 
 
@@ -174,7 +191,7 @@ def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
     }
 
 
-def draw(folder: Path, protocol: str) -> None:
+def draw(folder: Path, protocol: str, results: Path) -> None:
     """Accuracy against steps and seconds; λ and the sizes of both gradients by progress."""
     from pipeline.compare import collect as collect_arms
     from pipeline.config import from_dotted
@@ -182,10 +199,9 @@ def draw(folder: Path, protocol: str) -> None:
     from pipeline.results import figures
 
     arms = collect_arms(from_dotted(read_json(folder / "config.json")["settings"]), folder)
-    shown = ("conventional", "growth", "he", "instructed-rl", "instructed", "instructed-he")
-    figures.accuracy({arm: curves(arms[arm], "accuracy") for arm in shown}, RESULTS / f"{protocol}-accuracy.png")
+    figures.accuracy({arm: curves(arms[arm], "accuracy") for arm in SHOWN}, results / f"{protocol}-accuracy.png")
     instructed = {arm: curves(arms[arm], "instruction") for arm in ("instructed", "instructed-he")}
-    figures.instruction(instructed, RESULTS / f"{protocol}-instruction.png")
+    figures.instruction(instructed, results / f"{protocol}-instruction.png")
 
 
 def training_seconds(folder: Path) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
     grad-instructor search tune_configs/every_enn.yaml --output FOLDER
     python benchmarks/predicted_enn.py FOLDER
+    python benchmarks/predicted_enn.py --quick    # a tiny search of its own
 
 In that search random ENNs are all judged to the end: measured on held-out runs after a short training, after a longer one and
 after the whole, then made to instruct fresh targets: four after the longer and the whole training (a *trial*), at last many
@@ -15,7 +16,6 @@ have been lost.
 Writes benchmarks/results/predicted-enn.json.
 """
 
-import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,25 +25,36 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from scipy import stats
 
+from benchmarks import quick
+from benchmarks.search import searched
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.provenance import provenance
 from pipeline.search.forecast import MEASURED, TRIAL, features, regressor
 from pipeline.seeding import numpy_stream
 
-OUTPUT = Path(__file__).resolve().parent / "results" / "predicted-enn.json"
+EVERY = Path(__file__).resolve().parents[1] / "tune_configs" / "every_enn.yaml"
 RESAMPLES = 1000
 SHARE = 1 / 3
 """of the candidates that are judged to the end where the search uses predictions"""
 ALONE = ("rank_correlation", "calibration_error", "cosine", "agreement", "look_ahead")
 
 
+QUICK = {"RESAMPLES": 20}
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("folder", type=Path, help="of the search tune_configs/every_enn.yaml")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", help="of the search tune_configs/every_enn.yaml")
+    parser.add_argument("--output", type=Path, help="file (default: predicted-enn.json in benchmarks/results)")
     options = parser.parse_args()
+    if not options.folder and not options.quick:
+        parser.error("give the folder of the search tune_configs/every_enn.yaml, or --quick")
+    if options.quick:
+        globals().update(QUICK)
+    results_in = quick.results_folder(options.quick)
     try:
+        options.folder = options.folder or searched(results_in, tiny(EVERY.read_text()))
         found = read_json(options.folder / "search.json")
         rows = [row for row in found["rows"] if row["outcome"] == "finished"]
         stages = found["plan"]["stages"]
@@ -70,10 +81,21 @@ def main() -> int:
         "gain": quantiles(gains),
         "gain_half_width": float(np.mean([result["gain_high"] - result["gain_low"] for result in measured[-1]]) / 2),
     }
-    write_json(options.output, {"rows": results, "gains": gains.tolist(), **summary, **facts})
+    write_json(
+        options.output or results_in / "predicted-enn.json", {"rows": results, "gains": gains.tolist(), **summary, **facts}
+    )
     for name, result in results.items():
         print(f"{name}: ρ = {result['spearman']:.2f} [{result['low']:.2f}, {result['high']:.2f}]  {result['saving']}")
     return 0
+
+
+def tiny(plan: str) -> str:
+    """The search with few candidates, segments and targets."""
+    changes = {"candidates: 40, ahead: 40": "candidates: 5, ahead: 5", "updates: 40": "updates: 2"}
+    changes |= {"segments: 40": "segments: 2", "segments: 12": "segments: 1", "segments: 4}": "segments: 1}"}
+    for old, new in (changes | {"targets: 48": "targets: 8", "training.steps: 150": "training.steps: 75"}).items():
+        plan = plan.replace(old, new)
+    return plan
 
 
 def unseen(last: list[dict[str, Any]], trial: list[dict[str, Any]]) -> np.ndarray:

@@ -1,6 +1,7 @@
 """How well readers predict a target's validation score, now and at the end of its run, on runs never trained on.
 
     python benchmarks/prediction.py            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
+    python benchmarks/prediction.py --quick    # seconds; digits
     python benchmarks/prediction.py --work DIR # keep the recorded runs (0.4 GB) there instead of in the temporary folder
 
 Needs lightgbm and nfn: pip install '.[benchmarks]'. Writes benchmarks/results/prediction.json.
@@ -24,10 +25,8 @@ stops falling.
 R runs, T checkpoints, M = R · T points, N parameters of one target, B points of a batch.
 """
 
-import argparse
 import copy
 import dataclasses
-import hashlib
 import os
 import sys
 import tempfile
@@ -46,6 +45,8 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from benchmarks import quick
+from benchmarks.cache import Cache
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import Dataset, load
 from pipeline.enn import Critic
@@ -58,7 +59,6 @@ from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, selection_data, target_of
 from pipeline.targets import MLP, Batches, Population, initialise, unflatten
 
-OUTPUT = Path(__file__).resolve().parent / "results" / "prediction.json"
 PACKAGES = ("lightgbm", "nfn")
 SCHEMES = ("normal", "he", "glorot")
 LEARNING_RATES = (0.01, 0.3)
@@ -94,6 +94,14 @@ class Recipe:
     @property
     def runs(self) -> int:
         return self.train + self.validation + self.test
+
+
+RECIPE = Recipe()
+QUICK = {
+    "RECIPE": Recipe("digits", train=12, validation=6, test=6, checkpoints=4, short=5, full=10),
+    "RESAMPLES": 50,
+    "ROUNDS": 20,
+}
 
 
 @dataclass(frozen=True)
@@ -149,27 +157,32 @@ Fit = Callable[[Candidate, int, Points, Points], Fitted]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--work", type=Path, default=Path(tempfile.gettempdir()) / "grad-instructor-prediction")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--work", type=Path, help="folder of recorded runs (default: one among temporary files)")
+    parser.add_argument("--output", type=Path, help="file (default: prediction.json in benchmarks/results)")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results = quick.results_folder(options.quick)
+    output = options.output or results / "prediction.json"
+    work = options.work or (results if options.quick else Path(tempfile.gettempdir())) / "grad-instructor-prediction"
     try:
         check_packages()
         torch.set_num_threads(1)
-        started, recipe = time.monotonic(), Recipe()
+        started, recipe = time.monotonic(), RECIPE
         config = PRESETS[recipe.preset]
         dataset = load(config.data.dataset)
-        recordings = record(recipe, config, dataset, options.work)
+        recordings = record(recipe, config, dataset, work)
         recorded = time.monotonic() - started
         facts = provenance("python benchmarks/prediction.py", recipe.seed)  # the commit that ran, not one made meanwhile
-        results = compare(recipe, recordings)
+        found = compare(recipe, recordings)
         seconds = {"recording": round(recorded, 1), "seconds": round(time.monotonic() - started, 1)}
         versions = {name: metadata.version(name) for name in PACKAGES}
-        write_json(options.output, {**facts, **versions, **settings(recipe, recordings), **seconds, **results})
+        write_json(output, {**facts, **versions, **settings(recipe, recordings), **seconds, **found})
     except UserError as error:
         print(f"prediction: {error}", file=sys.stderr)
         return 2
-    print(f"{seconds['seconds']:.0f} s; written to {options.output}")
+    print(f"{seconds['seconds']:.0f} s; written to {output}")
     return 0
 
 
@@ -202,9 +215,9 @@ def settings(recipe: Recipe, recordings: Recordings) -> dict[str, Any]:
 def record(recipe: Recipe, config: Config, dataset: Dataset, work: Path) -> Recordings:
     """All runs; those that ``work`` holds already are read."""
     trained_as = {**to_dotted(config.target), **to_dotted(config.training)}
-    judged_on = (dataset.digest, config.rl.score_examples, config.compare.curve_examples)
-    identity = repr((recipe.runs, recipe.checkpoints, recipe.seed, SCHEMES, LEARNING_RATES, GROUP, trained_as, judged_on))
-    folder = work / hashlib.sha256(identity.encode()).hexdigest()[:12]
+    judged_on = (config.rl.score_examples, config.compare.curve_examples)
+    cache = Cache.of(__file__, globals(), work, provenance("", recipe.seed), data=dataset.digest)
+    folder = cache.place("recorded", recipe=recipe, trained_as=trained_as, judged_on=judged_on)
     weights = torch.empty(recipe.runs, recipe.checkpoints, target_of(config, dataset).size, dtype=torch.float16)
     scores = torch.empty(recipe.runs, recipe.checkpoints)
     for number, (scheme, runs) in enumerate(groups(recipe)):

@@ -1,7 +1,7 @@
 """What it costs to have the weights read at every step, in anyone's own torch loop: MNIST, 784-100-10, batches of 100.
 
     python benchmarks/reading.py            # half a minute; writes benchmarks/results/reading.json
-    python benchmarks/reading.py --quick    # a few seconds; writes nothing
+    python benchmarks/reading.py --quick    # seconds; digits in place of the data
 
 The ENN is mnist-tuned (64 probes). A turn is a run of 110 steps from He, of every contestant on the same batches, so that a
 drift of the machine hits all alike: the plain step; the step with :class:`pipeline.instruction.Instructor`; the same where the
@@ -9,7 +9,6 @@ ENN is read by autograd and the instruction is formed; and the plain step with t
 helps. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
-import argparse
 import dataclasses
 import statistics
 import sys
@@ -22,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch.nn import functional as F
 
-from pipeline.data import load
+from benchmarks import quick
 from pipeline.enn import load_critic
 from pipeline.errors import UserError
 from pipeline.files import write_json
@@ -30,12 +29,13 @@ from pipeline.instruction import Instructor
 from pipeline.results.provenance import provenance
 from pipeline.targets import MLP, initialise
 
-OUTPUT = Path(__file__).resolve().parent / "results" / "reading.json"
+TURNS = 40
 TARGET, BATCH, STEPS = MLP((784, 100, 10)), 100, 110
 OPTIMISERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "SGD, momentum 0.9": lambda parameters: torch.optim.SGD(parameters, lr=0.2, momentum=0.9),
     "AdamW": lambda parameters: torch.optim.AdamW(parameters, lr=0.008),
 }
+QUICK = {"TURNS": 3, "STEPS": 5}
 PLAIN, LEAN, AUTOGRAD, DOUBLE = "plain", "read", "read by autograd", "batch × 2"
 
 
@@ -58,20 +58,20 @@ def run(name: str, optimiser: str, x: torch.Tensor, y: torch.Tensor) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true")
-    quick = parser.parse_args().quick
+    options = quick.parser_of(__doc__).parse_args()
+    if options.quick:
+        globals().update(QUICK)
     torch.set_num_threads(1)
-    facts, turns = provenance("python benchmarks/reading.py", 0), 5 if quick else 40
+    results, facts = quick.results_folder(options.quick), provenance("python benchmarks/reading.py", 0)
     try:
-        x, y = load("mnist").tensors("train")
+        x, y = quick.data("mnist", options.quick).tensors("train")
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
     rows = []
     for optimiser in OPTIMISERS:
         taken: dict[str, list[float]] = {name: [] for name in (PLAIN, LEAN, AUTOGRAD, DOUBLE)}
-        for turn in range(turns + 1):
+        for turn in range(TURNS + 1):
             for name, values in taken.items():
                 own = run(name, optimiser, x, y)
                 values += [own] if turn else []  # the first warms up
@@ -81,10 +81,9 @@ def main() -> int:
         }
         extra = [(a - p) / (r - p) for a, r, p in zip(taken[AUTOGRAD], taken[LEAN], taken[PLAIN], strict=True) if r > p]
         rows.append({"optimiser": optimiser, "ms": statistics.median(taken[PLAIN]), "ratios": ratios})
-        rows[-1]["reading_faster"] = statistics.median(extra)
+        rows[-1]["reading_faster"] = statistics.median(extra) if extra else None
         print(rows[-1])
-    if not quick:
-        write_json(OUTPUT, {**facts, "turns": turns, "rows": rows})
+    write_json(results / "reading.json", {**facts, "turns": TURNS, "rows": rows})
     return 0
 
 

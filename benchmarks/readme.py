@@ -2,17 +2,24 @@
 
 python benchmarks/readme.py            # rewrite README.md
 python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
+python benchmarks/readme.py --quick    # a copy in a temporary folder
+
+A row says which commit made it: most rows by the caption, others by a number and a note below. † stands at what was chosen at
+the edge of its candidates (:mod:`benchmarks.edges`).
 """
 
 import re
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import edges, quick
+from benchmarks.paper import NAMES
 from pipeline.files import read_json, write_atomic
 from pipeline.report import head_to_head_line, prediction_line
 from pipeline.results.tables import NONE, as_cell, as_text, markdown
@@ -23,7 +30,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 def main_job(results: dict[str, Any]) -> str:
     """The table of a main job, what it cost, and where it was made."""
-    facts = results["rows"][0]["provenance"]
+    rows, origins = results["rows"], Origins([row["provenance"] for row in results["rows"]])
+    facts = origins.facts
     duels = [f"- {head_to_head_line(duel)}" for duel in results["head_to_head"]]
     predicted = [
         f"- prediction by {name}, on runs never trained on: {prediction_line(point)}"
@@ -32,10 +40,16 @@ def main_job(results: dict[str, Any]) -> str:
     hardware = facts["hardware"]
     cost = (
         f"`{facts['command']}`: {results['seconds']:.0f} s and at most {results['peak_resident_MiB']} MiB resident over all "
-        f"processes ({hardware['cpu']}, {hardware['cores']} cores; {facts['date'][:10]}; commit {facts['commit'][:10]}; "
+        f"processes ({hardware['cpu']}, {hardware['cores']} cores; {facts['date'][:10]}; commit {_short(facts)}; "
         f"seed {facts['seed']})."
     )
-    return "\n".join([markdown(results["rows"]).strip(), "", *duels, *predicted, "", cost])
+    shown = [
+        row
+        | {"arm": row["arm"] + mark}
+        | {"strength": edges.marked(row["strength"], edges.of_arm(row["arm"], results["candidates"].get(row["arm"])))}
+        for row, mark in zip(rows, origins.marks, strict=True)
+    ]
+    return edges.noted("\n".join([markdown(shown).strip(), "", *duels, *predicted, "", cost, *origins.notes]))
 
 
 def throughput(results: dict[str, Any]) -> str:
@@ -51,7 +65,7 @@ def throughput(results: dict[str, Any]) -> str:
     hardware = results["hardware"]
     blocks.append(
         f"`{results['command']}`: medians of {results['repeats']} turns side by side, {results['torch_threads']} thread "
-        f"({hardware['cpu']}; {results['date'][:10]}; commit {results['commit'][:10]})."
+        f"({hardware['cpu']}; {results['date'][:10]}; commit {_short(results)})."
     )
     return "\n\n".join(blocks)
 
@@ -94,7 +108,7 @@ def prediction(results: dict[str, Any]) -> str:
         f"predictor has {results['candidates']} candidates; networks get {recipe['short']} steps of {results['batch']} points "
         f"per candidate and {recipe['full']} for the chosen one, one seed. s: seconds of the last training. "
         f"`{results['command']}`: {results['seconds']:.0f} s, one thread, shared cores ({hardware['cpu']}; "
-        f"{results['date'][:10]}; commit {results['commit'][:10]}; seed {results['seed']})."
+        f"{results['date'][:10]}; commit {_short(results)}; seed {results['seed']})."
     )
     return "\n".join(["\n".join("| " + " | ".join(line) + " |" for line in lines), "", *duels, "", caption])
 
@@ -111,33 +125,40 @@ def paper(results: dict[str, Any]) -> str:
     """One row per arm; below it what is set against what, and when an ENN has paid for itself."""
     head = ["arm", "test accuracy %", "paired difference", "p", "test − train loss", "ms per step", "λ", "ENN's training, s"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for row in results["rows"]:
+    parts, whence = results["parts"], {arm: part for part in results["parts"].values() for arm in part["arms"]}
+    origins, edge = Origins([whence[row["arm"]]["provenance"] for row in results["rows"]]), _edges_of_paper(parts)
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
         own = row["difference"] is not None
         lines.append(
             [
-                row["arm"],
+                row["arm"] + mark,
                 _interval(row, "accuracy", ".2f", 100),
                 _interval(row, "difference", "+.2f", 100) if own else "–",
                 _p(row["p"]),
                 as_cell(row["gap"], ".3f"),
                 f"{row['ms_per_step']:.2f}",
-                row["strength"],
+                edges.marked(row["strength"], row["arm"] in edge),
                 f"{row['enn_seconds']:.0f}" if row["enn_seconds"] else "–",
             ]
         )
     duels = [f"- {head_to_head_line(duel)}" for duel in results["duels"]]
-    parts = results["parts"]
-    facts = parts["probes"]["provenance"]
+    facts = origins.facts
     paid = [f"- {name}: {_break_even(values)}" for name, values in parts["probes"]["break_even"].items()]
-    commits = dict.fromkeys(part["provenance"]["commit"][:10] for part in parts.values())
     caption = (
         f"`{facts['command']}`: n = {results['rows'][0]['n']} fresh targets per arm, paired by seed, one ENN per row "
         f"({facts['hardware']['cpu']}, {facts['hardware']['cores']} cores, two runs at a time; "
-        f"{facts['date'][:10]}; commit{'s' * (len(commits) > 1)} {', '.join(commits)}; seed {facts['seed']})."
+        f"{facts['date'][:10]}; commit {_short(facts)}; seed {facts['seed']})."
     )
     if results["not_run"]:
         caption += f" Not run: {', '.join(results['not_run'])}."
-    return "\n".join([_lines(lines), "", *duels, "", "To the last validation accuracy of the second:", *paid, "", caption])
+    paid = ["To the last validation accuracy of the second:", *paid]
+    return edges.noted("\n".join([_lines(lines), "", *duels, "", *paid, "", caption, *origins.notes]))
+
+
+def _edges_of_paper(parts: dict[str, Any]) -> set[str]:
+    """The rows whose strength lies at the edge of its candidates."""
+    chosen = ((variant, arm, found) for variant, part in parts.items() for arm, found in part["candidates"].items())
+    return {NAMES.get((variant, arm), arm) for variant, arm, found in chosen if edges.of_arm(arm, found)}
 
 
 def _break_even(values: dict[str, Any]) -> str:
@@ -154,18 +175,21 @@ def transfer(results: dict[str, Any]) -> str:
     head = ["targets and data", "from", "conventional %", "instructed, guarded: difference", "unguarded: difference"]
     head += ["adapted: difference", "time ×"]
     lines = [head, ["---", "---", *["---:"] * (len(head) - 2)]]
-    for row in results["rows"]:
+    origins = Origins([row.get("provenance", results) for row in results["rows"]])
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
         start = {"normal": "small", "he": "He"}.get(row["start"], row["start"])
         found = [row["difference"].get(arm) for arm in ("guarded", "unguarded", "adapted")]
         differences = [f"{_signed(own)}, p {_p(own['p'])}" if own else "–" for own in found]
         ratio = row["seconds"]["guarded"] / row["seconds"]["conventional"]
-        lines.append([row["task"], start, f"{100 * row['accuracy']['conventional']['mean']:.2f}", *differences, f"{ratio:.2f}"])
+        lines.append(
+            [row["task"] + mark, start, f"{100 * row['accuracy']['conventional']['mean']:.2f}", *differences, f"{ratio:.2f}"]
+        )
     caption = (
         f"`{results['command']}`: test accuracy, n = {results['rows'][0]['n']} per arm, paired by seed, "
         f"{results['home']['steps']} steps; time: training seconds of the guarded arm over the conventional "
-        f"one's ({_where(results)})."
+        f"one's ({_where(origins.facts)})."
     )
-    return "\n".join([_lines(lines), "", caption])
+    return "\n".join([_lines(lines), "", caption, *origins.notes])
 
 
 def directions(results: dict[str, Any]) -> str:
@@ -204,18 +228,22 @@ def baselines(results: dict[str, Any]) -> str:
     head = ["steps", "from He, cosine", "alone %", "half, alone %", "half, instructed %", "each ENN %", "against all steps"]
     head += ["p", "half, batch × 2 %", "against it", "p", "reads every", *spent]
     half = [head, ["---:", "---", *["---:"] * (len(head) - 2)]]
-    for row in rows:
-        whole.append([*_compared(row, "", "baseline-all"), *_spent(row, "instructed")])
+    origins = Origins(rows)
+    for row, mark in zip(rows, origins.marks, strict=True):
+        whole.append([*_compared(row, mark, "", "baseline-all"), *_spent(row, "instructed")])
         if "instructed, half" in row["test"]:
-            half.append([*_compared(row, ", half", "baseline, half"), *_spent(row, "instructed, half")])
+            half.append([*_compared(row, mark, ", half", "baseline, half"), *_spent(row, "instructed, half")])
     count, command = rows[0]["difference"]["instructed"]["n"], "`python benchmarks/baselines.py --steps … --baseline …`"
-    places = ", ".join(dict.fromkeys(_where(row) for row in rows))
+    enns = ", ".join(f"`{name}`" for name in rows[0]["enns"])
+    if rows[0]["enns"] == ["mnist-tuned", "seed 1", "seed 2"]:
+        enns = "`mnist-tuned`, and two of its like of other seeds"
     caption = (
-        f"Test accuracy, n = {count}, paired by seed, mean over the ENNs (`mnist-tuned`, and two of its like of other seeds); "
+        f"Test accuracy, n = {count}, paired by seed, mean over the ENNs ({enns}); "
         f"intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach the baseline's "
-        f"last validation accuracy; *time*: over that of all steps alone. {command} ({places})."
+        f"last validation accuracy; *time*: over that of all steps alone. {command} ({_where(origins.facts)})."
     )
-    return "\n".join([_lines(whole), "", "In half of the steps:", "", _lines(half), "", caption])
+    tables = [_lines(whole), "", "In half of the steps:", "", _lines(half), "", caption, *origins.notes]
+    return edges.noted("\n".join(tables))
 
 
 def _spent(row: dict[str, Any], arm: str) -> list[str]:
@@ -224,24 +252,31 @@ def _spent(row: dict[str, Any], arm: str) -> list[str]:
     return [str(every), *("never" if share is None else f"{100 * share:.0f}" for share in shares), f"{row['seconds'][arm]:.2f}"]
 
 
-def _compared(row: dict[str, Any], end: str, other: str) -> list[str]:
+def _compared(row: dict[str, Any], mark: str, end: str, other: str) -> list[str]:
     """Alone, another arm, instructed, by ENN, against alone, twice the batch, against that."""
     alone, another, instructed, double = (
-        f"{100 * row['test'][arm]['mean']:.2f}" if arm in row["test"] else "–"
+        edges.marked(f"{100 * row['test'][arm]['mean']:.2f}", _at_edge(row, arm)) if arm in row["test"] else "–"
         for arm in ("baseline", other, f"instructed{end}", f"double batch{end}")
     )
     each = "; ".join(f"{100 * value:.2f}" for value in row["by_enn"][f"instructed{end}"])
     one, against = row["difference"][f"instructed{end}"], row["against_double_batch"][end]
-    cells = [f"{row['steps']:,}", row["baseline"], alone, another, instructed, each, _signed(one), _p(one["p"])]
+    cells = [f"{row['steps']:,}", row["baseline"] + mark, alone, another, instructed, each, _signed(one), _p(one["p"])]
     return [*cells, double, _signed(against), _p(against["p"])]
+
+
+def _at_edge(row: dict[str, Any], arm: str) -> bool:
+    """Whether an arm's learning rate, or its share of the ENN's λ, lies at the edge of what was tried."""
+    tried = row["candidates"]["baseline" if arm == "baseline-all" else arm]  # which has the baseline's
+    return edges.of_settings(row["chosen"][arm], tried, ("rate", "factor"))
 
 
 def ablations(results: dict[str, Any]) -> str:
     """One row per variant under its base."""
     head = ["", "gain", "difference", "from small", "from He", "s of training"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for row in results["rows"]:
-        gain, name = row["gain"], row["name"]
+    origins = Origins([row.get("provenance", results) for row in results["rows"]])
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
+        gain, name = row["gain"], row["name"] + mark
         parts = [f"{100 * gain[start]['difference']:+.2f}".replace("-", "−") for start in ("small", "he")]
         difference = "–" if row["is_base"] else _signed(row["difference"]["all"])
         shown = f"**{row['base']}**: {name}" if row["is_base"] else name
@@ -251,9 +286,9 @@ def ablations(results: dict[str, Any]) -> str:
         f"`{results['command']}`: gain in points of validation accuracy over conventional training ({small} % from small "
         f"weights, {he} % from He); {results['seeds']} ENNs per row, {results['targets']} targets each, the same for all; 95 % "
         f"intervals resample ENNs and targets; difference: from the base above; {results['seconds'] / 60:.0f} minutes of the "
-        f"processor in all ({_where(results)})."
+        f"processor in all ({_where(origins.facts)})."
     )
-    return "\n".join([_lines(lines), "", caption])
+    return "\n".join([_lines(lines), "", caption, *origins.notes])
 
 
 def scarce(results: dict[str, Any]) -> str:
@@ -262,52 +297,65 @@ def scarce(results: dict[str, Any]) -> str:
     head = ["images", "wrong labels", "from He", "alone %", *(f"ENN, {name}: difference" for name in enns)]
     head += ["alone, + 500 %", *(f"ENN, {name}, + 500: difference" for name in enns)]
     lines = [head, ["---:", "---:", "---", *["---:"] * (len(head) - 3)]]
-    for row in results["rows"]:
-        cells = [f"{row['images']:,}", f"{100 * row['wrong']:.0f} %", {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]]]
+    origins = Origins([row.get("provenance", results) for row in results["rows"]])
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
+        optimiser = {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]] + mark
+        cells, edge = [f"{row['images']:,}", f"{100 * row['wrong']:.0f} %", optimiser], _edges_of_scarce(row["arms"])
         for data in ("stopped", "with validation"):
             differences = [row["difference"][name][data] for name in enns]
-            cells.append(f"{100 * row['mean']['alone'][data]['mean']:.2f}")
-            cells += [f"{_signed(difference)}, p {_p(difference['p'])}" for difference in differences]
+            cells.append(edges.marked(f"{100 * row['mean']['alone'][data]['mean']:.2f}", edge["alone"]))
+            shown = {name: f"{_signed(own)}, p {_p(own['p'])}" for name, own in zip(enns, differences, strict=True)}
+            cells += [edges.marked(cell, edge[name]) for name, cell in shown.items()]
         lines.append(cells)
     skills = [
         f"{name}: R² {as_cell(skill['r2'], '.2f')}, τ {as_cell(skill['kendall'], '.2f')} "
         f"[{as_cell(skill['low'], '.2f')}, {as_cell(skill['high'], '.2f')}]"
         for name, skill in results["prediction"].items()
     ]
-    control, taken = results["control"], ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
+    control = results["control"]
+    alone = edges.marked(f"{100 * control['mean']:.2f}", _edges_of_scarce({"control": control})["control"])
+    taken = ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
     caption = (
         f"`{results['command']}`: test accuracy, n = {len(results['rows'][0]['arms']['alone']['stopped'])} fresh subsets per "
         f"cell, paired; + 500: trained on the validation images too. Each ENN has learned on {results['runs']:,.0f} runs with "
         f"{results['enn_images']:,} other images ({taken} s of the processor). Control: trained on {control['images']:,} of "
-        f"those, without an ENN, {100 * control['mean']:.2f} [{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on "
-        f"new runs: {'; '.join(skills)} ({_where(results)})."
+        f"those, without an ENN, {alone} [{100 * control['low']:.2f}, {100 * control['high']:.2f}] %. V on "
+        f"new runs: {'; '.join(skills)} ({_where(origins.facts)})."
     )
-    return "\n".join([_lines(lines), "", caption])
+    return edges.noted("\n".join([_lines(lines), "", caption, *origins.notes]))
+
+
+def _edges_of_scarce(arms: dict[str, Any]) -> dict[str, bool]:
+    """By arm, whether its learning rate, weight decay or share of λ lies at the edge of what was tried."""
+    names = ("learning_rate", "weight_decay", "factor")
+    return {name: edges.of_settings(arm["chosen"], arm.get("candidates", []), names) for name, arm in arms.items()}
 
 
 def faults(results: dict[str, Any]) -> str:
     """One row per fault."""
     lines = [["what was done to a run", "who ended it", "results", "runs in MLflow", "records"], ["---"] * 5]
-    for row in results["rows"]:
+    origins = Origins([row["provenance"] for row in results["rows"]])
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
         if "missing" in row:
-            lines.append([f"{row['fault']}: not done", row["missing"], "", "", ""])
+            lines.append([f"{row['fault']}{mark}: not done", row["missing"], "", "", ""])
         else:
-            lines.append([row["what"].rstrip("."), row["ended_by"], "bit-identical", "all FINISHED", "each once"])
-    caption = f"`python benchmarks/faults.py` ({_where_of_rows(results['rows'])})."
-    return "\n".join([_lines(lines), "", caption])
+            lines.append([row["what"].rstrip(".") + mark, row["ended_by"], "bit-identical", "all FINISHED", "each once"])
+    caption = f"`python benchmarks/faults.py` ({_where(origins.facts)})."
+    return "\n".join([_lines(lines), "", caption, *origins.notes])
 
 
 def fuzz(results: dict[str, Any]) -> str:
     """One row per kind of file."""
     lines = [["file", "malformed", "read all the same", "refused in one sentence", "slowest, ms"], ["---", *["---:"] * 4]]
-    for row in results["rows"]:
+    origins = Origins([row["provenance"] for row in results["rows"]])
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
         numbers = [f"{row[key]:,}" for key in ("files", "read", "refused")]
-        lines.append([row["kind"], *numbers, f"{row['slowest_ms']:.0f}"])
+        lines.append([row["kind"] + mark, *numbers, f"{row['slowest_ms']:.0f}"])
     caption = (
         f"`python benchmarks/fuzz.py`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB "
-        f"of memory beyond the program's own ({_where_of_rows(results['rows'])})."
+        f"of memory beyond the program's own ({_where(origins.facts)})."
     )
-    return "\n".join([_lines(lines), "", caption])
+    return "\n".join([_lines(lines), "", caption, *origins.notes])
 
 
 def scaling(results: dict[str, Any]) -> str:
@@ -367,7 +415,13 @@ def searched(results: dict[str, Any]) -> str:
         values = [_objective(row["result"], name) for name in objectives]
         values += [f"{row['result'][name]:,.2f}".removesuffix(".00") for name in also]
         name = f"**{row['name']}**" if everything and row["name"] in results["pareto"] else row["name"]
-        lines.append([name, *values, *(_setting(row["settings"].get(key)) for key in keys)])
+        space = {dimension["key"]: dimension for group in plan["groups"] for dimension in group["space"]}
+        if groups:  # the same name may have another range in each
+            (own,) = (group["space"] for group in plan["groups"] if group["name"] == row["group"])
+            space = {dimension["key"]: dimension for dimension in own}
+        cells = {key: _setting(row["settings"].get(key)) for key in keys}
+        found = {key: not everything and _searched_edge(row["settings"].get(key), space.get(key)) for key in keys}
+        lines.append([name, *values, *(edges.marked(cell, found[key]) for key, cell in cells.items())])
     of_enns = "; gain in points of accuracy over the same targets without an ENN, half of them from He"
     minutes = results["processor_seconds"] / 60
     taken = f"{minutes:.1f}" if minutes < 1 else f"{minutes:.0f}"
@@ -380,7 +434,17 @@ def searched(results: dict[str, Any]) -> str:
         f"seed {facts['seed']})."
     )
     caption += " Bold: on the front." * everything
-    return "\n".join([_lines(lines), "", caption])
+    return edges.noted("\n".join([_lines(lines), "", caption]))
+
+
+def _searched_edge(chosen: Any, dimension: dict[str, Any] | None) -> bool:
+    """Whether a learning rate, strength or penalty lies at an edge of where it was searched."""
+    name = dimension["key"].rpartition(".")[2] if dimension else ""
+    if dimension is None or name not in ("learning_rate", "strength", *edges.PENALTIES) or chosen is None:
+        return False
+    if dimension["choice"]:
+        return edges.at_edge(chosen, dimension["choice"], name in edges.PENALTIES)
+    return edges.in_range(chosen, dimension["low"], dimension["high"], dimension["log"], name)
 
 
 def _searched_keys(plan: dict[str, Any]) -> list[str]:
@@ -454,15 +518,38 @@ def target_settings(results: dict[str, Any]) -> str:
     return "\n".join([_lines(lines), "", caption])
 
 
+class Origins:
+    """Which commit made which row: the caption names the one that made most; a number at a row's name leads to another.
+
+    Attributes:
+        facts: a provenance of the caption's commit.
+        marks: by row, "" or a number.
+        notes: lines below the caption.
+    """
+
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        commits = [_short(facts) for facts in rows]
+        main = Counter(commits).most_common(1)[0][0]
+        self.facts = rows[commits.index(main)]
+        numbers = {other: _raised(number) for number, other in enumerate(dict.fromkeys(c for c in commits if c != main), 1)}
+        self.marks = [numbers.get(commit, "") for commit in commits]
+        dates = {commit: facts["date"][:10] for commit, facts in zip(commits, rows, strict=True)}
+        others = [f"{mark} made by commit {commit}, {dates[commit]}" for commit, mark in numbers.items()]
+        self.notes = ["", "; ".join(others) + "."] if others else []
+
+
+def _raised(number: int) -> str:
+    return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(number))
+
+
+def _short(facts: dict[str, Any]) -> str:
+    """The commit, or all of them where a row comes of several; what was not committed is said to be so."""
+    commits = facts.get("commits") or [facts["commit"]]
+    return " and ".join(commit[:10] + "-dirty" * commit.endswith("-dirty") for commit in commits)
+
+
 def _where(facts: dict[str, Any]) -> str:
-    return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {facts['commit'][:10]}"
-
-
-def _where_of_rows(rows: list[dict[str, Any]]) -> str:
-    """Of rows that were measured at different commits."""
-    facts = rows[0]["provenance"]
-    commits = list(dict.fromkeys(row["provenance"]["commit"][:10] for row in rows))
-    return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit{'s' * (len(commits) > 1)} {', '.join(commits)}"
+    return f"{facts['hardware']['cpu']}; {facts['date'][:10]}; commit {_short(facts)}"
 
 
 def _lines(lines: list[list[str]]) -> str:
@@ -514,14 +601,17 @@ def filled(text: str) -> str:
 
 
 def main() -> int:
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where README.md differs")
+    options = parser.parse_args()
     path = ROOT / "README.md"
     text = path.read_text()
-    if "--check" in sys.argv[1:]:
+    if options.check:
         if filled(text) != text:
             print("README.md differs from benchmarks/results; run: python benchmarks/readme.py", file=sys.stderr)
             return 1
         return 0
-    write_atomic(path, filled(text))
+    write_atomic(quick.results_folder(True) / "README.md" if options.quick else path, filled(text))
     return 0
 
 

@@ -2,6 +2,7 @@
 
     python benchmarks/scaling.py                   # some minutes; on a GPU add --device cuda
     python benchmarks/scaling.py --parts overhead
+    python benchmarks/scaling.py --quick           # every part once, as small as can be
 
 Measured: populations on one and on two workers beside none, in alternating turns; the time that a task takes beside its work,
 by batch; the driver's memory against the length of the queue; and on a GPU target-steps per second against P up to the memory
@@ -33,10 +34,10 @@ import psutil
 import torch
 from rich.console import Console
 
+from benchmarks import quick
 from pipeline.files import read_json, write_json, write_tensors
 from pipeline.results.provenance import provenance
 
-OUTPUT = ROOT / "benchmarks" / "results" / "scaling.json"
 REPEATS = 5
 MEMBERS, STEPS, TASKS = 32, 600, 8
 """a population of the efficiency's measurement, and how many of them"""
@@ -44,6 +45,9 @@ QUEUES = (1_000, 10_000, 100_000)
 BATCHES = (1, 10, 100)
 GPUS = (1, 10, 100, 1000)
 WIDTHS, BATCH = (784, 100, 10), 100
+CALLS = 200
+"""of workers, whose time is taken"""
+QUICK = {"REPEATS": 2, "STEPS": 20, "TASKS": 2, "QUEUES": (200,), "BATCHES": (1, 10), "CALLS": 10}
 NETWORK = 1000.0
 """megabytes per second between a worker and the driver: assumed"""
 
@@ -123,8 +127,8 @@ def overhead(repeats: int) -> dict[str, Any]:
     """Microseconds of the wall per task that does nothing, on one worker already started, by batch."""
     rows = {batch: [] for batch in BATCHES}
     for _, batch in itertools.product(range(repeats), BATCHES):
-        results, count = run_tasks(nothing, itertools.count(), {}, Placement(workers=1), batch), 200 * batch
-        for _ in range(20 * batch):
+        results, count = run_tasks(nothing, itertools.count(), {}, Placement(workers=1), batch), CALLS * batch
+        for _ in range(CALLS // 10 * batch):
             next(results)
         started = time.perf_counter()
         for _ in range(count):
@@ -271,17 +275,20 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser = quick.parser_of(__doc__)
     parts = ["efficiency", "overhead", "memory"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
-    parser.add_argument("--repeats", type=int, default=REPEATS)
+    parser.add_argument("--repeats", type=int, help=f"default: {REPEATS}")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="cuda also measures a GPU against P")
     parser.add_argument("--queue", type=int, help=argparse.SUPPRESS)
     options, console = parser.parse_args(), Console()
     if options.queue:
         print(json.dumps(queue(options.queue)))
         return 0
-    if options.repeats < 2:
+    if options.quick:
+        globals().update(QUICK)
+    results, repeats = quick.results_folder(options.quick), options.repeats or REPEATS
+    if repeats < 2:
         parser.error("give at least 2 repeats")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is available here")
@@ -290,16 +297,16 @@ def main() -> int:
     start(Placement(workers=4, gpus_per_worker=0.25 if options.device == "cuda" else 0), 0)
     torch.set_num_threads(1)
     if "overhead" in options.parts:
-        measured["overhead"] = overhead(options.repeats)
+        measured["overhead"] = overhead(repeats)
     if "efficiency" in options.parts:
-        measured["efficiency"] = efficiency(options.repeats, options.device)
+        measured["efficiency"] = efficiency(repeats, options.device)
     if options.device == "cuda":
-        measured["gpu"] = against_members(options.repeats)
+        measured["gpu"] = against_members(repeats)
     if "overhead" in options.parts:
         measured["model"] = model(measured, read_json(ROOT / "benchmarks" / "results" / "throughput.json"))
     console.print(measured)
     if options.parts == parts:
-        write_json(OUTPUT, {"provenance": facts, "repeats": options.repeats, **measured})
+        write_json(results / "scaling.json", {"provenance": facts, "repeats": repeats, **measured})
     return 0
 
 

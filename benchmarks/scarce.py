@@ -1,6 +1,7 @@
 """Table 7: few images, and some of their labels wrong: does an ENN know what the training data do not?
 
     python benchmarks/scarce.py
+    python benchmarks/scarce.py --quick    # seconds; digits in place of the data
 
 MNIST at 14 × 14 pixels (means of 2 × 2), 196-32-10, batches of 50, 200 steps from He. An ENN by probes, at first random, is
 fine-tuned through thousands of runs (SGD, momentum 0.9): each has 100 to 2,000 images of its own, up to half with wrong labels,
@@ -18,7 +19,6 @@ The control: the same target trained with AdamW, tuned alike, on images that the
 Writes benchmarks/results/scarce.json. Needs MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
-import argparse
 import dataclasses
 import itertools
 import sys
@@ -34,6 +34,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks import quick
+from benchmarks.cache import Cache, Part, made_by, weights_digest
 from pipeline.config import (
     Config,
     DataConfig,
@@ -43,8 +45,9 @@ from pipeline.config import (
     TargetConfig,
     TrainingConfig,
     UnrollConfig,
+    to_dotted,
 )
-from pipeline.data import Dataset, load
+from pipeline.data import Dataset
 from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
@@ -58,7 +61,7 @@ from pipeline.targets import Population, initialise, unflatten
 from rl.candidates import fresh_critic
 from rl.unrolled import FineTuning, Life
 
-RESULTS = Path(__file__).resolve().parent / "results"
+SEEDS = 30
 IMAGES, WRONG = (100, 500, 2000), (0.0, 0.25, 0.5)
 MOST = 45_000
 """images of the training split that ENNs learn on; the cells have the others"""
@@ -84,21 +87,43 @@ CONFIG = Config(
 )
 
 
+QUICK = {
+    "SEEDS": 3,
+    "IMAGES": (20, 100),
+    "WRONG": (0.0, 0.5),
+    "MOST": 700,
+    "TUNING_SEEDS": 2,
+    "CONFIG": dataclasses.replace(
+        CONFIG,
+        training=dataclasses.replace(CONFIG.training, batch_size=10, steps=20),
+        rl=dataclasses.replace(CONFIG.rl, period=5),
+        unroll=dataclasses.replace(CONFIG.unroll, segments=2, steps=10, members=4, score_examples=50),
+    ),
+}
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--segments", type=int, default=CONFIG.unroll.segments, help="of fine-tuning")
-    parser.add_argument("--seeds", type=int, default=30)
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--segments", type=int, help=f"of fine-tuning (default: {CONFIG.unroll.segments})")
+    parser.add_argument("--seeds", type=int, help=f"default: {SEEDS}")
     parser.add_argument("--optimisers", nargs="+", choices=tuple(RATES), default=tuple(RATES))
     parser.add_argument("--enns", nargs="+", choices=tuple(ENNS), default=tuple(ENNS))
-    parser.add_argument("--work", type=Path, default=Path("runs/scarce"), help="folder of finished parts")
+    parser.add_argument("--work", type=Path, help="folder of finished parts (default: runs/scarce)")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results, seeds, segments = quick.results_folder(options.quick), options.seeds or SEEDS, options.segments
+    work = options.work or (results / "work" if options.quick else Path("runs/scarce"))
     torch.set_num_threads(1)
-    config = dataclasses.replace(CONFIG, unroll=dataclasses.replace(CONFIG.unroll, segments=options.segments))
+    config = dataclasses.replace(CONFIG, unroll=dataclasses.replace(CONFIG.unroll, segments=segments or CONFIG.unroll.segments))
+    facts = provenance(command(options.optimisers, options.enns, segments, seeds), 0)  # of the code that runs
     try:
-        study = Study(config, *divided(load("mnist")), options.work, options.seeds)
+        dataset = quick.data("mnist", options.quick)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    decides = {"data": dataset.digest, "settings": to_dotted(config), "seeds": seeds}
+    study = Study(config, *divided(dataset), Cache.of(__file__, globals(), work, facts, **decides), seeds)
     enns, started = {name: study.enn(name) for name in options.enns}, time.perf_counter()
     rows = []
     for cell in itertools.starmap(Cell, itertools.product(IMAGES, WRONG, options.optimisers)):
@@ -107,19 +132,25 @@ def main() -> int:
             name: [round(100 * own[data]["difference"], 2) for data in DATA] for name, own in rows[-1]["difference"].items()
         }
         print(f"{cell}: {gains}, {time.perf_counter() - started:.0f} s", flush=True)
-    results = {
+    found = {
         "rows": rows,
         "control": study.control(),
         "prediction": {name: study.prediction(critic) for name, (critic, _) in enns.items()},
         "enn_seconds": {name: seconds for name, (_, seconds) in enns.items()},
-        "runs": options.segments * config.unroll.members * config.unroll.steps / config.training.steps,
+        "runs": config.unroll.segments * config.unroll.members * config.unroll.steps / config.training.steps,
         "enn_images": MOST,
     }
-    named = ["--optimisers", *options.optimisers] if set(options.optimisers) != set(RATES) else []
-    named += ["--enns", *(repr(name) for name in options.enns)] if set(options.enns) != set(ENNS) else []
-    command = " ".join(["python benchmarks/scarce.py", *named])
-    write_json(RESULTS / "scarce.json", results | provenance(command, 0))
+    write_json(results / "scarce.json", found | facts)
     return 0
+
+
+def command(optimisers: Sequence[str], enns: Sequence[str], segments: int | None, seeds: int) -> str:
+    """That makes these rows."""
+    named = ["--optimisers", *optimisers] if set(optimisers) != set(RATES) else []
+    named += ["--enns", *(repr(name) for name in enns)] if set(enns) != set(ENNS) else []
+    named += ["--segments", str(segments)] if segments else []
+    named += ["--seeds", str(seeds)] if seeds != SEEDS else []
+    return " ".join(["python benchmarks/scarce.py", *named])
 
 
 def divided(dataset: Dataset) -> tuple[Dataset, tuple[np.ndarray, np.ndarray]]:
@@ -289,17 +320,18 @@ class Study:
     dataset: Dataset
     rest: tuple[np.ndarray, np.ndarray]
     """images and labels that the cells draw from"""
-    work: Path
+    cache: Cache
     count: int
 
     def enn(self, name: str) -> tuple[Critic, float]:
         """The ENN, and the seconds of the processor that its training took; goes on where it was stopped."""
-        folder = self.work / name.replace(" ", "-")
+        folder = self.cache.place(name, permuted=ENNS[name])
         state, log = folder / "state.safetensors", folder / "log.json"
         tuning = ScarceTuning(self.config, self.dataset, fresh_critic(self.config, self.dataset), ENNS[name])
         rows: list[dict[str, float]] = read_json(log) if state.exists() else []
         if state.exists():
             tuning.load(read_tensors(state))
+            rows = [row for row in rows if row["segment"] <= tuning.segments]  # the log is written first
         started, last = time.thread_time(), self.config.unroll.segments
         for number in range(tuning.segments, last):
             losses = tuning.segment(number)
@@ -313,8 +345,10 @@ class Study:
 
     def row(self, cell: Cell, critics: dict[str, Critic]) -> dict[str, Any]:
         """One row of the table: all arms, and by ENN the differences from the arm without one that had the same images."""
-        arms = {ALONE: self.arm(cell, ALONE, None, None)}
-        arms |= {name: self.arm(cell, name, critic, How(**arms[ALONE]["chosen"])) for name, critic in critics.items()}
+        parts = {ALONE: self.arm(cell, ALONE, None, None)}
+        alone = How(**parts[ALONE].value["chosen"])
+        parts |= {name: self.arm(cell, name, critic, alone) for name, critic in critics.items()}
+        arms = {name: part.value for name, part in parts.items()}
         return {
             **dataclasses.asdict(cell),
             "mean": {name: {data: _interval(arm[data]) for data in DATA} for name, arm in arms.items()},
@@ -322,16 +356,17 @@ class Study:
                 name: {data: paired(arms[name][data], arms[ALONE][data]) for data in DATA} for name in arms if name != ALONE
             },
             "arms": arms,
+            "provenance": made_by(list(parts.values())),
         }
 
-    def arm(self, cell: Cell, name: str, critic: Critic | None, alone: How | None) -> dict[str, Any]:
+    def arm(self, cell: Cell, name: str, critic: Critic | None, alone: How | None) -> Part:
         """What was chosen, from what, and the final targets' test accuracies: on their images, and on validation images too.
 
         Args:
             alone: what was chosen without an ENN.
         """
-        file = self.work / f"{cell.images}-{cell.wrong:g}-{cell.optimiser}-{name.replace(' ', '-')}.json"
-        if not file.exists():
+
+        def compute() -> dict[str, Any]:
             seeds = [stream(0, "scarce", "cells", number) for number in range(self.count)]
             subsets = self.subsets(cell, seeds)
             how, candidates = self.best(candidates_of(cell, alone), critic, self.subsets(cell, self.tuning), self.tuning)
@@ -339,8 +374,10 @@ class Study:
                 "stopped": self.tested(self.train(how, critic, subsets, seeds)),
                 "with validation": self.tested(self.train(how, critic, *self.with_validation(subsets, seeds), stopped=False)),
             }
-            write_json(file, {"chosen": dataclasses.asdict(how), "candidates": candidates, **tested})
-        return read_json(file)
+            return {"chosen": dataclasses.asdict(how), "candidates": candidates, **tested}
+
+        title, enn = f"{cell.images} {cell.wrong:g} {cell.optimiser} {name}", weights_digest(critic) if critic else ""
+        return self.cache.part(title, compute, cell=cell, enn=enn, alone=alone)
 
     @property
     def tuning(self) -> list[int]:
@@ -436,16 +473,18 @@ class Study:
 
     def control(self) -> dict[str, Any]:
         """The targets trained with AdamW on images that the ENN has seen, none of them twice."""
-        file = self.work / "control.json"
-        if not file.exists():
+
+        def compute() -> dict[str, Any]:
             y, x = self.dataset.y_train, np.array(self.dataset.x_train)
             seeds = [stream(0, "scarce", "control", number) for number in range(self.count)]
             subsets = [Subset.drawn(y, self.examples, 0.0, seed, self.examples) for seed in seeds]
             ways = candidates_of(Cell(self.examples, 0.0, "adamw"), None)
-            how, _ = self.best(ways, None, subsets[:TUNING_SEEDS], seeds[:TUNING_SEEDS], x)
+            how, candidates = self.best(ways, None, subsets[:TUNING_SEEDS], seeds[:TUNING_SEEDS], x)
             test = self.tested(self.train(how, None, subsets, seeds, x))
-            write_json(file, {"images": self.examples, "chosen": dataclasses.asdict(how), **_interval(test)})
-        return read_json(file)
+            chosen = {"chosen": dataclasses.asdict(how), "candidates": candidates}
+            return {"images": self.examples, **chosen, **_interval(test)}
+
+        return self.cache.part("control", compute).value
 
     def prediction(self, critic: Critic) -> dict[str, float]:
         """V against the score as many steps later as it was taught to look ahead, on fresh runs of all cells, instructed."""

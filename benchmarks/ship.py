@@ -4,9 +4,9 @@ python benchmarks/ship.py mnist-mlp runs/paper/paper-shallow/probes
 python benchmarks/ship.py mnist-image runs/paper/paper-shallow/image
 python benchmarks/ship.py mnist-tuned runs/mnist-9c9b
 python benchmarks/ship.py digits-mlp runs/digits-3b5c
+python benchmarks/ship.py --quick    # an untrained ENN with a made-up report, into a temporary folder
 """
 
-import argparse
 import dataclasses
 import sys
 from pathlib import Path
@@ -14,11 +14,16 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from pipeline.config import Config, coarsened, from_dotted
-from pipeline.enn import load_critic, save_critic
+from benchmarks import quick
+from pipeline.config import PRESETS, Config, coarsened, from_dotted, to_dotted
+from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.enn.files import SHIPPED
-from pipeline.files import read_json
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.results.provenance import provenance
+from pipeline.results.tables import report_rows
 from pipeline.setting import home_of
+from pipeline.targets import MLP
 
 LIMITS = (
     "Targets with other inputs or classes cannot be read. Targets of other data are instructed as far as the guard lets it. "
@@ -27,18 +32,49 @@ LIMITS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("name")
-    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("name", nargs="?")
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a finished run")
     options = parser.parse_args()
-    settings = read_json(options.run / "config.json")
+    if not options.run and not options.quick:
+        parser.error("give a name and the folder of a finished run, or --quick")
+    results = quick.results_folder(True) if options.quick else SHIPPED
+    run, name = options.run or made_up(results / "run"), options.name or "tiny"
+    try:
+        ship(run, results / f"{name}.safetensors")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{results / name}.safetensors")
+    return 0
+
+
+def ship(run: Path, output: Path) -> None:
+    """Write a run's ENN with its card.
+
+    Raises:
+        UserError: a file of the run is missing or damaged.
+    """
+    settings = read_json(run / "config.json")
     config = from_dotted(settings["settings"])
-    critic = load_critic(options.run / "enn.safetensors")
+    critic = load_critic(run / "enn.safetensors")
     # at home where it learned: on the coarser runs, at the learning rate that its users are likely to have
     critic.home = dataclasses.replace(home_of(coarsened(config), critic.home.target), scale=critic.home.scale)
-    save_critic(critic, SHIPPED / f"{options.name}.safetensors", card(config, options.run))
-    print(f"{SHIPPED / options.name}.safetensors")
-    return 0
+    save_critic(critic, output, card(config, run))
+
+
+def made_up(folder: Path) -> Path:
+    """What a finished run's folder holds of what is read here; nothing in it was trained."""
+    config = PRESETS["digits"]
+    save_critic(
+        Critic("probes", config.enn, home_of(config, MLP((64, *config.target.hidden, 10)))), folder / "enn.safetensors", {}
+    )
+    numbers = {"test_accuracy": [0.5, 0.6], "test_loss": [1.0, 1.0], "train_loss": [1.0, 1.0], "ms_per_step": [1.0, 1.0]}
+    arm = numbers | {"seeds": [1, 2], "strength": "", "diverged": 0}
+    rows = [row | {"provenance": provenance("made up", 0)} for row in report_rows({"conventional": arm, "instructed": arm})]
+    write_json(folder / "report.json", {"rows": rows})
+    write_json(folder / "config.json", {"preset": "digits", "settings": to_dotted(config)})
+    return folder
 
 
 def card(config: Config, run: Path) -> dict[str, Any]:

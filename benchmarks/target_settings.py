@@ -1,6 +1,7 @@
 """Learning rate, batch size, momentum and width of a target, chosen with an ENN's early prediction.
 
     python benchmarks/target_settings.py        # a few minutes on one core; digits, no download
+    python benchmarks/target_settings.py --quick    # seconds
 
 Four ways to choose at (nearly) the same number of the targets' optimiser steps, repeated with fresh candidates:
 
@@ -16,7 +17,6 @@ two that ranks held-out recorded runs better.
 Writes benchmarks/results/target-settings.json.
 """
 
-import argparse
 import dataclasses
 import sys
 import time
@@ -31,6 +31,7 @@ import optuna
 import torch
 from torch import Tensor
 
+from benchmarks import quick
 from pipeline.config import PRESETS, Config
 from pipeline.data import Dataset, load
 from pipeline.enn import Critic
@@ -44,7 +45,7 @@ from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, selection_data
 from pipeline.targets import MLP, Batches, Population, initialise
 
-OUTPUT = Path(__file__).resolve().parent / "results" / "target-settings.json"
+REPEATS = 20
 RATES, BATCHES, MOMENTA, WIDTHS = (0.003, 3.0), (16, 64), (0.0, 0.9), (8, 32)
 STEPS, RUNGS = 600, (67, 200, 600)
 MANY, NINE = 27, 9
@@ -52,6 +53,7 @@ RUNS = 256
 """recorded, for the ENN"""
 UPDATES = 1500
 READERS = ("probes", "statistics")
+QUICK = {"REPEATS": 2, "RUNS": 32, "UPDATES": 20, "STEPS": 30, "RUNGS": (10, 20, 30), "MANY": 9, "NINE": 5}
 
 
 @dataclass(frozen=True)
@@ -83,24 +85,29 @@ class Run:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--repeats", type=int, help=f"default: {REPEATS}")
+    parser.add_argument("--output", type=Path, help="file (default: target-settings.json in benchmarks/results)")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results, repeats = quick.results_folder(options.quick), options.repeats or REPEATS
+    command = "python benchmarks/target_settings.py" + f" --repeats {repeats}" * (repeats != REPEATS)
+    origin = provenance(command, 0)  # of the commit that runs
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     started, dataset = time.perf_counter(), load("digits")
     critic, learned = learn(dataset)
     print(f"ENN: {learned}, {time.perf_counter() - started:.0f} s", flush=True)
     tests: dict[str, list[float]] = {}
-    for repeat in range(options.repeats):
+    for repeat in range(repeats):
         for way, accuracy in chosen(dataset, critic, repeat).items():
             tests.setdefault(way, []).append(100 * accuracy)
         print(repeat, {way: round(float(np.mean(values)), 2) for way, values in tests.items()}, flush=True)
     rows = [row(way, values, tests["random"], tests["ASHA"]) for way, values in tests.items()]
-    facts = {"repeats": options.repeats, "recorded_runs": RUNS, "recorded_steps": RUNS * STEPS, "enn": learned}
-    facts |= {"seconds": time.perf_counter() - started, "tests": tests} | provenance("python benchmarks/target_settings.py", 0)
-    write_json(options.output, {"rows": rows, **facts})
+    facts = {"repeats": repeats, "recorded_runs": RUNS, "recorded_steps": RUNS * STEPS, "enn": learned}
+    facts |= {"seconds": time.perf_counter() - started, "tests": tests} | origin
+    write_json(options.output or results / "target-settings.json", {"rows": rows, **facts})
     return 0
 
 

@@ -1,7 +1,7 @@
 """Target-steps per second: how fast P small networks are trained, against the usual ways of doing it.
 
     python benchmarks/throughput.py            # a few minutes; writes benchmarks/results/throughput.json
-    python benchmarks/throughput.py --quick    # under a minute; writes nothing unless --output is given
+    python benchmarks/throughput.py --quick    # seconds: P = 4 on digits; writes into a temporary folder
 
 The contestants of one cell (setting, P, device) take turns, so that a drift of the machine hits all alike; a number is the
 median over the turns, beside its quartiles. All train on the same batches with plain SGD; gathering the batches counts. The
@@ -24,6 +24,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from pipeline import cluster
+
+cluster.prepare_environment()  # which Ray reads once, at import; and RLlib, which the environment needs, imports it
+
 import numpy as np
 import torch
 from rich.console import Console
@@ -31,7 +35,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline import cluster
+from benchmarks import quick
 from pipeline.config import PRESETS, Config
 from pipeline.data import Dataset
 from pipeline.enn import Critic, Home
@@ -43,7 +47,6 @@ from pipeline.targets import MLP, Batches, Population, initialise
 LEARNING_RATE = 0.01
 MEMBERS = (1, 4, 16, 64, 256)
 REPEATS, SECONDS_PER_TURN = 7, 0.2
-OUTPUT = Path(__file__).resolve().parent / "results" / "throughput.json"
 
 MOST_OBSERVED = 64 * 79_511
 """members × parameters up to which the environment is measured: RLlib holds every observation of a run (6 GB beyond)"""
@@ -72,6 +75,7 @@ class Setting:
 
 
 SETTINGS = (Setting("digits", (64, 32, 10), 32, "digits"), Setting("mnist", (784, 100, 10), 100, "paper-shallow"))
+QUICK = {"MEMBERS": (4,), "SETTINGS": SETTINGS[:1], "REPEATS": 2, "SECONDS_PER_TURN": 0.02}
 
 
 def batches(setting: Setting, members: int, device: str, shared_order: bool) -> Batches:
@@ -234,7 +238,6 @@ def through_rllib(setting: Setting, members: int, device: str) -> Run:
     """(f) The same environment sampled by RLlib's env runner: the policy's decisions and RLlib's episodes come on top."""
     from rl.train import build
 
-    cluster.prepare_environment()
     cluster.start(cluster.Placement(workers=1), 20_000_000)
     enn = replace(setting.config.enn, readers=("probes",))
     config = replace(setting.config, enn=enn, rl=replace(setting.config.rl, members=members))
@@ -348,20 +351,18 @@ def show(console: Console, rows: Sequence[dict[str, Any]], compared: Sequence[di
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="P of 4 and 64, three short turns; writes only to a given --output"
-    )
+    parser = quick.parser_of(__doc__)
     parser.add_argument("--members", type=int, nargs="+", help=f"numbers of targets trained at once (default: {MEMBERS})")
     parser.add_argument("--settings", nargs="+", choices=[setting.name for setting in SETTINGS], help="default: all")
     parser.add_argument("--contestants", nargs="+", choices=list(CONTESTANTS), help="default: all")
     parser.add_argument("--devices", nargs="+", choices=["cpu", "cuda"], help="default: cpu, and cuda where there is one")
-    parser.add_argument("--repeats", type=int, help=f"turns per contestant, at least 2 (default: {REPEATS}; 3 if --quick)")
+    parser.add_argument("--repeats", type=int, help=f"turns per contestant, at least 2 (default: {REPEATS})")
     parser.add_argument("--threads", type=int, default=1, help="torch's threads on the CPU (default: 1)")
-    parser.add_argument("--output", type=Path, help=f"where the JSON goes (default: {OUTPUT.name} in benchmarks/results)")
+    parser.add_argument("--output", type=Path, help="where the JSON goes (default: throughput.json in benchmarks/results)")
     options = parser.parse_args()
-    options.members = options.members or ([4, 64] if options.quick else list(MEMBERS))
-    options.repeats = options.repeats or (3 if options.quick else REPEATS)
+    if options.quick:
+        globals().update(QUICK)
+    options.members, options.repeats = options.members or list(MEMBERS), options.repeats or REPEATS
     options.devices = options.devices or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
     if options.repeats < 2 or min(options.members) < 1 or options.threads < 1:
         parser.error("give at least 2 repeats, 1 member and 1 thread")
@@ -373,30 +374,29 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options, console = arguments(), Console()
     torch.set_num_threads(options.threads)
+    facts = provenance(" ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]]), 0)  # of the commit that runs
     settings = [setting for setting in SETTINGS if not options.settings or setting.name in options.settings]
     names = options.contestants or list(CONTESTANTS)
     rows: list[dict[str, Any]] = []
     compared: list[dict[str, Any]] = []
     for device, setting, members in itertools.product(options.devices, settings, options.members):
         console.print(f"{setting.name}, {device}, P = {members}", style="dim")
-        cell = measure(setting, members, device, names, options.repeats, SECONDS_PER_TURN / (4 if options.quick else 1))
+        cell = measure(setting, members, device, names, options.repeats, SECONDS_PER_TURN)
         rows += cell
         compared.append({"setting": setting.name, "members": members, "device": device, "ratios": ratios(cell)})
     show(console, rows, compared, options.members)
-    output = options.output or (None if options.quick else OUTPUT)
-    if output:
-        command = " ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]])
-        report = provenance(command, 0) | {
-            "torch_threads": torch.get_num_threads(),
-            "data": "random numbers of the settings' shapes",
-            "optimiser": f"plain SGD, learning rate {LEARNING_RATE}, float32",
-            "settings": [asdict(setting) for setting in settings],
-            "repeats": options.repeats,
-            "measurements": rows,
-            "ratios": compared,
-        }
-        write_json(output, report)
-        console.print(f"written to {output}")
+    output = options.output or quick.results_folder(options.quick) / "throughput.json"
+    report = facts | {
+        "torch_threads": torch.get_num_threads(),
+        "data": "random numbers of the settings' shapes",
+        "optimiser": f"plain SGD, learning rate {LEARNING_RATE}, float32",
+        "settings": [asdict(setting) for setting in settings],
+        "repeats": options.repeats,
+        "measurements": rows,
+        "ratios": compared,
+    }
+    write_json(output, report)
+    console.print(f"written to {output}")
 
 
 if __name__ == "__main__":

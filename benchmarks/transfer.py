@@ -2,6 +2,7 @@
 
     python benchmarks/transfer.py                 # the ENN that comes with the package
     python benchmarks/transfer.py --enn FILE      # another one
+    python benchmarks/transfer.py --quick         # seconds; digits in place of the data
 
 Every task: n fresh targets, paired by seed, trained conventionally, with the instruction, and with a guarded one, from
 small weights (N(0, 0.01²)) and from He; plain SGD, learning rate 0.1, batches of 100, as many steps as the ENN's own runs. The
@@ -13,7 +14,6 @@ validation data of Fashion-MNIST.
 Writes benchmarks/results/transfer.json. Needs MNIST and Fashion-MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
-import argparse
 import dataclasses
 import sys
 import tempfile
@@ -28,24 +28,31 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor, nn
 
+from benchmarks import quick
+from benchmarks.cache import Cache, Part, enn_digest
 from pipeline.config import Config, DataConfig, TargetConfig, TrainingConfig
-from pipeline.data import Dataset, load
+from pipeline.data import Dataset
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
-from pipeline.files import read_json, write_json
+from pipeline.files import write_json
 from pipeline.instruction import Backprop, Instruct, Instructor
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.loop import train
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.seeding import stream, torch_stream
-from pipeline.setting import adapting, new_population, reward_data, selection_data, target_of
+from pipeline.setting import ADAPTING, adapting, new_population, reward_data, selection_data, target_of
 from pipeline.targets import Batches
 from rl.unrolled import fine_tune
 
-RESULTS = Path(__file__).resolve().parent / "results"
+ENN, SEEDS = "mnist-mlp", 30
 PERMUTED = (1, 2, 3, 4, 5, 6, 7, 8, 9, 0)
 GUARD_EXAMPLES = 300
+SEGMENTS = ADAPTING
+"""through which an ENN goes on learning"""
+STEPS = PERIOD = 0
+"""of a run, and of it between two trials of the guard; 0: as in the ENN's own runs"""
+QUICK = {"SEEDS": 2, "SEGMENTS": 1, "STEPS": 10, "PERIOD": 5}
 BOTH = ("normal", "he")
 
 
@@ -64,6 +71,7 @@ class Task:
     """whether a third arm has an ENN that went on learning from such runs"""
 
 
+CONVOLUTIONAL = "convolutional network"
 TASKS = (
     Task("home: 784-100-10"),
     Task("width 25", (25,)),
@@ -84,33 +92,58 @@ TASKS = (
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--enn", default="mnist-mlp", help="file of an ENN, or the name of one that comes with the package")
-    parser.add_argument("--seeds", type=int, default=30)
-    parser.add_argument("--work", type=Path, default=Path("runs/transfer"), help="folder of finished tasks")
+    parser = quick.parser_of(__doc__)
+    parser.add_argument("--enn", default=ENN, help="file of an ENN, or the name of one that comes with the package")
+    parser.add_argument("--seeds", type=int, help=f"default: {SEEDS}")
+    parser.add_argument("--work", type=Path, help="folder of finished tasks (default: runs/transfer)")
     options = parser.parse_args()
+    if options.quick:
+        globals().update(QUICK)
+    results, seeds = quick.results_folder(options.quick), options.seeds or SEEDS
+    work = options.work or (results / "work" if options.quick else Path("runs/transfer"))
     torch.set_num_threads(1)
     try:
         critic = load_critic(options.enn)
-        datasets = {name: load(name) for name in ("mnist", "fashion")}
+        datasets = {name: quick.data(name, options.quick) for name in ("mnist", "fashion")}
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    critic.home = dataclasses.replace(critic.home, steps=STEPS or critic.home.steps, period=PERIOD or critic.home.period)
+    facts = provenance(command(options.enn, seeds), 0)
+    cache = cache_of(work, facts, options.enn, critic, seeds)
     started, rows = time.perf_counter(), []
-    jobs: list[tuple[str, Callable[[], list[dict[str, Any]]]]] = [
-        (task.name, lambda task=task: run(task, critic, options.enn, datasets[task.dataset], options.seeds)) for task in TASKS
+    jobs: list[tuple[str, Callable[[], Part]]] = [
+        (task.name, lambda task=task: rows_of(cache, task, critic, options.enn, datasets[task.dataset], seeds))
+        for task in TASKS
     ]
-    jobs.append(("convolutional network", lambda: convolutional(critic, datasets["mnist"], options.seeds)))
+    jobs.append((CONVOLUTIONAL, lambda: convolutional_rows(cache, critic, datasets["mnist"], seeds)))
     for number, (name, job) in enumerate(jobs, 1):
-        file = options.work / f"{name.replace(' ', '-').replace(':', '')}.json"
-        if not file.exists():
-            write_json(file, job())
-        rows += read_json(file)
+        part = job()
+        rows += [row | {"provenance": part.provenance} for row in part.value]
         print(f"{number}/{len(jobs)} {name}: {time.perf_counter() - started:.0f} s", flush=True)
-    facts = provenance("python benchmarks/transfer.py", 0)
     home = dataclasses.asdict(critic.home)
-    write_json(RESULTS / "transfer.json", {"enn": options.enn, "home": home, "rows": rows, **facts})
+    write_json(results / "transfer.json", {"enn": options.enn, "home": home, "rows": rows, **facts})
     return 0
+
+
+def command(enn: str, seeds: int) -> str:
+    """That makes these rows."""
+    other = f" --enn {enn}" * (enn != ENN) + f" --seeds {seeds}" * (seeds != SEEDS)
+    return f"python benchmarks/transfer.py{other}"
+
+
+def cache_of(work: Path, facts: dict[str, Any], enn: str, critic: Critic, seeds: int) -> Cache:
+    return Cache.of(__file__, globals(), work, facts, enn=enn_digest(enn), home=critic.home, seeds=seeds)
+
+
+def rows_of(cache: Cache, task: Task, critic: Critic, name: str, dataset: Dataset, count: int) -> Part:
+    """The rows of a task, kept."""
+    return cache.part(task.name, lambda: run(task, critic, name, dataset, count), task=task, data=dataset.digest)
+
+
+def convolutional_rows(cache: Cache, critic: Critic, dataset: Dataset, count: int) -> Part:
+    """The row of convolutional networks, kept."""
+    return cache.part(CONVOLUTIONAL, lambda: convolutional(critic, dataset, count), task=CONVOLUTIONAL, data=dataset.digest)
 
 
 def run(task: Task, critic: Critic, name: str, dataset: Dataset, count: int) -> list[dict[str, Any]]:
@@ -130,8 +163,10 @@ def adapt(task: Task, config: Config, critic: Critic, name: str, dataset: Datase
     labels = {
         f"y_{split}": relabelled(dataset.tensors(split)[1], task.labels, split).numpy() for split in ("train", "validation")
     }
+    own = adapting(config, name)
+    own = dataclasses.replace(own, unroll=dataclasses.replace(own.unroll, segments=SEGMENTS))
     with tempfile.TemporaryDirectory() as folder:
-        found, _ = fine_tune(adapting(config, name), dataclasses.replace(dataset, **labels), critic, Path(folder))
+        found, _ = fine_tune(own, dataclasses.replace(dataset, **labels), critic, Path(folder))
     return found.eval().requires_grad_(False)
 
 
@@ -237,7 +272,7 @@ def convolutional(critic: Critic, dataset: Dataset, count: int) -> list[dict[str
             seconds[arm] += (time.thread_time() - started) / count
             with torch.no_grad():
                 values.append(float((model(test[0]).argmax(1) == test[1]).float().mean()))
-    row = {"task": "convolutional network", "start": "torch's own", "n": count, "seconds": seconds, "accuracies": accuracy}
+    row = {"task": CONVOLUTIONAL, "start": "torch's own", "n": count, "seconds": seconds, "accuracies": accuracy}
     return [row | {"diverged": dict.fromkeys(accuracy, 0)} | summary(accuracy)]
 
 

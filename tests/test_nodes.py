@@ -1,11 +1,13 @@
 """The same job on one node and on three, started as on as many machines: the same numbers, bit for bit."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import RUN, cluster
+from benchmarks.faults import RUN, cluster, free_port
 from benchmarks.tiny_run import HANGS, assert_mirrored, assert_same, finish, results
 
 CLUSTER = """
@@ -48,5 +50,21 @@ def test_nodes_started_by_ray_start_give_the_same_numbers(cores, undisturbed, fo
     with cluster(*cores) as (address, nodes, variables):
         finish(folder, *RUN, "--address", address, **variables)
         assert len(nodes) == len(cores)
+    assert_same(results(folder / "run"), results(undisturbed))
+    assert_mirrored(folder / "run", undisturbed)
+
+
+@pytest.mark.slow  # a run of the program
+def test_a_job_that_is_submitted_gives_the_same_numbers(undisturbed, folder):
+    """`ray start --head --include-dashboard=true` and `ray job submit -- grad-instructor run --address auto`."""
+    needed = "Ray's dashboard is not installed; pip install '.[cluster]'"
+    pytest.importorskip("ray.dashboard.optional_deps", reason=needed, exc_type=ImportError)
+    port, ours = free_port(), [sys.executable, "-m", "pipeline.cli"]
+    with cluster(2, dashboard=port) as (_, _, variables):
+        submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", f"http://127.0.0.1:{port}", "--"]
+        submit += [*ours, *RUN, "--address", "auto", "--workers", "1", "--output", str(folder / "run")]
+        environment = os.environ | variables | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+        done = subprocess.run(submit, env=environment, cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert_same(results(folder / "run"), results(undisturbed))
     assert_mirrored(folder / "run", undisturbed)

@@ -1,0 +1,60 @@
+"""Choices at the edge of their candidates: what was chosen there might have been better further out. Tables mark them."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+MARK = "†"
+FOOTNOTE = (
+    f"{MARK} a strength, learning rate or weight decay that was chosen lies at the edge of its candidates "
+    "(of two, either does)."
+)
+POLICY = -1.0
+"""the candidate for λ that lets the ENN choose: it is on no scale"""
+PENALTIES = ("l1", "l2", "weight_decay")
+"""0, as the lowest candidate, is no edge for them: it is to do without"""
+
+
+def at_edge(chosen: float, candidates: Iterable[float], zero_is_free: bool = False) -> bool:
+    """Whether ``chosen`` is the smallest or the largest of several candidates; the ENN's own choice of λ is neither.
+
+    Args:
+        zero_is_free: 0 is no edge, for nothing lies beyond it.
+    """
+    values = {float(value) for value in candidates if float(value) != POLICY}
+    if len(values) < 2 or chosen not in values or (zero_is_free and chosen == 0):
+        return False
+    return chosen in (min(values), max(values))
+
+
+def of_arm(arm: str, found: Mapping[str, Any] | None) -> bool:
+    """Whether an arm of a comparison has its strength from an edge.
+
+    Args:
+        found: of its candidates, {"strength", "validation_accuracy": by candidate}; None where nothing was chosen.
+    """
+    return bool(found) and at_edge(found["strength"], map(float, found["validation_accuracy"]), arm in PENALTIES)
+
+
+def of_settings(chosen: Mapping[str, Any], candidates: Iterable[Mapping[str, Any]], names: Iterable[str]) -> bool:
+    """Whether one of several settings, chosen together, is from the edge of the values that were tried of it."""
+    tried = list(candidates)
+    return any(at_edge(chosen[name], (own[name] for own in tried), name in PENALTIES) for name in names)
+
+
+def marked(cell: str, edge: bool) -> str:
+    """A cell of a table, with the mark where it belongs."""
+    return cell + MARK * edge
+
+
+def in_range(chosen: float, low: float, high: float, logarithmic: bool, name: str) -> bool:
+    """Whether what a search proposed lies within a fiftieth of its range (by logarithm where it was searched so) of an end."""
+    if name in PENALTIES and chosen == 0:
+        return False
+    chosen, low, high = (math.log(value) if logarithmic else value for value in (chosen, low, high))
+    return not 0.02 < (chosen - low) / (high - low) < 0.98
+
+
+def noted(table: str) -> str:
+    """A table with its caption, and the footnote where a cell is marked."""
+    return f"{table}\n\n{FOOTNOTE}" if MARK in table else table
