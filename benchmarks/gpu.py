@@ -1,0 +1,857 @@
+"""A GPU: whether it gives the CPU's numbers, and how many targets it trains per second.
+
+    python benchmarks/gpu.py                        # at most 8 minutes; writes benchmarks/results/gpu.json
+    python benchmarks/gpu.py --device cpu --quick   # seconds, to try this file; writes only to a given --output
+
+Needs torch ≥ 2.11, numpy and jaxtyping, and nothing else of what the package needs, so that it runs on a bare GPU machine.
+
+*Equality.* The same work is done on the CPU and on the device, in the same precision, and compared by
+``‖device − CPU‖ / ‖CPU‖`` of each member's movement (or of each tensor); the largest counts. A difference above its tolerance
+is listed, and the exit code is 1. Products may be summed in another order, which is worth 10⁻¹⁶, 10⁻⁷ or 4 · 10⁻³ (float64,
+float32, bfloat16) a step and grows with the steps; a wrong sign, axis or factor is worth far more.
+
+*Speed.* Target-steps per second of populations of P targets beside the usual ways of training as many: a loop over nn.Modules,
+``torch.func.vmap``, and vmap under ``torch.compile``. All train with plain SGD on one given batch per target (drawing it is a
+contestant of its own), in float32 with TF32 off; a number is the median over turns taken side by side. The share is that of
+the rate at which the same card, in the same run, multiplies large float32 matrices. Beyond P = 1,024 only contestants without
+a module per target go on, one at a time, P doubling until memory ends.
+
+The time is limited: what the limit forbids is left out, the largest P first, and listed.
+"""
+
+import argparse
+import itertools
+import math
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BEGUN = time.monotonic()  # importing torch counts
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.config import (
+    PRESETS,
+    Config,
+    ENNConfig,
+    InstructionConfig,
+    RLConfig,
+    TargetConfig,
+    TrainingConfig,
+    UnrollConfig,
+)
+from pipeline.data.dataset import Dataset
+from pipeline.enn import Critic, Home
+from pipeline.enn.readers import READERS
+from pipeline.errors import UserError
+from pipeline.files import write_json
+from pipeline.instruction import L1, L2, Backprop, Batch, Instruct, Instructor, Rule
+from pipeline.instruction.guard import Guard
+from pipeline.instruction.instructor import value_gradients
+from pipeline.instruction.loop import advance
+from pipeline.results.provenance import provenance
+from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
+from pipeline.targets.optimisers import OPTIMISERS
+from rl.unrolled import FineTuning
+
+OUTPUT = Path(__file__).resolve().parent / "results" / "gpu.json"
+LIMIT = 450.0
+"""seconds after which no more is measured; ending may take some more, and eight minutes are all there is"""
+COMPILING = 60.0
+"""seconds that one compilation may take"""
+TOLERANCES = {torch.float64: 1e-9, torch.float32: 3e-4, torch.bfloat16: 0.1}
+"""on the relative difference; on the CPU, float32 against float64 gives up to 3e-5, bfloat16 against float32 3e-2"""
+
+
+class TimeUp(BaseException):
+    """The limit is reached. No Exception, so that nobody takes it for a failure of their own."""
+
+
+class Clock:
+    """The time limit, and lines on the screen that say what is left of it."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+
+    @property
+    def left(self) -> float:
+        return BEGUN + self.limit - time.monotonic()
+
+    def say(self, line: str) -> None:
+        print(f"[{time.monotonic() - BEGUN:3.0f} s, at most {max(0.0, self.left):3.0f} s left] {line}", flush=True)
+
+    def __enter__(self) -> "Clock":
+        """From here on the end of the time raises TimeUp."""
+
+        def ring(*_: Any) -> None:
+            raise TimeUp
+
+        self._before = signal.signal(signal.SIGALRM, ring)
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.left))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._before)
+
+
+# Equality -------------------------------------------------------------------------------------------------------------
+
+SMALL, STEPS, MEMBERS = (12, 9, 7, 5), 20, 3
+TRAININGS: dict[str, dict[str, Any]] = {
+    "sgd": {},
+    "momentum": {"momentum": 0.9, "weight_decay": 0.01},
+    "adam": {"optimiser": "adam", "learning_rate": 0.01, "weight_decay": 0.01},
+    "adamw": {"optimiser": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
+    "cosine": {"momentum": 0.9, "schedule": "cosine", "steps": STEPS},
+    "a rate per member": {"learning_rate": torch.tensor([0.02, 0.1, 0.3])},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """Work whose results, a list of tensors, should not depend on the device."""
+
+    name: str
+    run: Callable[[str, torch.dtype], Sequence[Tensor]]
+    dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32)
+
+
+def cases() -> Iterator[Case]:
+    """All that is compared. Every optimiser, activation and reader that is registered is among it."""
+    assert {kind.get("optimiser", "sgd") for kind in TRAININGS.values()} == set(OPTIMISERS), "an optimiser has no case"
+    every = (torch.float64, torch.float32, torch.bfloat16)
+    for name, activation, shared in itertools.product(TRAININGS, ACTIVATIONS, (False, True)):
+        yield Case(
+            f"training, {name}, {activation}, {order(shared)}",
+            lambda device, dtype, own=(name, activation, shared): trained(device, dtype, *own),
+        )
+    for activation, shared in itertools.product(ACTIVATIONS, (False, True)):
+        yield Case(
+            f"gradients, {activation}, {order(shared)}",
+            lambda device, dtype, own=(activation, shared): gradients(device, dtype, *own),
+            every,
+        )
+        yield Case(
+            f"tangent, {activation}, {order(shared)}",
+            lambda device, dtype, own=(activation, shared): tangents(device, dtype, *own),
+        )
+    yield Case("a member that diverges", diverging)
+    yield Case("evaluation", evaluated)
+    for name in RULES:
+        yield Case(f"rule, {name}", lambda device, dtype, own=name: moved(device, dtype, RULES[own](device, dtype)))
+    for reader, activation in itertools.product(READERS, ACTIVATIONS):
+        yield Case(
+            f"reading, {reader}, {activation}", lambda device, dtype, own=(reader, activation): read(device, dtype, *own)
+        )
+    for reader, decoupled, scale in itertools.product(READERS, (False, True), (0.0, 3.0)):
+        use = {"decoupled": decoupled, "scale": scale}
+        name = f"{'decoupled' if decoupled else 'coupled'}, {'λ by its head' if scale else 'λ by its advantages'}"
+        yield Case(
+            f"instruction, {reader}, {name}",
+            lambda device, dtype, own=(reader, use): instructed(device, dtype, *own),
+        )
+    for name in ("sgd", "momentum", "adamw"):
+        yield Case(f"fine-tuning, {name}", lambda device, dtype, own=name: fine_tuned(device, own), (torch.float32,))
+    for kind in MODULES:
+        yield Case(f"instructor, {kind}", lambda device, dtype, own=kind: instructed_module(device, dtype, own), every)
+
+
+def order(shared: bool) -> str:
+    return "one batch for all" if shared else "a batch each"
+
+
+def small_batches(device: str, dtype: torch.dtype, shared: bool = False) -> Batches:
+    generator = torch.Generator().manual_seed(0)
+    x, y = (
+        torch.randn(60, SMALL[0], generator=generator, dtype=torch.float64),
+        torch.randint(SMALL[-1], (60,), generator=generator),
+    )
+    return Batches(x.to(device, dtype), y.to(device), 16, range(MEMBERS), shared)
+
+
+def weights(device: str, dtype: torch.dtype, target: MLP, scheme: str = "he") -> list[Tensor]:
+    return initialise(target, scheme, range(MEMBERS), device=device, dtype=dtype)
+
+
+def moved(device: str, dtype: torch.dtype, rule: Rule, shared: bool = False, **settings: Any) -> list[Tensor]:
+    """How far each member goes in a few steps."""
+    target = MLP(SMALL, settings.pop("activation", "relu"))
+    population = Population(target, weights(device, dtype, target), **{"learning_rate": 0.1} | settings)
+    before = population.flat()
+    advance(population, rule, rule.init(population), small_batches(device, dtype, shared), STEPS)
+    return list((population.flat() - before).unbind())
+
+
+def trained(device: str, dtype: torch.dtype, name: str, activation: str, shared: bool) -> list[Tensor]:
+    return moved(device, dtype, Backprop(), shared, activation=activation, **TRAININGS[name])
+
+
+def gradients(device: str, dtype: torch.dtype, activation: str, shared: bool) -> list[Tensor]:
+    """Losses and gradients at He's weights."""
+    target = MLP(SMALL, activation)
+    population = Population(target, weights(device, dtype, target))
+    return [*population.grads(*small_batches(device, dtype, shared)(0)), population.losses]
+
+
+def tangents(device: str, dtype: torch.dtype, activation: str, shared: bool) -> list[Tensor]:
+    """Hessian-vector products of small weights and of He's, with a fixed vector."""
+    target, found = MLP(SMALL, activation), []
+    x, y = small_batches(device, dtype, shared)(0)
+    for scheme in ("normal", "he"):
+        generator = torch.Generator().manual_seed(1)
+        own = weights(device, dtype, target, scheme)
+        vector = [torch.randn(tensor.shape, generator=generator, dtype=torch.float64).to(device, dtype) for tensor in own]
+        population = Population(target, own)
+        population.grads(x, y)
+        found += [tensor.clone() for tensor in population.tangent(x, y, vector)]
+    return found
+
+
+def diverging(device: str, dtype: torch.dtype) -> list[Tensor]:
+    """When the second member ends, and how far the others go."""
+    target, rates = MLP(SMALL), torch.tensor([0.1, 1e30, 0.1])
+    population = Population(target, weights(device, dtype, target), learning_rate=rates)
+    before = population.flat()
+    advance(population, Backprop(), None, small_batches(device, dtype), STEPS)
+    movement = population.flat() - before
+    return [population.diverged_at.double(), movement[0], movement[2]]
+
+
+def evaluated(device: str, dtype: torch.dtype) -> list[Tensor]:
+    target, batches = MLP(SMALL), small_batches(device, dtype)
+    found = Population(target, weights(device, dtype, target)).evaluate(batches.x, batches.y, 50)
+    return [found.loss, found.accuracy]
+
+
+RULES: dict[str, Callable[[str, torch.dtype], Rule]] = {
+    "L1": lambda device, dtype: L1(torch.tensor([0.0, 0.01, 0.1], device=device, dtype=dtype)),
+    "L2": lambda device, dtype: L2(torch.tensor([0.0, 0.01, 0.1], device=device, dtype=dtype)),
+}
+
+
+def small_critic(device: str, dtype: torch.dtype, reader: str, **use: Any) -> Critic:
+    """An ENN drawn on the CPU whose gradient is felt."""
+    torch.manual_seed(0)
+    usual = {"steps": 40, "period": 6, "learning_rate": 0.1, "ladder": (0.0, 1.0, 100.0), "refresh": 4, "trust_region": 0.02}
+    critic = Critic(reader, ENNConfig(hidden=8, probes=5, resolution=0.6, width=4), Home(MLP(SMALL), **usual | use))
+    with torch.no_grad():
+        critic.value_head.weight.mul_(20)
+        critic.strength_weight.normal_()
+    return critic.to(device, dtype).requires_grad_(False)
+
+
+def read(device: str, dtype: torch.dtype, reader: str, activation: str) -> list[Tensor]:
+    """V and ∂V/∂θ."""
+    target = MLP(SMALL, activation)
+    progress = torch.tensor([0.0, 0.4, 1.0], device=device, dtype=dtype)
+    found = value_gradients(small_critic(device, dtype, reader), weights(device, dtype, target), progress, activation)
+    return [found.value, *found.gradients]
+
+
+def instructed(device: str, dtype: torch.dtype, reader: str, use: dict[str, Any]) -> list[Tensor]:
+    rule = Instruct(small_critic(device, dtype, reader, **use), 40, 0.1, guard=Guard())
+    return moved(device, dtype, rule, momentum=0.5)
+
+
+MODULES = ("a chain of linear layers", "a convolutional network")
+
+
+def instructed_module(device: str, dtype: torch.dtype, kind: str) -> list[Tensor]:
+    """What the instructor adds to the gradients of somebody's module, the ENN in float32 unless the module is in float64."""
+    torch.manual_seed(1)
+    chain, (channels, classes) = kind == MODULES[0], (4, SMALL[-1])
+    network = nn.Sequential(nn.Conv2d(1, channels, 2), nn.ReLU(), nn.Flatten(), nn.Linear(6 * channels, classes))
+    model = (MLP(SMALL).module() if chain else network).to(device, dtype)
+    critic = small_critic(device, torch.promote_types(dtype, torch.float32), "probes", strength=1.0)
+    instructor = Instructor(critic, 40, 0.1, input_shape=None if chain else (1, 3, 4))
+    for _ in range(2):
+        instructor.instruct(model)
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+
+
+def fine_tuned(device: str, name: str) -> list[Tensor]:
+    """The ENN's gradient through a segment of unrolled training, and how far the targets went."""
+    values = np.random.default_rng(0)
+
+    def part(examples: int) -> tuple[np.ndarray, np.ndarray]:
+        return values.standard_normal((examples, SMALL[0]), np.float32), values.integers(SMALL[-1], size=examples)
+
+    data = Dataset("random", *part(120), *part(60), *part(10), (SMALL[0],), SMALL[-1])
+    config = Config(
+        target=TargetConfig(hidden=SMALL[1:-1]),
+        training=TrainingConfig(batch_size=16, steps=24, **TRAININGS[name]),
+        enn=ENNConfig(readers=("probes",), probes=5, hidden=8),
+        rl=RLConfig(period=12),
+        instruction=InstructionConfig(refresh=3),
+        unroll=UnrollConfig(segments=6, steps=6, members=4, score_examples=32, strength=2.0, anneal=3),
+    )
+    tuning = FineTuning(config, data, small_critic("cpu", torch.float32, "probes"), device)
+    before = tuning.population.flat()
+    tuning.segment(0)
+    gradients = [parameter.grad for parameter in tuning.critic.parameters() if parameter.grad is not None]
+    return [*gradients, *(tuning.population.flat() - before).unbind()]
+
+
+def difference(found: Sequence[Tensor], expected: Sequence[Tensor]) -> float:
+    """The largest ``‖found − expected‖ / ‖expected‖``; infinite where one is not finite, or where nothing could differ."""
+    worst = 0.0
+    for own, other in zip(found, expected, strict=True):
+        own, other = own.detach().cpu().double(), other.detach().cpu().double()
+        length, apart = other.norm().item(), (own - other).norm().item()
+        worst = max(worst, apart / length if length > 0 and math.isfinite(apart) else math.inf)
+    return worst if found else math.inf
+
+
+def judge(case: Case, dtype: torch.dtype, device: str) -> dict[str, Any]:
+    """One row of the table."""
+    apart = difference(case.run(device, dtype), case.run("cpu", dtype))
+    tolerance = TOLERANCES[dtype]
+    return {
+        "case": case.name,
+        "dtype": str(dtype).removeprefix("torch."),
+        "difference": apart if math.isfinite(apart) else None,
+        "tolerance": tolerance,
+        "equal": apart <= tolerance,
+    }
+
+
+def equality(device: str, clock: Clock) -> list[dict[str, Any]]:
+    """Every case in each of its precisions, by itself: cuDNN's TF32, on by default, would hide an error in a convolution."""
+    usual, rows = torch.backends.cudnn.allow_tf32, []
+    torch.backends.cudnn.allow_tf32 = False
+    try:
+        for case in cases():
+            rows += [judge(case, dtype, device) for dtype in case.dtypes]
+    finally:
+        torch.backends.cudnn.allow_tf32 = usual
+    for dtype, of_dtype in itertools.groupby(sorted(rows, key=lambda row: row["dtype"]), lambda row: row["dtype"]):
+        own = list(of_dtype)
+        worst = max(own, key=lambda row: math.inf if row["difference"] is None else row["difference"])
+        clock.say(f"{dtype}: {sum(row['equal'] for row in own)} of {len(own)} cases equal; worst {told(worst)}")
+    for row in rows:
+        if not row["equal"]:
+            clock.say(f"NOT EQUAL: {told(row)}")
+    return rows
+
+
+def told(row: dict[str, Any]) -> str:
+    apart = "not finite, or nothing to compare" if row["difference"] is None else f"{row['difference']:.1e}"
+    return f"{row['case']} ({row['dtype']}): {apart}, tolerance {row['tolerance']:.0e}"
+
+
+# Speed ----------------------------------------------------------------------------------------------------------------
+
+LEARNING_RATE = 0.01
+
+
+def drawn(members: int) -> int:
+    """So many targets are drawn; the others repeat them, which costs nothing and lets the repeats be compared."""
+    return min(256, max(1, members // 2))
+
+
+Run = Callable[[int], object]
+"""takes that many training steps of all targets"""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained."""
+
+    name: str
+    widths: tuple[int, ...]
+    batch_size: int
+    preset: str
+
+    @property
+    def target(self) -> MLP:
+        return MLP(self.widths)
+
+    @property
+    def flop(self) -> int:
+        """Floating point operations in the matrix products of one target-step: forward, weights' gradients, signals back."""
+        sizes = [inputs * outputs for inputs, outputs in itertools.pairwise(self.widths)]
+        return 2 * self.batch_size * (2 * sum(sizes) + sum(sizes[1:]))
+
+
+SETTINGS = (Setting("digits", (64, 32, 10), 32, "digits"), Setting("mnist", (784, 100, 10), 100, "paper-shallow"))
+
+
+def repeated(tensor: Tensor, members: int) -> Tensor:
+    """``tensor`` (fewer, …) as (members, …)."""
+    return tensor.repeat(math.ceil(members / len(tensor)), *[1] * (tensor.dim() - 1))[:members]
+
+
+def start(setting: Setting, members: int, device: str) -> list[Tensor]:
+    different = initialise(setting.target, "he", range(drawn(members)), device=device)
+    return [repeated(tensor, members) for tensor in different]
+
+
+def batch(setting: Setting, members: int, device: str) -> tuple[Tensor, Tensor]:
+    """A batch per target; speed does not depend on the numbers."""
+    generator, own = torch.Generator().manual_seed(0), drawn(members)
+    x = torch.rand(own, setting.batch_size, setting.widths[0], generator=generator)
+    y = torch.randint(setting.widths[-1], (own, setting.batch_size), generator=generator)
+    return repeated(x.to(device), members), repeated(y.to(device), members)
+
+
+def loop_over_modules(setting: Setting, members: int, device: str) -> Run:
+    (x, y), parameters = batch(setting, members, device), start(setting, members, device)
+    modules = [setting.target.module([tensor[member] for tensor in parameters]) for member in range(members)]
+    optimisers = [torch.optim.SGD(module.parameters(), lr=LEARNING_RATE) for module in modules]
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            for member, (module, optimiser) in enumerate(zip(modules, optimisers, strict=True)):
+                optimiser.zero_grad()
+                F.cross_entropy(module(x[member]), y[member]).backward()
+                optimiser.step()
+
+    return run
+
+
+def vmap(compiler: str | None = None) -> Callable[[Setting, int, str], Run]:
+    """torch.func.vmap of torch.func.grad over stacked modules, and a functional step; compiled by ``compiler``, if given."""
+
+    def factory(setting: Setting, members: int, device: str) -> Run:
+        (x, y), module = batch(setting, members, device), setting.target.module().to(device)
+        names = [name for name, _ in module.named_parameters()]
+        parameters = dict(zip(names, start(setting, members, device), strict=True))
+
+        def loss(member: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+            return F.cross_entropy(torch.func.functional_call(module, member, (x,)), y)
+
+        def step(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            update = torch.func.vmap(torch.func.grad(loss))(parameters, x, y)
+            return {name: tensor - LEARNING_RATE * update[name] for name, tensor in parameters.items()}
+
+        if compiler is not None:
+            torch.compiler.reset()  # else the eighth P would not be compiled any more
+            step = torch.compile(step, backend=compiler, dynamic=False)
+
+        def run(steps: int) -> None:
+            nonlocal parameters
+            for _ in range(steps):
+                parameters = step(parameters, x, y)
+
+        return run
+
+    return factory
+
+
+def population(shared: bool = False, tf32: bool = False) -> Callable[[Setting, int, str], Run]:
+    def factory(setting: Setting, members: int, device: str) -> Run:
+        x, y = batch(setting, 1 if shared else members, device)
+        x, y = (x[0], y[0]) if shared else (x, y)
+        trained = Population(setting.target, start(setting, members, device), learning_rate=LEARNING_RATE)
+
+        def run(steps: int) -> Population:
+            with precision("high" if tf32 else "highest"):
+                for _ in range(steps):
+                    trained.apply(trained.grads(x, y))
+            return trained
+
+        return run
+
+    return factory
+
+
+def population_drawing(setting: Setting, members: int, device: str) -> Run:
+    """The population with an order of the data per target, drawn as in a real run."""
+    x, y = (tensor.flatten(0, 1)[:2000] for tensor in batch(setting, 64, device))
+    batches = Batches(x, y, setting.batch_size, range(members), False)
+    trained = Population(setting.target, start(setting, members, device), learning_rate=LEARNING_RATE)
+    return lambda steps: advance(trained, Backprop(), None, batches, steps)
+
+
+def population_instructed(reader: str) -> Callable[[Setting, int, str], Run]:
+    """Every target instructed by an untrained ENN as the preset describes it: reading costs the same as for a trained one."""
+
+    def factory(setting: Setting, members: int, device: str) -> Run:
+        (x, y), preset = batch(setting, members, device), PRESETS[setting.preset]
+        home = Home(
+            target=setting.target,
+            steps=preset.training.steps,
+            period=preset.rl.period,
+            learning_rate=LEARNING_RATE,
+            ladder=preset.instruction.ladder,
+            refresh=preset.instruction.refresh,
+            trust_region=preset.instruction.trust_region,
+            strength=1.0,
+        )
+        torch.manual_seed(0)
+        critic = Critic(reader, preset.enn, home).to(device).requires_grad_(False)
+        trained = Population(setting.target, start(setting, members, device), learning_rate=LEARNING_RATE)
+        rule = Instruct(critic, preset.training.steps, LEARNING_RATE)
+        state = rule.init(trained)
+
+        def run(steps: int) -> None:
+            for _ in range(steps):
+                trained.apply(rule.update(trained, Batch(x, y), state))
+
+        return run
+
+    return factory
+
+
+LOOP, VMAP, COMPILED, POPULATION, SHARED = "loop", "vmap", "compiled vmap", "population", "population, one batch for all"
+TF32, DRAWING = "population, TF32", "population, drawing its batches"
+INSTRUCTED = {reader: f"population, instructed by {reader}" for reader in READERS}
+
+
+def contestants(device: str, quick: bool) -> dict[str, Callable[[Setting, int, str], Run]]:
+    return {
+        LOOP: loop_over_modules,
+        VMAP: vmap(),
+        COMPILED: vmap("aot_eager" if quick else "inductor"),
+        POPULATION: population(),
+        SHARED: population(shared=True),
+        **({TF32: population(tf32=True)} if device == "cuda" else {}),
+        DRAWING: population_drawing,
+        **{name: population_instructed(reader) for reader, name in INSTRUCTED.items()},
+    }
+
+
+class precision:
+    """Of float32 matrix products: highest, or high (TF32)."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.before = name, torch.get_float32_matmul_precision()
+
+    def __enter__(self) -> None:
+        torch.set_float32_matmul_precision(self.name)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_float32_matmul_precision(self.before)
+
+
+def timed(run: Run, steps: int, device: str) -> float:
+    """Seconds per step."""
+    if device != "cuda":
+        begun = time.perf_counter()
+        run(steps)
+        return (time.perf_counter() - begun) / steps
+    first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    first.record()
+    run(steps)
+    last.record()
+    torch.cuda.synchronize()
+    return first.elapsed_time(last) / 1000 / steps
+
+
+def matrix_rates(device: str, quick: bool) -> dict[str, float]:
+    """Tera floating point operations per second of large square products, the median of ten turns."""
+    size, rates = 8192 if device == "cuda" else 256 if quick else 1024, {}
+    for name, dtype, kind in (
+        ("float32", torch.float32, "highest"),
+        ("tf32", torch.float32, "high"),
+        ("bfloat16", torch.bfloat16, "highest"),
+    ):
+        if name == "tf32" and device != "cuda":
+            continue
+        one, other = torch.randn(2, size, size, device=device, dtype=dtype)
+        out = torch.empty_like(one)
+
+        def run(steps: int, one: Tensor = one, other: Tensor = other, out: Tensor = out, kind: str = kind) -> None:
+            with precision(kind):
+                for _ in range(steps):
+                    torch.mm(one, other, out=out)
+
+        timed(run, 3, device)
+        rates[name] = 2 * size**3 / statistics.median(timed(run, 5, device) for _ in range(10)) / 1e12
+    return rates
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long is measured, and up to which P."""
+
+    members: tuple[int, ...]
+    compiled: tuple[int, ...]
+    """the P at which vmap is compiled: each takes a compiler's time"""
+    turns: int
+    seconds: float
+    """per turn"""
+    doublings: int
+    """beyond the largest of ``members``"""
+
+
+FULL = Effort((1, 4, 16, 64, 256, 1024), (16, 256, 1024), 5, 0.1, 20)
+QUICK = Effort((1, 4), (4,), 2, 0.002, 1)
+
+
+class Speed:
+    """The cells (setting, P) that were measured, and what was left out."""
+
+    def __init__(self, device: str, effort: Effort, quick: bool, clock: Clock) -> None:
+        self.device, self.effort, self.clock = device, effort, clock
+        self.contestants = contestants(device, quick)
+        self.cells: list[dict[str, Any]] = []
+        self.skipped: list[str] = []
+        self.rates: dict[str, float] = {}
+        self.repeats: list[dict[str, Any]] = []
+        self._quick, self._cost = quick, {setting.name: 0.0 for setting in SETTINGS}
+
+    def measure(self) -> None:
+        self.rates = matrix_rates(self.device, self._quick)
+        self.clock.say("matrix products: " + ", ".join(f"{name} {rate:.2f} TFLOP/s" for name, rate in self.rates.items()))
+        for members, setting in itertools.product(self.effort.members, SETTINGS):
+            if self._too_dear(setting, members):
+                continue
+            names = [name for name in self.contestants if name != COMPILED or self._compiles(setting, members)]
+            begun = time.monotonic()
+            self._cell(setting, members, names)
+            self._cost[setting.name] = time.monotonic() - begun
+        self._double()
+
+    def _too_dear(self, setting: Setting, members: int) -> bool:
+        """A cell is taken to cost at most twice as much as the one before."""
+        if 2 * self._cost[setting.name] < self.clock.left - 10:
+            return False
+        self.skip(f"{setting.name}, P = {members:,}: no time left")
+        return True
+
+    def _compiles(self, setting: Setting, members: int) -> bool:
+        there = members in self.effort.compiled
+        if there and 2 * self._cost[setting.name] + COMPILING > self.clock.left - 10 and not self._quick:
+            self.skip(f"{setting.name}, P = {members:,}, {COMPILED}: no time left")
+            return False
+        return there
+
+    def skip(self, line: str) -> None:
+        self.skipped.append(line)
+        self.clock.say(f"left out: {line}")
+
+    def _cell(self, setting: Setting, members: int, names: Sequence[str]) -> None:
+        """Contestants take turns, so that a drift of the machine hits all alike."""
+        ready = {name: self._ready(setting, members, name) for name in names}
+        runs = {name: run for name, run in ready.items() if run is not None}
+        turns: dict[str, list[float]] = {name: [] for name in runs}
+        for _, (name, (run, steps)) in itertools.product(range(self.effort.turns), runs.items()):
+            if name not in turns:
+                continue
+            try:
+                turns[name].append(timed(run, steps, self.device))
+            except torch.OutOfMemoryError:  # beside the others, which it may be by itself
+                self.skip(f"{setting.name}, P = {members:,}, {name}: out of memory")
+                del turns[name]
+        self._keep(setting, members, turns)
+
+    def _ready(self, setting: Setting, members: int, name: str) -> tuple[Run, int] | None:
+        """A contestant, warm, and its steps per turn; None where it does not fit into memory, or where nothing compiles."""
+        try:
+            run = self.contestants[name](setting, members, self.device)
+            timed(run, 2, self.device)
+            return run, max(1, round(self.effort.seconds / timed(run, 2, self.device)))
+        except torch.OutOfMemoryError:
+            why = "out of memory"
+        except Exception as error:
+            if name != COMPILED:
+                raise
+            why = _in_short(error)
+        self.skip(f"{setting.name}, P = {members:,}, {name}: {why}")
+        return None
+
+    def _keep(self, setting: Setting, members: int, turns: dict[str, list[float]]) -> None:
+        rows = {}
+        for name, seconds in turns.items():
+            speed = members / statistics.median(seconds)
+            rows[name] = {
+                "target_steps_per_second": speed,
+                "seconds_per_step": seconds,
+                "share_of_float32_rate": speed * setting.flop / (self.rates["float32"] * 1e12),
+            }
+        cell = {"setting": setting.name, "members": members, "contestants": rows, "ratios": ratios(turns)}
+        if self.device == "cuda":
+            cell["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
+            torch.cuda.reset_peak_memory_stats()
+        self.cells.append(cell)
+        name = POPULATION if POPULATION in rows else next(iter(rows), None)
+        if name is not None:
+            pairs = [(pair.partition(" over ")[2], value) for pair, value in cell["ratios"].items()]
+            times = "".join(f", {value:.3g} × {slower}" for slower, value in pairs if slower)
+            self.clock.say(
+                f"{setting.name}, P = {members:,}, {name}: {rows[name]['target_steps_per_second']:,.0f} target-steps/s, "
+                f"{rows[name]['share_of_float32_rate']:.1%} of the float32 rate{times}"
+            )
+
+    # -- up to the memory limit ----------------------------------------------------------------------------------------
+
+    def _double(self) -> None:
+        members, fit = self.effort.members[-1], {setting: [POPULATION, SHARED, VMAP] for setting in SETTINGS}
+        for _ in range(self.effort.doublings):
+            members *= 2
+            for setting in list(fit):
+                if self._too_dear(setting, members):
+                    del fit[setting]
+                    continue
+                begun = time.monotonic()
+                fit[setting] = [name for name in fit[setting] if self._alone(setting, members, name)]
+                self._cost[setting.name] = time.monotonic() - begun
+            fit = {setting: names for setting, names in fit.items() if names}
+
+    def _alone(self, setting: Setting, members: int, name: str) -> bool:
+        """One contestant with the device to itself; whether it fitted."""
+        try:
+            if self.device == "cuda":
+                torch.cuda.empty_cache()
+            ready = self._ready(setting, members, name)
+            if ready is None:
+                return False
+            run, steps = ready
+            self._keep(setting, members, {name: [timed(run, steps, self.device) for _ in range(min(3, self.effort.turns))]})
+            if name == POPULATION:
+                self._compare_repeats(setting, run)
+            return True
+        except torch.OutOfMemoryError:
+            self.skip(f"{setting.name}, P = {members:,}, {name}: out of memory")
+        except RuntimeError as error:  # a limit other than memory, which a population should not have
+            self.skip(f"{setting.name}, P = {members:,}, {name}: {_in_short(error)}")
+            if name != VMAP:
+                self._unlike(f"{name} runs, {setting.name}, P = {members:,}", math.inf)
+        return False
+
+    def _compare_repeats(self, setting: Setting, run: Run) -> None:
+        """The last targets repeat the first: they differ where an index overflows."""
+        trained = run(1)
+        assert isinstance(trained, Population)
+        own = drawn(trained.members)
+        pairs = [(tensor[-own:], tensor[:own]) for tensor in trained.parameters]
+        apart = difference(*zip(*pairs, strict=True))
+        self._unlike(f"last targets = first, {setting.name}, P = {trained.members:,}", apart)
+
+    def _unlike(self, case: str, apart: float) -> None:
+        row = {"case": case, "dtype": "float32", "difference": apart if math.isfinite(apart) else None}
+        self.repeats.append(row | {"tolerance": 1e-5, "equal": apart <= 1e-5})
+        if apart > 1e-5:
+            self.clock.say(f"NOT EQUAL: {told(self.repeats[-1])}")
+
+
+def _in_short(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0][:200]}"
+
+
+def ratios(turns: dict[str, list[float]]) -> dict[str, float]:
+    """Medians, over turns taken side by side, of how many times as fast the population is, and of what instruction costs."""
+    pairs = {f"population over {name}": (name, POPULATION) for name in (LOOP, VMAP, COMPILED)}
+    pairs |= {f"{name} takes times the population's time": (name, POPULATION) for name in (DRAWING, *INSTRUCTED.values())}
+    return {
+        name: statistics.median(a / b for a, b in zip(turns[above], turns[below], strict=True))
+        for name, (above, below) in pairs.items()
+        if above in turns and below in turns
+    }
+
+
+AIMS = (
+    ("population over loop", 256, 50.0),
+    ("share of the float32 rate", 1024, 0.3),
+)
+
+
+def aims(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was to be reached, with "met": true, false, or null where it was not measured."""
+    rows = []
+    for (name, members, least), setting in itertools.product(AIMS, SETTINGS):
+        own = [cell for cell in cells if (cell["setting"], cell["members"]) == (setting.name, members)]
+        value = None
+        if own and name in own[0]["ratios"]:
+            value = own[0]["ratios"][name]
+        elif own and name.startswith("share") and POPULATION in own[0]["contestants"]:
+            value = own[0]["contestants"][POPULATION]["share_of_float32_rate"]
+        rows.append({"aim": name, "setting": setting.name, "members": members, "at_least": least, "found": value})
+        rows[-1]["met"] = None if value is None else value >= least
+    return rows
+
+
+# The whole ------------------------------------------------------------------------------------------------------------
+
+
+def describe(device: str) -> dict[str, Any]:
+    """The device and what decides the precision of its products."""
+    facts: dict[str, Any] = {"device": device, "torch_threads": torch.get_num_threads()}
+    facts["precision"] = f"float32, matrix products {torch.get_float32_matmul_precision()} (TF32 off)"
+    if device == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        facts |= {"gpu": properties.name, "gpu_memory_gib": round(properties.total_memory / 2**30, 1), "driver": driver()}
+        facts |= {"cuda": torch.version.cuda or torch.version.hip, "cudnn": torch.backends.cudnn.version()}
+    return facts
+
+
+def driver() -> str:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.split()[0]
+    except (OSError, subprocess.SubprocessError, IndexError):
+        return "unknown"
+
+
+def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="seconds, on the CPU where there is no GPU; no file by itself")
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda; with --quick, cpu where there is no GPU")
+    parser.add_argument("--seconds", type=float, default=LIMIT, help=f"limit on the whole (default: {LIMIT:.0f})")
+    parser.add_argument("--output", type=Path, help=f"where the JSON goes (default: {OUTPUT.name} in benchmarks/results)")
+    options = parser.parse_args(given)
+    there = torch.cuda.is_available()
+    options.device = options.device or ("cuda" if there or not options.quick else "cpu")
+    if options.device == "cuda" and not there:
+        parser.error("no GPU is available here; give --device cpu to measure this machine's processor")
+    if not options.seconds > 0:
+        parser.error("--seconds is a time above 0")
+    if options.output is None and options.device == "cuda" and not options.quick:
+        options.output = OUTPUT
+    return options
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    options = arguments(given)
+    clock, device = Clock(options.seconds), options.device
+    if device == "cpu":
+        torch.set_num_threads(1)
+    torch.set_float32_matmul_precision("highest")
+    report = provenance(" ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]]), 0) | describe(device)
+    clock.say(", ".join(str(report[key]) for key in ("gpu", "device", "torch", "driver", "precision") if key in report))
+    speed = Speed(device, QUICK if options.quick else FULL, options.quick, clock)
+    rows: list[dict[str, Any]] = []
+    finished = False
+    try:
+        with clock:
+            rows += equality(device, clock)
+            speed.measure()
+        finished = True
+    except TimeUp:
+        speed.skip("all that would have followed: the time limit was reached")
+    rows += speed.repeats
+    unequal = [row for row in rows if not row["equal"]]
+    report |= {"quick": options.quick, "finished": finished, "seconds": time.monotonic() - BEGUN}
+    report |= {"matrix_tflops": speed.rates, "aims": aims(speed.cells) if device == "cuda" else [], "skipped": speed.skipped}
+    report |= {"unequal": unequal, "equality": rows, "cells": speed.cells}
+    for aim in report["aims"]:
+        verdict = {None: "not measured", True: "met", False: "missed"}[aim["met"]]
+        found = "" if aim["found"] is None else f": {aim['found']:.3g}"
+        clock.say(f"aim, {aim['setting']}, P = {aim['members']:,}, {aim['aim']} ≥ {aim['at_least']:g}{found}, {verdict}")
+    clock.say(f"equality: {len(rows) - len(unequal)} of {len(rows)} within tolerance")
+    if options.output is not None:
+        try:
+            write_json(options.output, report)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 2
+        clock.say(f"written to {options.output}")
+    return 1 if unequal or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
