@@ -232,11 +232,11 @@ def make_rule(arm: Arm, task: Task, config: Config, population: Population, crit
     if arm.rule == "l2":
         return L2(strengths)
     if arm.rule == "growth":
-        return Growth(learning_rate)
+        return Growth()
     if arm.rule == "growth-tuned":
-        return Growth(learning_rate, last=strengths)
+        return Growth(last=strengths)
     if arm.rule == "random-push":
-        return RandomPush(learning_rate, task.seeds, config.instruction.trust_region)
+        return RandomPush(task.seeds, config.instruction.trust_region)
     critic = critics[config.enn.readers[arm.reader] if isinstance(arm.reader, int) else arm.reader]
 
     def strength(population: Population, progress: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ Letters: P members, S steps of a segment.
 
 import copy
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pipeline.config import Config
@@ -52,6 +53,8 @@ KEEP = 25
 """segments between two checkpoints"""
 WARM_UP = 10
 """segments over which the learning rate rises"""
+LARGEST_GRADIENT = 1.0
+"""norm to which the gradient with respect to the ENN is shortened"""
 
 
 def fine_tune(
@@ -81,7 +84,7 @@ def fine_tune(
     for number in range(tuning.segments, config.unroll.segments):
         rows.append(tuning.segment(number))
         if (number + 1) % KEEP == 0 or number + 1 == config.unroll.segments:
-            row = {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+            row = {name: _mean([row[name] for row in rows]) for name in rows[0]}
             history.append({"segment": number + 1, **row, "seconds": time.perf_counter() - started})
             write_tensors(folder / f"unrolled-{number + 1:06d}.safetensors", tuning.tensors())
             write_json(history_file, history)
@@ -91,6 +94,12 @@ def fine_tune(
             if on_segment:
                 on_segment(history[-1])
     return tuning.exported(), history
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Of the numbers among them; NaN where there is none."""
+    found = [value for value in values if not math.isnan(value)]
+    return float(np.mean(found)) if found else math.nan
 
 
 @dataclass
@@ -134,8 +143,8 @@ class FineTuning:
         kept = (self.population.flat(), self.descent.copy()) if self.config.unroll.anneal else None
         self._anneal(path)
         costate, losses = self._end(number)
-        self._leave_out_failed(path, costate, losses)
-        row = self._backward(path, costate, losses, number)
+        alive = self._leave_out_failed(path, costate, losses)
+        row = self._backward(path, costate, losses, alive, number)
         if kept is not None:  # the real run goes on from before the anneal
             self.population.load_flat(kept[0])
             self.descent.state = kept[1]
@@ -182,22 +191,27 @@ class FineTuning:
         costate = log_loss_costate(self.population, self.folds.reward(self.lives, number, self.config.unroll.score_examples))
         return costate, self.population.losses.clone()
 
-    def _leave_out_failed(self, path: "Trajectory", costate: Costate, losses: Tensor) -> None:
-        """A member that is not finite must not teach: it counts as zero weights that no push can change."""
+    def _leave_out_failed(self, path: "Trajectory", costate: Costate, losses: Tensor) -> Bool[Tensor, " P"]:
+        """Which members teach (P,): one that is not finite must not. It goes back as zero weights that no push can change, so
+        that nothing which is computed beside the others is NaN, and whatever is averaged over members leaves it out."""
         failed = ~losses.isfinite() | ~_norm(costate.parameters).isfinite() | ~_norm(self.population.parameters).isfinite()
         self.failed |= failed
-        if not bool(failed.any()):
-            return
-        losses[failed] = 0.0
-        slopes = [taken.slopes for taken in path.steps]
-        for tensors in (costate.parameters, *path.parameters, *slopes):
-            for tensor in tensors:
-                tensor[failed] = 0.0
+        if bool(failed.any()):
+            slopes = [taken.slopes for taken in path.steps]
+            for tensors in (costate.parameters, *path.parameters, *slopes):
+                for tensor in tensors:
+                    tensor[failed] = 0.0
+        return ~failed
 
-    def _backward(self, path: "Trajectory", costate: Costate, losses: Tensor, number: int) -> dict[str, float]:
-        """The costate back through the segment, and the ENN's gradient on the way; one step of its optimiser."""
+    def _backward(
+        self, path: "Trajectory", costate: Costate, losses: Tensor, alive: Bool[Tensor, " P"], number: int
+    ) -> dict[str, float]:
+        """The costate back through the segment, and the ENN's gradient on the way; one step of its optimiser.
+
+        Means are over the members that are alive; where none is, the ENN stays as it is and the row holds NaN.
+        """
         unroll = self.config.unroll
-        score, members = torch.exp(-losses), unroll.members
+        score, teachers = torch.exp(-losses).masked_fill(~alive, 0.0), alive.sum().clamp_min(1)
         self.optimiser.zero_grad()
         promised, error, strengths = 0.0, [], []
         for step in reversed(range(unroll.steps, len(path.steps))):
@@ -212,25 +226,28 @@ class FineTuning:
             shorten(costate, unroll.largest_costate)
             weights = path.parameters[read * self.refresh]
             terms = instructions(self.critic, weights, path.progress[read], None, self.learning_rate, graph=True)
-            changes = [(total * own).sum() for total, own in zip(summed, terms.instruction, strict=True)]
-            change = torch.stack(changes).sum() / members
-            wrong = ((terms.value - score) ** 2).mean()
+            changes = [(total * own).flatten(1).sum(1) for total, own in zip(summed, terms.instruction, strict=True)]
+            change = torch.stack(changes).sum(0)[alive].sum() / teachers
+            wrong = ((terms.value - score)[alive] ** 2).sum() / teachers
             (change + wrong).backward()
             promised += float(change.detach())
             error.append(float(wrong.detach()))
             strengths.append(terms.strength.detach())
         for group in self.optimiser.param_groups:
             group["lr"] = unroll.learning_rate * min(1.0, (number + 1) / WARM_UP) * (1 - number / unroll.segments)
-        if bool(torch.nn.utils.clip_grad_norm_(self.critic.parameters(), 1.0).isfinite()):
+        length = torch.nn.utils.clip_grad_norm_(self.critic.parameters(), LARGEST_GRADIENT)
+        if bool(alive.any()) and bool(length.isfinite()):
             self.optimiser.step()  # else one segment would make an ENN of NaN, for good
-        small, he = torch.stack(strengths).log10().mean(0)[0::2], torch.stack(strengths).log10().mean(0)[1::2]
-        return {
-            "promised": promised,
-            "error": float(np.sqrt(np.mean(error))),
-            "loss/small": float(losses[0::2].mean()),
-            "loss/he": float(losses[1::2].mean()) if members > 1 else float("nan"),
-            "log10_strength/small": float(small.mean()),
-            "log10_strength/he": float(he.mean()) if members > 1 else float("nan"),
+        taught = {"promised": promised, "error": float(np.sqrt(np.mean(error)))}
+        if not bool(alive.any()):
+            taught = dict.fromkeys(taught, math.nan)
+        level = torch.stack(strengths).log10().mean(0)
+        rows = {"loss": losses, "log10_strength": level}
+        he = torch.arange(unroll.members, device=losses.device) % 2 == 1
+        return taught | {
+            f"{name}/{start}": float(values[alive & chosen].mean())
+            for name, values in rows.items()
+            for start, chosen in (("small", ~he), ("he", he))
         }
 
     def _back(self, path: "Trajectory", step: int, costate: Costate) -> list[Tensor]:

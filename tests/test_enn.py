@@ -267,11 +267,27 @@ def test_decode_carries_pixels_back_to_what_they_read(size, interpolation):
 # The critic
 
 
-def test_dueling_is_in_the_logit():
+def test_the_value_is_that_of_the_greedy_policy():
     critic, parameters = make_critic("probes"), weights_of(HOME)
     value, q = critic.value(parameters, progress_of()), critic.q_values(parameters, progress_of())
     assert q.shape == (3, 3) and q.std(1).min() > 1e-4
-    torch.testing.assert_close(q.logit().mean(1), value.logit(), rtol=1e-10, atol=1e-12)
+    assert torch.equal(q.max(1).values, value)
+
+
+def test_one_level_that_ruins_a_run_does_not_lower_the_value():
+    """By hand: of four levels three are good and one ruins the run: V is the best one's Q, .92; the mean in logits is .48."""
+    levels = torch.tensor([0.88, 0.90, 0.92, 0.001], dtype=torch.float64)
+    assert levels.logit().mean().sigmoid().item() == pytest.approx(0.483, abs=0.001)
+    home = dataclasses.replace(make_critic("probes").home, ladder=(0.0, 1.0, 3.0, 10.0))
+    critic = Critic("probes", ENNConfig(hidden=2, probes=3), home).double()
+    with torch.no_grad():
+        critic.value_head.weight.zero_()
+        critic.advantage_head.weight.zero_()
+        critic.value_head.bias.fill_(levels.max().logit())
+        critic.advantage_head.bias.copy_(levels.logit() + 5)
+    hidden = torch.zeros(1, 2, dtype=torch.float64)
+    torch.testing.assert_close(critic._q(hidden)[0], levels)
+    assert critic.value_from(hidden).item() == pytest.approx(0.92)
 
 
 def test_strengths_are_the_best_level_or_the_fixed_one():
@@ -506,7 +522,7 @@ def test_the_core_needs_torch_numpy_and_jaxtyping_only():
         home = Home(target, 4, 2, 0.1, (0.0, 1.0), 2, 0.02, strength=1.0)
         critics = {name: Critic(name, ENNConfig(hidden=4, probes=3), home) for name in READERS}
         lambdas = torch.full((2,), 0.1)
-        rules = [Backprop(), L1(lambdas), L2(lambdas), Growth(0.1), RandomPush(0.1, [0, 1])]
+        rules = [Backprop(), L1(lambdas), L2(lambdas), Growth(), RandomPush([0, 1])]
         for rule in [*rules, *(Instruct(critic, 4, 0.1) for critic in critics.values())]:
             population = Population(target, initialise(target, "he", [0, 1]))
             train(population, rule, Batches(x, y, 8, [0, 1], False), 4, 2, (x, y), critics)

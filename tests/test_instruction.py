@@ -31,6 +31,7 @@ from pipeline.instruction.loop import advance, advance_guarded, norms, returns, 
 from pipeline.instruction.low_rank import LowRank, Product, add
 from pipeline.instruction.rules import FLOOR
 from pipeline.targets import MLP, Batches, Evaluation, Population, initialise
+from pipeline.targets.optimisers import OPTIMISERS
 
 TARGET, RATE, STEPS = MLP((6, 8, 5, 3)), 0.1, 17
 LAMBDAS = torch.tensor([0.0, 0.05, 400.0], dtype=torch.float64)
@@ -115,53 +116,79 @@ def test_l1_is_the_gradient_of_its_penalty():
         assert_same_movement(moved[member], module_movement(TARGET, own, batches(), member, STEPS, penalise))
 
 
-def test_growth_reaches_he_and_then_leaves_the_gradients_alone():
-    target, order = MLP((6, 8, 3)), Batches(*data(), 9, [0, 1], False)
-    population = Population(target, initialise(target, "normal", [0, 1], dtype=torch.float64), learning_rate=1e-4)
-    rule = Growth(1e-4)
+CONTROLLED = {
+    "sgd": {},
+    "momentum": {"momentum": 0.9},
+    "adam": {"optimiser": "adam"},
+    "adamw, cosine": {"optimiser": "adamw", "schedule": "cosine", "steps": 400},
+}
+
+
+def unmoved(settings, scheme="normal"):
+    """Two members and a batch of blank inputs: no weight has a gradient, so that what moves weights is the control alone."""
+    target = MLP((6, 8, 3))
+    population = Population(target, initialise(target, scheme, [0, 1], dtype=torch.float64), learning_rate=0.05, **settings)
+    return population, Batches(torch.zeros(40, 6, dtype=torch.float64), data()[1], 9, [0, 1], False)
+
+
+def norms_of(population):
+    return [weight.flatten(1).norm(dim=1) for weight in population.parameters[0::2]]
+
+
+@pytest.mark.parametrize("name", CONTROLLED)
+def test_growth_is_two_percent_a_step_up_to_he_whatever_the_optimiser(name):
+    assert {settings.get("optimiser", "sgd") for settings in CONTROLLED.values()} == set(OPTIMISERS)
+    population, order = unmoved(CONTROLLED[name])
+    rule, before = Growth(), norms_of(population)
     state = rule.init(population)
     he = [math.sqrt(2 / weight.shape[-1]) * math.sqrt(weight[0].numel()) for weight in population.parameters[0::2]]
     advance(population, rule, state, order, 10)
-    small = [weight.flatten(1).norm(dim=1) for weight in population.parameters[0::2]]
+    for now, small in zip(norms_of(population), before, strict=True):
+        torch.testing.assert_close(now, small * 1.02**10, rtol=1e-9, atol=0)
+    plain, _ = unmoved(CONTROLLED[name])
+    advance(plain, Backprop(), None, order, 10)
+    assert population.parameters[3].norm() > 0, "no bias moved: that they do not grow is not shown"
+    for now, other in zip(population.parameters[1::2], plain.parameters[1::2], strict=True):
+        assert torch.equal(now, other), "biases must not grow"
     advance(population, rule, state, order, 300)
-    for weight, norm, before in zip(population.parameters[0::2], he, small, strict=True):
-        now = weight.flatten(1).norm(dim=1)
-        assert (before < 0.05 * norm).all() and (now >= norm).all() and (now < 1.021 * norm).all()
+    for now, norm in zip(norms_of(population), he, strict=True):
+        torch.testing.assert_close(now, torch.full_like(now, norm), rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("name", CONTROLLED)
+def test_growth_takes_each_members_last_layer_as_far_as_it_is_told(name):
+    population, order = unmoved(CONTROLLED[name], "he")
+    first, rule = norms_of(population)[0], Growth(last=torch.tensor([2.0, 6.0]))
+    advance(population, rule, rule.init(population), order, 300)
+    now, he = norms_of(population), math.sqrt(2 / 6 * 48)
+    torch.testing.assert_close(now[1], torch.tensor([2.0, 6.0]).double() * math.sqrt(2 / 8 * 24), rtol=1e-9, atol=0)
+    torch.testing.assert_close(now[0], first.clamp_min(he), rtol=1e-9, atol=0)
+
+
+def test_growth_leaves_gradients_and_members_that_diverged_alone():
+    population, order = unmoved({})
+    population.parameters[0][1, 0, 0] = torch.inf
+    rule = Growth()
+    advance(population, rule, rule.init(population), order, 1)
+    before = [tensor[1].clone() for tensor in population.parameters]
     plain = [gradient.clone() for gradient in population.grads(*order(3))]
-    ruled = rule.update(population, Batch(*order(3)), state)
-    assert all(torch.equal(one, other) for one, other in zip(plain, ruled, strict=True))
+    ruled = rule.update(population, Batch(*order(3)), rule.init(population))
+    assert all(torch.equal(one[0], other[0]) for one, other in zip(plain, ruled, strict=True))
+    assert population.diverged_at.tolist() == [-1, 0]
+    assert all(torch.equal(now[1], then) for now, then in zip(population.parameters, before, strict=True))
 
 
-def test_growth_takes_each_members_last_layer_as_far_as_it_is_told():
-    target, order = MLP((6, 8, 3)), Batches(*data(), 9, [0, 1], False)
-    population = Population(target, initialise(target, "he", [0, 1], dtype=torch.float64), learning_rate=1e-4)
-    first, last = (weight.flatten(1).norm(dim=1) for weight in population.parameters[0::2])
-    advance(population, *(lambda rule: (rule, rule.init(population)))(Growth(1e-4, last=torch.tensor([2.0, 6.0]))), order, 300)
-    now = population.parameters[2].flatten(1).norm(dim=1) / math.sqrt(2 / 8 * 24)
-    assert ((now >= torch.tensor([2.0, 6.0])) & (now < 1.021 * torch.tensor([2.0, 6.0]))).all() and (last < 2 * now).all()
-    he = torch.tensor(math.sqrt(2 / 6 * 48), dtype=torch.float64)
-    assert (population.parameters[0].flatten(1).norm(dim=1) < 1.03 * torch.maximum(first, he)).all()
-
-
-def test_growth_is_two_percent_a_step_on_weights_only():
-    population, other = (Population(TARGET, initialise(TARGET, "normal", [0, 1, 2], dtype=torch.float64)) for _ in range(2))
-    before = [tensor.clone() for tensor in population.parameters]
-    rule = Growth(0.1)
-    advance(population, rule, rule.init(population), batches(), 1)
-    advance(other, Backprop(), None, batches(), 1)
-    for index, tensor in enumerate(before):
-        pushed = population.parameters[index] - other.parameters[index]
-        torch.testing.assert_close(pushed, (0.02 if index % 2 == 0 else 0.0) * tensor, rtol=1e-9, atol=1e-14)
-
-
-def test_random_push_is_one_direction_as_long_as_the_trust_region():
-    population, rule = fresh(), RandomPush(RATE, [0, 1, 2], trust_region=0.03, steps=5)
+def test_random_push_is_one_direction_as_long_as_the_trust_region_beside_any_optimiser():
+    """It moves the weights itself and leaves the gradients alone, so that no optimiser repeats or rescales it."""
+    population, rule = fresh(), RandomPush([0, 1, 2], trust_region=0.03, steps=5)
     state, directions = rule.init(population), []
     for step in range(7):
         plain = [gradient.clone() for gradient in population.grads(*batches()(step))]
+        before = [tensor.clone() for tensor in population.parameters]
         update = rule.update(population, Batch(*batches()(step)), state)
-        pushes = [(one - other) * RATE for one, other in zip(update, plain, strict=True)]
-        for push, tensor in zip(pushes, population.parameters, strict=True):
+        assert all(torch.equal(one, other) for one, other in zip(update, plain, strict=True))
+        pushes = [now - then for now, then in zip(population.parameters, before, strict=True)]
+        for push, tensor in zip(pushes, before, strict=True):
             floor = FLOOR * math.sqrt(tensor[0].numel())
             allowed = 0.03 * tensor.flatten(1).norm(dim=1).clamp_min(floor) if step < 5 else torch.zeros(3).double()
             torch.testing.assert_close(push.flatten(1).norm(dim=1), allowed, rtol=1e-10, atol=1e-14)
@@ -170,7 +197,7 @@ def test_random_push_is_one_direction_as_long_as_the_trust_region():
     for first, fifth in zip(directions[0], directions[4], strict=True):
         torch.testing.assert_close(first, fifth, rtol=1e-9, atol=1e-12)
         assert (first[0] - first[1]).norm() > 0.1, "two members are pushed alike"
-    alone = RandomPush(RATE, [1]).init(fresh(seeds=[1]))
+    alone = RandomPush([1]).init(fresh(seeds=[1]))
     for one, together in zip(alone, state, strict=True):
         assert torch.equal(one[0], together[1]), "a member's push depends on the population"
 

@@ -302,6 +302,27 @@ def test_the_target_is_rewards_then_the_target_networks_value_of_the_best_next_l
     assert double_q_loss(observed, batch, config.gamma).item() == pytest.approx(total / 64, rel=1e-4)
 
 
+def test_learning_makes_v_the_value_of_choosing_the_best_level_from_here_on(digits, tiny):
+    """A chain of two states, by hand. In the second one four levels end the run with .88, .90, .92 and .001: V = .92. The first
+    gives (1 − γ) s with s = .4, .5, .2, .3 and leads there: V = .5 (.5) + .5 (.92) = .71."""
+    levels, gamma = torch.arange(4).repeat(2), 0.5
+    home = dataclasses.replace(new_critic(tiny, digits).home, ladder=(0.0, 1.0, 3.0, 10.0))
+    critic = Critic("probes", dataclasses.replace(tiny.enn, hidden=2), home)
+    state = torch.eye(2).repeat_interleave(4, 0)
+    rewards = torch.cat([(1 - gamma) * torch.tensor([0.4, 0.5, 0.2, 0.3]), torch.tensor([0.88, 0.90, 0.92, 0.001])])
+    ends = torch.tensor([0.0] * 4 + [1.0] * 4)
+    batch = {Columns.ACTIONS: levels, Columns.REWARDS: rewards, Columns.TERMINATEDS: ends, "n_step": torch.ones(8)}
+    optimiser = torch.optim.Adam(critic.parameters(), lr=0.05)
+    for _ in range(1500):
+        second = critic._q(torch.eye(2)[[1] * 8])
+        output = {"qf_preds": critic._q(state), "qf_next_preds": second, "qf_target_next_preds": second.detach()}
+        optimiser.zero_grad()
+        double_q_loss(output, batch, gamma).backward()
+        optimiser.step()
+    first, second = critic.value_from(torch.eye(2)).tolist()
+    assert second == pytest.approx(0.92, abs=0.005) and first == pytest.approx(0.71, abs=0.005)
+
+
 def test_without_discount_the_critic_regresses_on_the_next_score(algorithm):
     _, module, _, _ = learner_parts(algorithm)
     batch = {name: torch.from_numpy(v) for name, v in algorithm.local_replay_buffer.sample(64, n_step=5, gamma=0.0).items()}

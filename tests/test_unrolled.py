@@ -133,7 +133,7 @@ def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, decoupled,
     torch.testing.assert_close(final.detach(), losses, rtol=1e-3, atol=1e-5)
     expected = torch.autograd.grad(final.log().mean() + wrong, list(critic.parameters()), allow_unused=True)
 
-    row = tuning._backward(trajectory, costate, losses, 0)
+    row = tuning._backward(trajectory, costate, losses, torch.ones(4, dtype=torch.bool), 0)
     assert row["promised"] != 0 and row["error"] > 0
     assert any(not torch.equal(now, then) for now, then in zip(critic.parameters(), before, strict=True)), "nothing was learned"
     mine, theirs = [], []
@@ -236,6 +236,38 @@ def test_a_member_that_diverged_is_replaced(digits):
     row = tuning.segment(1)
     assert tuning.lives[1].birth > births[1] and not bool(tuning.failed.any())
     assert all(np.isfinite(value) for value in row.values())
+
+
+def taught(digits, config, spoiled):
+    """An ENN after one segment in which some members are not finite, its row and its gradient."""
+    tuning = FineTuning(config, digits, fresh_critic(config, digits))
+    for member in spoiled:
+        tuning.population.parameters[0][member] = torch.nan
+    row = tuning.segment(0)
+    return tuning, row, [None if p.grad is None else p.grad.clone() for p in tuning.critic.parameters()]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_member_that_diverged_does_not_teach(digits, name):
+    """The ENN's gradient is that of the other members alone: those of a population without it."""
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **TRAININGS[name]))
+    fewer = dataclasses.replace(config, unroll=dataclasses.replace(config.unroll, members=2))
+    _, row, gradients = taught(digits, config, [2, 3])
+    _, expected, others = taught(digits, fewer, [])
+    compared = [(own, other) for own, other in zip(gradients, others, strict=True) if own is not None]
+    assert len(compared) > 4 and row.keys() == expected.keys()
+    for own, other in compared:
+        assert other.norm() > 0
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-6 * float(other.abs().max()))
+    for key, value in expected.items():
+        assert row[key] == pytest.approx(value, rel=1e-3), key
+
+
+def test_where_all_members_diverge_the_enn_learns_nothing(digits, tmp_path):
+    tuning, row, _ = taught(digits, CONFIG, range(4))
+    before = fresh_critic(CONFIG, digits).state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in tuning.critic.state_dict().items())
+    assert all(np.isnan(value) for value in row.values()), "a number is told where nothing was measured"
 
 
 @pytest.mark.slow

@@ -1,8 +1,11 @@
 """The critic: a reader with a dueling head, bounded to [0, 1].
 
-``V(θ, t) = σ(v)`` is the ENN, and ``Q(θ, t, a) = σ(v + a − mean a)`` ranks the levels of λ. The dueling sum is taken before
-the sigmoid (Wang et al., 2016, eq. 9, has no sigmoid), so that Q stays in [0, 1] as well. An unbounded head returned −10⁵
-off its data.
+``Q(θ, t, a) = σ(v + a − max a)`` ranks the levels of λ (Wang et al., 2016, eq. 8, inside a sigmoid), and the ENN is
+``V(θ, t) = σ(v) = max_a Q(θ, t, a)``: the discounted score from here on of the *greedy policy*, which at every period chooses
+the level that the ENN ranks first. (With the mean in place of the maximum, their eq. 9, σ(v) is the value of no policy: one
+level that ruins a run would halve it.) The sum is taken before the sigmoid, so that Q stays in [0, 1] as well; an unbounded
+head returned −10⁵ off its data. Once an ENN is fine-tuned (:mod:`rl.unrolled`), the strength head is its policy, and V the
+score at the end of a segment under that.
 
 Letters: P members, A levels of λ.
 """
@@ -74,7 +77,8 @@ class Critic(nn.Module):
     def value(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, " P"]:
-        """V(θ, t) in [0, 1]: the discounted score from here on. Differentiable in ``parameters`` (each (P, …))."""
+        """V(θ, t) in [0, 1], the greedy policy's discounted score from here on. Differentiable in ``parameters`` (each (P,
+        …))."""
         return self.value_of(self.reader.read(parameters, progress, activation))
 
     def q_values(
@@ -85,7 +89,7 @@ class Critic(nn.Module):
 
     def _q(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, "P A"]:
         advantages = self.advantage_head(hidden)
-        return torch.sigmoid(self.value_head(hidden) + advantages - advantages.mean(dim=-1, keepdim=True))
+        return torch.sigmoid(self.value_head(hidden) + advantages - advantages.amax(dim=-1, keepdim=True))
 
     def value_of(self, features: Float[Tensor, "P features"]) -> Float[Tensor, " P"]:
         """V from features already read (Grad-CAM reads a weight image of its own)."""

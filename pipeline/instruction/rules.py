@@ -110,15 +110,17 @@ class L2:
 class Growth:
     """A control without an ENN: weights grow by ``rate`` a step until they have the norm of He initialisation.
 
-    What an ENN gains from small weights beyond this is its own; up to this it may merely have made the weights larger.
+    What an ENN gains from small weights beyond this is its own; up to this it may merely have made the weights larger. The
+    weights are moved beside the optimiser's step, as a decoupled instruction moves them: what goes through an optimiser is
+    repeated by its momentum or normalised by Adam, and would end elsewhere.
 
     Args:
         last: the last layer grows to so many times He's norm (P,). Large last weights speed up all layers before them: with
             plain SGD at a low learning rate the stronger control, when it is chosen on validation data.
     """
 
-    def __init__(self, learning_rate: float, rate: float = 0.02, last: Float[Tensor, " P"] | None = None) -> None:
-        self.learning_rate, self.rate, self.last = learning_rate, rate, last
+    def __init__(self, rate: float = 0.02, last: Float[Tensor, " P"] | None = None) -> None:
+        self.rate, self.last = rate, last
 
     def init(self, population: Population) -> list[Tensor]:
         weights, one = population.parameters[0::2], population.losses.new_ones(population.members)
@@ -126,19 +128,19 @@ class Growth:
         return norms if self.last is None else [*norms[:-1], norms[-1] * self.last]
 
     def update(self, population: Population, batch: Batch, state: list[Tensor]) -> Sequence[Tensor]:
-        gradients = population.grads(batch.x, batch.y)
-        for gradient, weight, norm in zip(gradients[0::2], population.parameters[0::2], state, strict=True):
-            small = weight.flatten(1).norm(dim=1) < norm
-            gradient.addcmul_(per_member(small.to(weight) * (-self.rate / self.learning_rate), weight), weight)
+        gradients, alive = population.grads(batch.x, batch.y), population.diverged_at < 0
+        for weight, norm in zip(population.parameters[0::2], state, strict=True):
+            missing = norm / weight.flatten(1).norm(dim=1) - 1  # never beyond the norm itself
+            weight.mul_(per_member(1 + missing.clamp(0, self.rate) * alive, weight))
         return gradients
 
 
 class RandomPush:
     """A control without an ENN: for the first ``steps`` steps, a fixed random direction per tensor, as large as the
-    instruction's trust region allows: a step of :func:`trust_radius`."""
+    instruction's trust region allows: a step of :func:`trust_radius`, beside the optimiser's step (see :class:`Growth`)."""
 
-    def __init__(self, learning_rate: float, seeds: Sequence[int], trust_region: float = 0.02, steps: int = 100) -> None:
-        self.learning_rate, self.seeds, self.trust_region, self.steps = learning_rate, seeds, trust_region, steps
+    def __init__(self, seeds: Sequence[int], trust_region: float = 0.02, steps: int = 100) -> None:
+        self.seeds, self.trust_region, self.steps = seeds, trust_region, steps
 
     def init(self, population: Population) -> list[Tensor]:
         directions = []
@@ -153,7 +155,7 @@ class RandomPush:
     def update(self, population: Population, batch: Batch, state: list[Tensor]) -> Sequence[Tensor]:
         gradients = population.grads(batch.x, batch.y)
         if population.step < self.steps:
-            for gradient, parameter, direction in zip(gradients, population.parameters, state, strict=True):
-                radius = trust_radius(parameter, self.trust_region) / self.learning_rate
-                gradient.addcmul_(per_member(radius, parameter), direction)
+            radii = [trust_radius(parameter, self.trust_region) for parameter in population.parameters]
+            pushes = [per_member(r, direction) * direction for r, direction in zip(radii, state, strict=True)]
+            population.move(pushes, 1.0)
         return gradients
