@@ -56,7 +56,7 @@ from pipeline.enn import Critic, Home
 from pipeline.enn.readers import READERS
 from pipeline.errors import UserError
 from pipeline.files import write_json
-from pipeline.instruction import L1, L2, Backprop, Batch, Instruct, Instructor, Rule
+from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, Rule
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance
@@ -238,6 +238,8 @@ def evaluated(device: str, dtype: torch.dtype) -> list[Tensor]:
 RULES: dict[str, Callable[[str, torch.dtype], Rule]] = {
     "L1": lambda device, dtype: L1(torch.tensor([0.0, 0.01, 0.1], device=device, dtype=dtype)),
     "L2": lambda device, dtype: L2(torch.tensor([0.0, 0.01, 0.1], device=device, dtype=dtype)),
+    "growth": lambda device, dtype: Growth(last=torch.tensor([1.0, 2.0, 4.0], device=device, dtype=dtype)),
+    "random push": lambda device, dtype: RandomPush(range(MEMBERS), steps=STEPS // 2),
 }
 
 
