@@ -613,10 +613,17 @@ class Speed:
             if self._too_dear(setting, members):
                 continue
             names = [name for name in self.contestants if name != COMPILED or self._compiles(setting, members)]
-            begun = time.monotonic()
+            begun = self._begin()
             self._cell(setting, members, names)
             self._cost[setting.name] = time.monotonic() - begun
         self._double()
+
+    def _begin(self) -> float:
+        """With empty memory; the time."""
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        return time.monotonic()
 
     def _too_dear(self, setting: Setting, members: int) -> bool:
         """A cell is taken to cost at most twice as much as the one before."""
@@ -675,10 +682,11 @@ class Speed:
                 "seconds_per_step": seconds,
                 "share_of_float32_rate": speed * setting.flop / (self.rates["float32"] * 1e12),
             }
+            if name == TF32:
+                rows[name]["share_of_tf32_rate"] = speed * setting.flop / (self.rates["tf32"] * 1e12)
         cell = {"setting": setting.name, "members": members, "contestants": rows, "ratios": ratios(turns)}
         if self.device == "cuda":
             cell["peak_memory_gib"] = torch.cuda.max_memory_allocated() / 2**30
-            torch.cuda.reset_peak_memory_stats()
         self.cells.append(cell)
         name = POPULATION if POPULATION in rows else next(iter(rows), None)
         if name is not None:
@@ -693,6 +701,7 @@ class Speed:
 
     def _double(self) -> None:
         members, fit = self.effort.members[-1], {setting: [POPULATION, SHARED, VMAP] for setting in SETTINGS}
+        self._cost = dict.fromkeys(self._cost, 0.0)  # the cells before held more, and a compiler's time
         for _ in range(self.effort.doublings):
             members *= 2
             for setting in list(fit):
@@ -707,8 +716,7 @@ class Speed:
     def _alone(self, setting: Setting, members: int, name: str) -> bool:
         """One contestant with the device to itself; whether it fitted."""
         try:
-            if self.device == "cuda":
-                torch.cuda.empty_cache()
+            self._begin()
             ready = self._ready(setting, members, name)
             if ready is None:
                 return False
@@ -827,7 +835,7 @@ def main(given: Sequence[str] | None = None) -> int:
     clock.say(", ".join(str(report[key]) for key in ("gpu", "device", "torch", "driver", "precision") if key in report))
     speed = Speed(device, QUICK if options.quick else FULL, options.quick, clock)
     rows: list[dict[str, Any]] = []
-    finished = False
+    finished, failure = False, None
     try:
         with clock:
             rows += equality(device, clock)
@@ -835,6 +843,9 @@ def main(given: Sequence[str] | None = None) -> int:
         finished = True
     except TimeUp:
         speed.skip("all that would have followed: the time limit was reached")
+    except Exception as error:  # raised again below, when what was found is written
+        failure = error
+        speed.skip(f"all that would have followed: {_in_short(error)}")
     rows += speed.repeats
     unequal = [row for row in rows if not row["equal"]]
     report |= {"quick": options.quick, "finished": finished, "seconds": time.monotonic() - BEGUN}
@@ -852,6 +863,8 @@ def main(given: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 2
         clock.say(f"written to {options.output}")
+    if failure is not None:
+        raise failure
     return 1 if unequal or not rows else 0
 
 

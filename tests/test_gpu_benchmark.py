@@ -91,6 +91,19 @@ def test_the_time_limit_ends_it_and_what_was_found_is_kept(monkeypatch, tmp_path
     assert code == 1 and not report["finished"] and "time limit" in report["skipped"][0]
 
 
+def test_what_fails_is_raised_and_what_was_found_before_is_kept(monkeypatch, tmp_path):
+    def fails(self):
+        raise RuntimeError("the card is lost")
+
+    monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("this one", lambda *_: [torch.ones(3)], (torch.float32,))])
+    monkeypatch.setattr(gpu.Speed, "measure", fails)
+    with pytest.raises(RuntimeError, match="the card is lost"):
+        gpu.main(["--device", "cpu", "--quick", "--seconds", "1000", "--output", str(tmp_path / "gpu.json")])
+    report = json.loads((tmp_path / "gpu.json").read_text())
+    assert [row["case"] for row in report["equality"]] == ["this one"] and not report["finished"]
+    assert "the card is lost" in report["skipped"][0]
+
+
 @pytest.mark.parametrize("when", ["made", "run"])
 def test_what_does_not_fit_into_memory_is_left_out(monkeypatch, when):
     calls = itertools.count()
@@ -139,3 +152,40 @@ def test_aims_are_judged_by_the_cells_they_name():
 def test_products_of_a_step_are_counted():
     digits = gpu.SETTINGS[0]
     assert digits.flop == 2 * 32 * (2 * (64 * 32 + 32 * 10) + 32 * 10)
+
+
+@pytest.mark.parametrize(("error", "unequal"), [(torch.OutOfMemoryError("none left"), 0), (RuntimeError("batch too large"), 1)])
+def test_p_doubles_until_memory_ends_and_another_end_is_a_failure(monkeypatch, error, unequal):
+    def until(members, factory):
+        def limited(setting, asked, device):
+            if asked > members:
+                raise error
+            return factory(setting, asked, device)
+
+        return limited
+
+    monkeypatch.setattr(gpu, "SETTINGS", gpu.SETTINGS[:1])
+    speed = gpu.Speed("cpu", gpu.Effort((4,), (), 2, 0.0, 20), True, gpu.Clock(1e6))
+    speed.contestants = {
+        gpu.POPULATION: until(20, gpu.population()),
+        gpu.SHARED: until(4, gpu.population(shared=True)),
+        gpu.VMAP: until(8, gpu.vmap()),
+    }
+    if unequal:  # what is not ours may fail in its own way
+        speed.contestants |= {gpu.SHARED: until(4096, gpu.population(shared=True)), gpu.VMAP: until(4, gpu.vmap())}
+        speed.effort = gpu.Effort((4,), (), 2, 0.0, 3)
+    speed.measure()
+    reached = {name: max(c["members"] for c in speed.cells if name in c["contestants"]) for name in speed.contestants}
+    assert reached[gpu.POPULATION] == 16 and reached[gpu.VMAP] == (4 if unequal else 8)
+    assert any(f"P = 32, {gpu.POPULATION}: " in line for line in speed.skipped)
+    assert [row["equal"] for row in speed.repeats] == [True, True] + [False] * unequal
+    assert len(speed.skipped) == 3 - unequal, "what ended was tried again"
+
+
+def test_repeats_that_differ_are_seen(monkeypatch):
+    trained = gpu.population()(gpu.SETTINGS[0], 8, "cpu")(1)
+    speed = gpu.Speed("cpu", gpu.QUICK, True, gpu.Clock(1e6))
+    speed._compare_repeats(gpu.SETTINGS[0], lambda steps: trained)
+    trained.parameters[2][6] += 0.01
+    speed._compare_repeats(gpu.SETTINGS[0], lambda steps: trained)
+    assert [row["equal"] for row in speed.repeats] == [True, False]
