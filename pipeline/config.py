@@ -202,13 +202,13 @@ class CompareConfig:
     """targets trained as one population on one worker; 0: all of an arm's, or as many of them as a GPU has memory for"""
     tuning_seeds: int = 8
     """targets per candidate when a strength is chosen on validation data"""
-    l1: tuple[float, ...] = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
+    l1: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
     """candidate strengths of the L1 penalty; with 0 among them, and listed first, a penalty that helps nothing is not chosen"""
-    l2: tuple[float, ...] = (0.0, 1e-5, 1e-4, 1e-3, 1e-2)
+    l2: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
     """candidate strengths of the L2 penalty"""
-    growth: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0, 32.0)
+    growth: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     """candidates for growth-tuned: times He's norm that the last layer grows to"""
-    instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0, 30.0)
+    instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0, 30.0, 100.0)
     """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
     curve_examples: int = 2000
     """at most this many validation examples, none of them in the reward, for curves and the choice of strengths"""

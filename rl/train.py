@@ -145,7 +145,8 @@ def play_round(algorithm: "ENNTraining", config: Config, training: Path, number:
 
 
 def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> dict[str, Any]:
-    """How the ENNs did on runs that they had not been trained on: the score by λ, their error and rank correlation."""
+    """How the ENNs did on runs that they had not been trained on: the score by λ, and how far Q of the level that was played is
+    off the return that came true (root mean square) and ranks it (τ). V is the greedy policy's, and most runs are not."""
     scores = final_scores(recording, config.rl.gamma)
     member = torch.arange(len(scores)) % config.rl.members
     levels = fixed_level(member, len(config.instruction.ladder)).numpy()
@@ -158,7 +159,7 @@ def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> d
                 row[f"score/{start}/{name}"] = float(scores[group & chosen].mean())
     realised = realised_returns(recording, config.rl.gamma)
     for name, critic in critics.items():
-        predicted = predictions(critic, recording)[:, :-1]
+        predicted = predictions(critic, recording)
         points = np.linspace(0, predicted.shape[1] - 1, min(12, predicted.shape[1])).round().astype(int)
         row[f"error/{name}"] = float(np.sqrt(np.mean((predicted - realised) ** 2)))
         row[f"kendall/{name}"] = _kendall(predicted[:, points].ravel(), realised[:, points].ravel())
@@ -183,12 +184,13 @@ def realised_returns(recording: Recording, gamma: float) -> np.ndarray:
 
 
 def predictions(critic: Critic, recording: Recording) -> np.ndarray:
-    """V of the critic at every point of every run, (E, T + 1)."""
+    """Q of the critic at every decision of every run for the level that was played, (E, T)."""
     values = []
-    for run in recording.observations:
-        flat = torch.from_numpy(run.astype(np.float32))
+    for run, actions in zip(recording.observations, recording.actions, strict=True):
+        flat = torch.from_numpy(run[:-1].astype(np.float32))
         with torch.no_grad():
-            values.append(critic.value(unflatten(flat[:, :-1], critic.home.target.shapes), flat[:, -1]).numpy())
+            q = critic.q_values(unflatten(flat[:, :-1], critic.home.target.shapes), flat[:, -1])
+        values.append(q[torch.arange(len(actions)), torch.from_numpy(actions)].numpy())
     return np.stack(values)
 
 

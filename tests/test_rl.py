@@ -498,12 +498,13 @@ def test_judging_by_loops(tiny, digits):
         groups.setdefault(f"score/{start}/{name}", []).append(rewards[-1])
         for time in range(len(rewards)):
             flat = torch.from_numpy(run[time : time + 1].astype(np.float32))
-            values.append(critic.value(unflatten(flat[:, :-1], critic.home.target.shapes), flat[:, -1]).item())
+            q = critic.q_values(unflatten(flat[:, :-1], critic.home.target.shapes), flat[:, -1])[0]
+            values.append(q[int(recording.actions[member, time])].item())
             returns.append(sum(config.rl.gamma**k * reward for k, reward in enumerate(rewards[time:])))
     assert {key for key in row if key.startswith("score/")} == set(groups)
     for key, scores in groups.items():
         assert row[key] == pytest.approx(np.mean(scores), rel=1e-5)
-    np.testing.assert_allclose(predictions(critic, recording)[:, :-1].ravel(), values, rtol=1e-5)
+    np.testing.assert_allclose(predictions(critic, recording).ravel(), values, rtol=1e-5)
     assert row["error/probes"] == pytest.approx(np.sqrt(np.mean((np.array(values) - returns) ** 2)), rel=1e-4)
     assert row["kendall/probes"] == pytest.approx(kendalltau(values, returns).statistic, abs=1e-3)
 

@@ -34,9 +34,9 @@ class Activation:
 
 def _bend_gelu(z: Tensor, h: Tensor, r: Tensor, s: Tensor) -> Tensor:
     """φ(z) (2 − z²) r, φ the density of N(0, 1): GELU is z Φ(z)."""
-    square = z * z
-    density = (square * -0.5).exp_().mul_((2 * math.pi) ** -0.5)
-    return density.mul_(square.neg_().add_(2)).mul_(r)
+    square, scale = z.square(), (2 * math.pi) ** -0.5
+    curve = (square * -scale).add_(2 * scale)
+    return curve.mul_(square.mul_(-0.5).exp_()).mul_(r)
 
 
 ACTIVATIONS: dict[str, Activation] = {

@@ -32,9 +32,11 @@ class TangentWorkspace:
         def new() -> list[Tensor]:
             return [like.new_empty(members, width, examples) for width in target.widths[1:]]
 
-        keep = ACTIVATIONS[target.activation].needs_z
+        self.keeps_z = ACTIVATIONS[target.activation].needs_z
         self.z, self.z_tangent = new(), new()
-        self.h, self.h_tangent = (new(), new()) if keep else (self.z, self.z_tangent)
+        self.h, self.h_tangent = (new(), new()) if self.keeps_z else (self.z, self.z_tangent)
+        self.slope = [torch.empty_like(z) for z in self.z] if self.keeps_z else []
+        self.ones = [torch.ones_like(z) for z in self.z] if self.keeps_z else []
         self.delta, self.delta_tangent = new(), new()
         self.minus_one = like.new_full((1, 1, 1), -1.0).expand(members, 1, examples)
 
@@ -66,10 +68,10 @@ def tangent(
         received = torch.bmm(weight.transpose(1, 2), delta, out=work.delta[below])
         shifted = torch.bmm(weight.transpose(1, 2), moved, out=work.delta_tangent[below])
         shifted.baddbmm_(direction.transpose(1, 2), delta)
-        activation.backward(shifted, work.z[below], h, shifted)
+        _slope(target, shifted, below, work)
         if activation.bend is not None:
             shifted.addcmul_(received, activation.bend(work.z[below], h, work.z_tangent[below], work.h_tangent[below]))
-        activation.backward(received, work.z[below], h, received)
+        _slope(target, received, below, work)
 
 
 def _forward(target: MLP, parameters: Sequence[Tensor], vector: Sequence[Tensor], x: Tensor, work: TangentWorkspace) -> None:
@@ -88,7 +90,19 @@ def _forward(target: MLP, parameters: Sequence[Tensor], vector: Sequence[Tensor]
             moved.baddbmm_(weight, h_tangent)
         if layer + 1 < len(work.z):
             activation.forward(z, work.h[layer])
-            activation.backward(moved, z, work.h[layer], work.h_tangent[layer])
+            if work.keeps_z:
+                activation.backward(work.ones[layer], z, work.h[layer], work.slope[layer])
+                torch.mul(work.slope[layer], moved, out=work.h_tangent[layer])
+            else:
+                _slope(target, moved, layer, work)
+
+
+def _slope(target: MLP, d: Tensor, layer: int, work: TangentWorkspace) -> None:
+    """d ∘ σ′(z), in place. Where σ′ costs more than the product (it reads z), it is computed once a call."""
+    if work.keeps_z:
+        d.mul_(work.slope[layer])
+    else:
+        ACTIVATIONS[target.activation].backward(d, work.z[layer], work.h[layer], d)
 
 
 def _at_the_output(work: TangentWorkspace, y: Tensor) -> None:

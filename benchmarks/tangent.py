@@ -1,0 +1,196 @@
+"""What an exact Hessian product costs, and what a difference of two gradients in its place does to a costate.
+
+    python benchmarks/tangent.py            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
+    python benchmarks/tangent.py --quick    # seconds, on digits; writes nothing
+
+*Cost*: a tangent against the gradients of the same batch, medians of turns side by side. *Error*: one product of a difference
+over 0.3 % of the weights' norm, which fine-tuning used before, against the tangent in float64. *Costates*: led back through a
+whole run with either product, by how much the loss at its end changes where the weights of an early step are pushed, as they
+promise it and as it comes true.
+
+Writes benchmarks/results/tangent.json.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from pipeline.cluster import prepare_environment
+
+prepare_environment()
+
+import torch
+from torch import Tensor
+
+from pipeline.config import TrainingConfig
+from pipeline.data import load
+from pipeline.files import write_json
+from pipeline.instruction.rules import per_member
+from pipeline.results.provenance import provenance
+from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
+from rl.descent import Costate, Descent
+from rl.unrolled import log_loss_costate
+
+RESULT = Path(__file__).resolve().parent / "results" / "tangent.json"
+SHAPES = {"mnist": ((784, 100, 10), 100), "digits": ((64, 32, 10), 32)}
+"""widths and batch size"""
+MEMBERS, TURNS = (8, 64), 9
+DIFFERENCE = 3e-3
+STEPS, PUSHED_AT = 110, 5
+"""of the run that costates are led back through, and the step at which weights are pushed"""
+PUSH, PUSHES = 1e-3, 128
+"""length of a push as a share of the weights' norm, and how many random ones are tried"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--quick", action="store_true", help="seconds, on digits; writes nothing")
+    quick = parser.parse_args().quick
+    torch.set_num_threads(1)
+    dataset = load("digits" if quick else "mnist")
+    shapes = {name: SHAPES[name] for name in (("digits",) if quick else SHAPES)}
+    turns, steps, pushes = (2, 12, 8) if quick else (TURNS, STEPS, PUSHES)
+    found: dict[str, Any] = {
+        "cost": [
+            cost(name, *shape, activation, p, turns)
+            for name, shape in shapes.items()
+            for activation in ACTIVATIONS
+            for p in MEMBERS
+        ],
+        "error": [one_product(dataset, activation, step) for activation in ACTIVATIONS for step in (0, steps // 2, steps)],
+        "costates": [costates(dataset, rate, steps, pushes) for rate in (0.1, 0.3)],
+        "provenance": provenance("python benchmarks/tangent.py", 0),
+    }
+    for rows in (found["cost"], found["error"], found["costates"]):
+        for row in rows:
+            print(
+                "  ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
+            )
+    if not quick:
+        write_json(RESULT, found)
+        print(f"written to {RESULT}")
+    return 0
+
+
+def cost(name: str, widths: tuple[int, ...], batch: int, activation: str, members: int, turns: int) -> dict[str, Any]:
+    """The time of a tangent as a multiple of that of the gradients; every member has its own batch."""
+    target, generator = MLP(widths, activation), torch.Generator().manual_seed(0)
+    population = Population(target, initialise(target, "he", range(members)))
+    x, y = torch.rand(members, batch, widths[0], generator=generator), torch.randint(widths[-1], (members, batch))
+    vector = [torch.randn(tensor.shape, generator=generator) for tensor in population.parameters]
+    repeats = max(3, int(3e7 / (members * batch * target.size)))
+    ratios = []
+    for _ in range(turns + 1):
+        gradients, tangent = (
+            seconds(call, repeats) for call in (lambda: population.grads(x, y), lambda: population.tangent(x, y, vector))
+        )
+        ratios.append(tangent / gradients)
+    ratio = statistics.median(ratios[1:])  # the first turn allocates
+    return {"shapes": name, "activation": activation, "members": members, "tangent / gradients": ratio}
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    """The median of single calls, which a busy machine disturbs least."""
+    taken = []
+    for _ in range(repeats):
+        started = time.thread_time()
+        call()
+        taken.append(time.thread_time() - started)
+    return statistics.median(taken)
+
+
+def one_product(dataset: Any, activation: str, steps: int) -> dict[str, Any]:
+    """A difference of gradients, and the tangent in float32, against the tangent in float64, after so many steps from He."""
+    target = MLP((dataset.features, 100, dataset.classes), activation)
+    population, batches = started(dataset, target, 0.1, [0])
+    for step in range(steps):
+        population.apply(population.grads(*batches(step)))
+    (x, y), generator = batches(steps), torch.Generator().manual_seed(1)
+    vector = [torch.randn(tensor.shape, generator=generator) for tensor in population.parameters]
+    exact = Population(target, [tensor.double() for tensor in population.parameters])
+    expected = flat(exact.tangent(x.double(), y, [own.double() for own in vector]))
+    single = flat(population.tangent(x, y, vector)).double()
+    found = flat(difference(population, (x, y), vector, list(population.parameters))).double()
+    return {
+        "activation": activation,
+        "steps": steps,
+        "difference, relative error": float((found - expected).norm() / expected.norm()),
+        "difference, cosine": float(torch.cosine_similarity(found, expected, dim=0)),
+        "tangent in float32, relative error": float((single - expected).norm() / expected.norm()),
+    }
+
+
+def difference(
+    population: Population, batch: tuple[Tensor, Tensor], vector: Sequence[Tensor], at: list[Tensor]
+) -> list[Tensor]:
+    """``(∇L(θ + εv) − ∇L(θ)) / ε``."""
+    epsilon = DIFFERENCE * norm(at).clamp_min(1.0) / norm(vector).clamp_min(1e-20)
+    here = [gradient.clone() for gradient in Population(population.target, at).grads(*batch)]
+    shifted = [tensor + per_member(epsilon, own) * own for tensor, own in zip(at, vector, strict=True)]
+    there = Population(population.target, shifted).grads(*batch)
+    return [(far - near) / per_member(epsilon, near) for far, near in zip(there, here, strict=True)]
+
+
+def costates(dataset: Any, rate: float, steps: int, pushes: int) -> dict[str, Any]:
+    """Norms of a run's costate with either product; the correlation of promised with true changes of log(loss) at its end."""
+    target, training = (
+        MLP((dataset.features, 100, dataset.classes)),
+        TrainingConfig(learning_rate=rate, batch_size=100, steps=steps),
+    )
+    population, batches = started(dataset, target, rate, [0])
+    examples = tuple(tensor[None, :2000] for tensor in dataset.tensors("validation"))
+    descent, path = Descent(training, population.parameters), []
+    for step in range(steps):
+        here, batch = [tensor.clone() for tensor in population.parameters], batches(step)
+        gradients = population.grads(*batch)
+        path.append((here, batch, descent.step(population.parameters, gradients, descent.rates([step]), [step])))
+    generator, pushed = torch.Generator().manual_seed(2), min(PUSHED_AT, steps // 2)
+    origin = path[pushed][0]
+    directions = [torch.randn(pushes, *tensor.shape[1:], generator=generator) for tensor in origin]
+    length = PUSH * norm(origin) / norm(directions)
+    directions = [per_member(length, own) * own for own in directions]
+    many = Population(target, [tensor + own for tensor, own in zip(origin, directions, strict=True)], learning_rate=rate)
+    for _, batch, _ in path[pushed:]:
+        many.apply(many.grads(batch[0][0], batch[1][0]))
+    many.grads(*(tensor[0] for tensor in examples))
+    population.grads(*examples)
+    true = (many.losses / population.losses).log()
+    found: dict[str, Any] = {"learning rate": rate}
+    for name, product in (
+        ("exact", lambda batch, vector, at: population.tangent(*batch, vector, at)),
+        ("difference", lambda batch, vector, at: difference(population, batch, vector, at)),
+    ):
+        costate, sizes = log_loss_costate(population, examples), {}
+        costate = Costate([own.clone() for own in costate.parameters])
+        for step in reversed(range(pushed, steps)):
+            here, batch, taken = path[step]
+            descent.back(costate, taken, lambda vector, batch=batch, here=here, product=product: product(batch, vector, here))
+            sizes[step] = float(norm(costate.parameters)[0])
+        promised = sum((own * push).flatten(1).sum(1) for own, push in zip(costate.parameters, directions, strict=True))
+        found[f"{name}, largest norm"] = max(sizes.values())
+        found[f"{name}, norm at step {pushed}"] = sizes[pushed]
+        found[f"{name}, promised with true, correlation"] = float(torch.corrcoef(torch.stack([promised, true]))[0, 1])
+    return found
+
+
+def started(dataset: Any, target: MLP, rate: float, seeds: Sequence[int]) -> tuple[Population, Batches]:
+    population = Population(target, initialise(target, "he", seeds), learning_rate=rate)
+    return population, Batches(*dataset.tensors("train"), 100, seeds, False)
+
+
+def flat(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
