@@ -314,6 +314,7 @@ def test_strengths_are_the_best_level_or_the_fixed_one():
     assert fixed.strengths(*arguments).tolist() == [7.5] * 20 and critic.home.strength == -1
     assert torch.equal(fixed.value(*arguments), critic.value(*arguments))
     assert fixed.with_strength(-1.0).strengths(*arguments).tolist() == [3.0] * 20
+    assert critic.with_strength(0.0).strengths(*arguments).tolist() == [0.0] * 20, "switched off, it instructs"
 
 
 # Files
