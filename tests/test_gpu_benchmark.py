@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from benchmarks import gpu
+from benchmarks.equality import Case, difference
 from pipeline.enn.readers import READERS
 from pipeline.targets import ACTIVATIONS
 from pipeline.targets.optimisers import OPTIMISERS
@@ -64,10 +65,10 @@ def test_it_needs_torch_numpy_and_jaxtyping_alone(tmp_path):
 
 def test_a_difference_is_seen_in_any_member():
     one = torch.ones(5, dtype=torch.float64)
-    assert gpu.difference([one, one], [one, one]) == 0
-    assert gpu.difference([one, 1.01 * one], [one, one]) == pytest.approx(0.01)
+    assert difference([one, one], [one, one]) == 0
+    assert difference([one, 1.01 * one], [one, one]) == pytest.approx(0.01)
     for found, expected in (([one * torch.nan], [one]), ([one], [one * 0]), ([], [])):
-        assert gpu.difference(found, expected) == float("inf")
+        assert difference(found, expected) == float("inf")
 
 
 def run(monkeypatch, tmp_path, *options):
@@ -81,7 +82,7 @@ def run(monkeypatch, tmp_path, *options):
 @pytest.mark.parametrize(("factor", "code"), [(1.0, 0), (1.001, 1), (float("nan"), 1)])
 def test_what_differs_is_listed_and_fails(monkeypatch, tmp_path, factor, code):
     results = itertools.cycle([[torch.ones(3) * factor], [torch.ones(3)]])
-    monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("this one", lambda device, dtype: next(results), (torch.float32,))])
+    monkeypatch.setattr(gpu, "cases", lambda: [Case("this one", lambda device, dtype: next(results), (torch.float32,))])
     found, report = run(monkeypatch, tmp_path, "--seconds", "1000")
     assert found == code and [row["case"] for row in report["unequal"]] == ["this one"] * code
 
@@ -95,7 +96,7 @@ def test_what_fails_is_raised_and_what_was_found_before_is_kept(monkeypatch, tmp
     def fails(self):
         raise RuntimeError("the card is lost")
 
-    monkeypatch.setattr(gpu, "cases", lambda: [gpu.Case("this one", lambda *_: [torch.ones(3)], (torch.float32,))])
+    monkeypatch.setattr(gpu, "cases", lambda: [Case("this one", lambda *_: [torch.ones(3)], (torch.float32,))])
     monkeypatch.setattr(gpu.Speed, "measure", fails)
     with pytest.raises(RuntimeError, match="the card is lost"):
         gpu.main(["--device", "cpu", "--quick", "--seconds", "1000", "--output", str(tmp_path / "gpu.json")])
