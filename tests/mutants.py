@@ -731,11 +731,14 @@ def show(mutations: Sequence[Mutation], folders: Sequence[Path]) -> Iterator[Out
         finally:
             free.put(folder)
 
-    with ThreadPoolExecutor(len(folders)) as pool:
+    pool = ThreadPoolExecutor(len(folders))
+    try:
         for number, outcome in enumerate(pool.map(work, mutations), start=1):
             own = outcome.mutation
             print(f"{number:3}/{len(mutations)}  {outcome.how:8}  {outcome.seconds:4.0f} s  {own.file}: {own.name}", flush=True)
             yield outcome
+    finally:
+        pool.shutdown(cancel_futures=True)  # where it is interrupted, what has not begun is left
 
 
 def attempt(mutation: Mutation, folder: Path) -> Outcome:
