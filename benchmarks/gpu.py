@@ -27,6 +27,7 @@ import statistics
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -414,25 +415,28 @@ class Speed:
                 continue
             try:
                 turns[name].append(timed(run, steps, self.device))
-            except torch.OutOfMemoryError:  # beside the others, which it may be by itself
-                self.skip(f"{setting.name}, P = {members:,}, {name}: out of memory")
+            except Exception as error:  # out of memory beside the others, perhaps
+                self._ended(setting, members, name, error)
                 del turns[name]
         self._keep(setting, members, turns)
 
     def _ready(self, setting: Setting, members: int, name: str) -> tuple[Run, int] | None:
-        """A contestant, warm, and its steps per turn; None where it does not fit into memory, or where nothing compiles."""
+        """A contestant, warm, and its steps per turn; None where it does not fit into memory, or does not run at all."""
         try:
             run = self.contestants[name](setting, members, self.device)
             timed(run, 2, self.device)
             return run, max(1, round(self.effort.seconds / timed(run, 2, self.device)))
-        except torch.OutOfMemoryError:
-            why = "out of memory"
         except Exception as error:
-            if name != COMPILED:
-                raise
-            why = _in_short(error)
-        self.skip(f"{setting.name}, P = {members:,}, {name}: {why}")
+            self._ended(setting, members, name, error)
         return None
+
+    def _ended(self, setting: Setting, members: int, name: str, error: Exception) -> None:
+        """A contestant that does not fit is left out. So is one that fails; a population that fails is a failure of ours."""
+        memory = isinstance(error, torch.OutOfMemoryError)
+        self.skip(f"{setting.name}, P = {members:,}, {name}: {'out of memory' if memory else _in_short(error)}")
+        if not memory and name.startswith(POPULATION):
+            traceback.print_exception(error)
+            self._unlike(f"{name} runs, {setting.name}, P = {members:,}", math.inf)
 
     def _keep(self, setting: Setting, members: int, turns: dict[str, list[float]]) -> None:
         rows = {}
@@ -486,12 +490,8 @@ class Speed:
             if name == POPULATION:
                 self._compare_repeats(setting, run)
             return True
-        except torch.OutOfMemoryError:
-            self.skip(f"{setting.name}, P = {members:,}, {name}: out of memory")
-        except RuntimeError as error:  # a limit other than memory, which a population should not have
-            self.skip(f"{setting.name}, P = {members:,}, {name}: {_in_short(error)}")
-            if name != VMAP:
-                self._unlike(f"{name} runs, {setting.name}, P = {members:,}", math.inf)
+        except Exception as error:
+            self._ended(setting, members, name, error)
         return False
 
     def _compare_repeats(self, setting: Setting, run: Run) -> None:
