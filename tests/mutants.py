@@ -772,7 +772,10 @@ def run(folder: Path, tests: Sequence[str]) -> tuple[int | None, str]:
 def summarise(outcomes: Sequence[Outcome]) -> int:
     """The totals, the survivors and what could not be tried; the exit code."""
     by = {how: [outcome for outcome in outcomes if outcome.how == how] for how in (KILLED, SURVIVED, BROKEN)}
-    print(f"\n{len(outcomes)} mutations: " + ", ".join(f"{len(found)} {how}" for how, found in by.items()))
+    used = os.times()
+    found = ", ".join(f"{len(own)} {how}" for how, own in by.items())
+    seconds = used.children_user + used.children_system
+    print(f"\n{len(outcomes)} mutations: {found} (processor: {seconds:.0f} s)")
     for outcome in by[BROKEN]:
         print(f"\n{outcome.mutation.name!r} leaves nothing that pytest can run:\n{outcome.output}")
     print("survivors: " + ("none" if not by[SURVIVED] else ""))
