@@ -14,6 +14,7 @@ Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-inst
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -138,7 +139,7 @@ def run(protocol: str, variant: str, output: Path) -> int:
 def collect(protocol: str, output: Path) -> None:
     """One table of all runs of a protocol, paired by seed; a run that is not there keeps what an earlier call found of it."""
     file = RESULTS / f"{protocol}.json"
-    earlier = read_json(file)["parts"] if file.exists() else {}
+    earlier = read_json(file, math.nan)["parts"] if file.exists() else {}
     found = [variant for variant in VARIANTS if (output / protocol / variant / "report.json").exists()]
     parts = {name: part(protocol, name, output / protocol / name) if name in found else earlier.get(name) for name in VARIANTS}
     parts = {name: own for name, own in parts.items() if own}
@@ -162,7 +163,7 @@ def collect(protocol: str, output: Path) -> None:
 
 def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
     """What one run found."""
-    report, seconds = read_json(folder / "report.json"), training_seconds(folder)
+    report, seconds = read_json(folder / "report.json", math.nan), training_seconds(folder)
     return {
         "arms": {NAMES.get((variant, arm), arm): values for arm, values in report["seeds"].items()},
         "training_seconds": seconds,

@@ -4,7 +4,6 @@ python benchmarks/readme.py            # rewrite README.md
 python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
 """
 
-import math
 import re
 import sys
 from collections.abc import Callable
@@ -15,8 +14,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from pipeline.files import read_json, write_atomic
-from pipeline.report import head_to_head_line
-from pipeline.results.tables import markdown
+from pipeline.report import head_to_head_line, prediction_line
+from pipeline.results.tables import NONE, as_cell, as_text, markdown
+from pipeline.results.tables import p_value as _p
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -26,8 +26,7 @@ def main_job(results: dict[str, Any]) -> str:
     facts = results["rows"][0]["provenance"]
     duels = [f"- {head_to_head_line(duel)}" for duel in results["head_to_head"]]
     predicted = [
-        f"- prediction by {name}, on runs never trained on: τ = {point['kendall']:.2f} "
-        f"[{point['low']:.2f}, {point['high']:.2f}], R² = {point['r2']:.2f}"
+        f"- prediction by {name}, on runs never trained on: {prediction_line(point)}"
         for name, point in results["prediction"].items()
     ]
     hardware = facts["hardware"]
@@ -85,7 +84,7 @@ def prediction(results: dict[str, Any]) -> str:
         lines.append([name, *_skill(now), *_skill(end), sizes, f"{now['seconds']:.0f} / {end['seconds']:.0f}"])
     duels = [
         f"- {duel['goal']}: {duel['reader']} (best reader on the validation runs) against {duel['baseline']}: Δτ = "
-        f"{duel['difference']:+.3f} [{duel['low']:+.3f}, {duel['high']:+.3f}]".replace("-0.", "−0.")
+        f"{as_cell(duel['difference'], '+.3f')} [{as_cell(duel['low'], '+.3f')}, {as_cell(duel['high'], '+.3f')}]"
         for duel in results["differences"]
     ]
     widths, hardware = "-".join(str(width) for width in results["target"]), results["hardware"]
@@ -95,16 +94,17 @@ def prediction(results: dict[str, Any]) -> str:
         f"predictor has {results['candidates']} candidates; networks get {recipe['short']} steps of {results['batch']} points "
         f"per candidate and {recipe['full']} for the chosen one, one seed. s: seconds of the last training. "
         f"`{results['command']}`: {results['seconds']:.0f} s, one thread, shared cores ({hardware['cpu']}; "
-        f"{results['date'][:10]}; commit {results['commit'][:10]}; seed {results['seed']}). {results.get('note', '')}"
-    ).strip()
+        f"{results['date'][:10]}; commit {results['commit'][:10]}; seed {results['seed']})."
+    )
     return "\n".join(["\n".join("| " + " | ".join(line) + " |" for line in lines), "", *duels, "", caption])
 
 
 def _skill(row: dict[str, Any]) -> list[str]:
-    numbers = [row["kendall"], row["low"], row["high"], row["spearman"], row["r2"]]
-    if any(number is None or number != number for number in numbers[:4]):  # a constant prediction ranks nothing
-        return ["–", "–", f"{row['r2']:.2f}"]
-    return [f"{numbers[0]:.3f} [{numbers[1]:.3f}, {numbers[2]:.3f}]", f"{numbers[3]:.3f}", f"{row['r2']:.2f}"]
+    tau, low, high, rho = (as_text(row[name], ".3f") for name in ("kendall", "low", "high", "spearman"))
+    r2 = as_text(row["r2"], ".2f")
+    if NONE in (tau, low, high, rho):  # a constant prediction ranks nothing
+        return [NONE, NONE, r2]
+    return [f"{tau} [{low}, {high}]", rho, r2]
 
 
 def paper(results: dict[str, Any]) -> str:
@@ -112,14 +112,14 @@ def paper(results: dict[str, Any]) -> str:
     head = ["arm", "test accuracy %", "paired difference", "p", "test − train loss", "ms per step", "λ", "ENN's training, s"]
     lines = [head, ["---", *["---:"] * (len(head) - 1)]]
     for row in results["rows"]:
-        own = math.isfinite(row["difference"])
+        own = row["difference"] is not None
         lines.append(
             [
                 row["arm"],
                 _interval(row, "accuracy", ".2f", 100),
                 _interval(row, "difference", "+.2f", 100) if own else "–",
-                _p(row["p"]) if own else "–",
-                f"{row['gap']:.3f}".replace("-", "−"),
+                _p(row["p"]),
+                as_cell(row["gap"], ".3f"),
                 f"{row['ms_per_step']:.2f}",
                 row["strength"],
                 f"{row['enn_seconds']:.0f}" if row["enn_seconds"] else "–",
@@ -270,7 +270,8 @@ def scarce(results: dict[str, Any]) -> str:
             cells += [f"{_signed(difference)}, p {_p(difference['p'])}" for difference in differences]
         lines.append(cells)
     skills = [
-        f"{name}: R² {skill['r2']:.2f}, τ {skill['kendall']:.2f} [{skill['low']:.2f}, {skill['high']:.2f}]".replace("-", "−")
+        f"{name}: R² {as_cell(skill['r2'], '.2f')}, τ {as_cell(skill['kendall'], '.2f')} "
+        f"[{as_cell(skill['low'], '.2f')}, {as_cell(skill['high'], '.2f')}]"
         for name, skill in results["prediction"].items()
     ]
     control, taken = results["control"], ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
@@ -408,7 +409,7 @@ def predicted_enn(results: dict[str, Any]) -> str:
     lines, before = [head, ["---", "---", *["---:"] * (len(head) - 2)]], None
     for name, row in results["rows"].items():
         saved, trained = row["saving"], f"{row['segments']} of {results['segments']} segments"
-        skill = f"{row['spearman']:.2f} [{row['low']:.2f}, {row['high']:.2f}]".replace("-", "−")
+        skill = f"{as_cell(row['spearman'], '.2f')} [{as_cell(row['low'], '.2f')}, {as_cell(row['high'], '.2f')}]"
         kept = [f"{_points(saved['best_kept'])} of {_points(saved['best'])}", f"{_points(saved['mean_kept'])}"]
         spent = f"{100 * saved['share_of_seconds']:.0f} %"
         lines.append([trained if trained != before else "", name.partition(": ")[2], skill, spent, *kept])
@@ -469,17 +470,13 @@ def _lines(lines: list[list[str]]) -> str:
 
 
 def _interval(row: dict[str, Any], name: str, form: str, scale: float) -> str:
-    mean, low, high = (format(scale * row[f"{name}{end}"], form).replace("-", "−") for end in ("", "_low", "_high"))
+    mean, low, high = (as_cell(row[f"{name}{end}"], form, scale) for end in ("", "_low", "_high"))
     return f"{mean} [{low}, {high}]"
 
 
 def _signed(difference: dict[str, Any], scale: float = 100) -> str:
-    mean, low, high = (f"{scale * difference[name]:+.2f}".replace("-", "−") for name in ("difference", "low", "high"))
+    mean, low, high = (as_cell(difference[name], "+.2f", scale) for name in ("difference", "low", "high"))
     return f"{mean} [{low}, {high}]"
-
-
-def _p(p: float) -> str:
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {

@@ -34,7 +34,7 @@ from pipeline.files import write_json
 from pipeline.instruction.rules import per_member
 from pipeline.results.provenance import provenance
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
-from rl.descent import Costate, Descent
+from rl.descent import Descent
 from rl.unrolled import log_loss_costate
 
 RESULT = Path(__file__).resolve().parent / "results" / "tangent.json"
@@ -44,8 +44,9 @@ MEMBERS, TURNS = (8, 64), 9
 DIFFERENCE = 3e-3
 STEPS, PUSHED_AT = 110, 5
 """of the run that costates are led back through, and the step at which weights are pushed"""
-PUSH, PUSHES = 1e-3, 128
-"""length of a push as a share of the weights' norm, and how many random ones are tried"""
+PUSHES = 48
+LENGTHS = (1e-4, 1e-3, 1e-2, 3e-2)
+"""how many pushes along gradients of other examples are tried, and their lengths as a share of the weights' norm"""
 
 
 def main() -> int:
@@ -64,7 +65,7 @@ def main() -> int:
             for p in MEMBERS
         ],
         "error": [one_product(dataset, activation, step) for activation in ACTIVATIONS for step in (0, steps // 2, steps)],
-        "costates": [costates(dataset, rate, steps, pushes) for rate in (0.1, 0.3)],
+        "costates": [costates(dataset, rate, run, pushes) for rate in (0.1, 0.3) for run in (steps // 2, steps)],
         "provenance": provenance("python benchmarks/tangent.py", 0),
     }
     for rows in (found["cost"], found["error"], found["costates"]):
@@ -138,50 +139,68 @@ def difference(
 
 
 def costates(dataset: Any, rate: float, steps: int, pushes: int) -> dict[str, Any]:
-    """Norms of a run's costate with either product; the correlation of promised with true changes of log(loss) at its end."""
-    target, training = (
-        MLP((dataset.features, 100, dataset.classes)),
-        TrainingConfig(learning_rate=rate, batch_size=100, steps=steps),
-    )
+    """Norms of a run's costate with either product; the correlation of promised with true changes of log(loss) at its end.
+
+    In float64, so that what differs is the product and not rounding. Pushes much smaller than an instruction are drowned in
+    what the run's kinks add: a step of gradient descent jumps where a unit switches, which no derivative tells.
+    """
+    target, training = MLP((dataset.features, 100, dataset.classes)), TrainingConfig(learning_rate=rate, steps=steps)
     population, batches = started(dataset, target, rate, [0])
+    population = Population(target, [tensor.double() for tensor in population.parameters])
     examples = tuple(tensor[None, :2000] for tensor in dataset.tensors("validation"))
+    examples = examples[0].double(), examples[1]
     descent, path = Descent(training, population.parameters), []
+    rates = torch.full((1,), rate, dtype=torch.float64)
     for step in range(steps):
-        here, batch = [tensor.clone() for tensor in population.parameters], batches(step)
-        gradients = population.grads(*batch)
-        path.append((here, batch, descent.step(population.parameters, gradients, descent.rates([step]), [step])))
-    generator, pushed = torch.Generator().manual_seed(2), min(PUSHED_AT, steps // 2)
-    origin = path[pushed][0]
-    directions = [torch.randn(pushes, *tensor.shape[1:], generator=generator) for tensor in origin]
-    length = PUSH * norm(origin) / norm(directions)
-    directions = [per_member(length, own) * own for own in directions]
-    many = Population(target, [tensor + own for tensor, own in zip(origin, directions, strict=True)], learning_rate=rate)
-    for _, batch, _ in path[pushed:]:
-        many.apply(many.grads(batch[0][0], batch[1][0]))
-    many.grads(*(tensor[0] for tensor in examples))
+        here, (x, y) = [tensor.clone() for tensor in population.parameters], batches(step)
+        gradients = population.grads(x.double(), y)
+        path.append((here, (x.double(), y), descent.step(population.parameters, gradients, rates, [step])))
     population.grads(*examples)
-    true = (many.losses / population.losses).log()
-    found: dict[str, Any] = {"learning rate": rate}
-    for name, product in (
-        ("exact", lambda batch, vector, at: population.tangent(*batch, vector, at)),
-        ("difference", lambda batch, vector, at: difference(population, batch, vector, at)),
-    ):
-        costate, sizes = log_loss_costate(population, examples), {}
-        costate = Costate([own.clone() for own in costate.parameters])
+    end, pushed = population.losses.clone(), min(PUSHED_AT, steps // 2)
+    led = {
+        "exact": lambda batch, vector, at: population.tangent(*batch, vector, at),
+        "difference": lambda batch, vector, at: difference(population, batch, vector, at),
+    }
+    found: dict[str, Any] = {"learning rate": rate, "steps": steps}
+    promises = {}
+    for name, product in led.items():
+        costate = log_loss_costate(population, examples)
+        largest = norm(costate.parameters)
         for step in reversed(range(pushed, steps)):
             here, batch, taken = path[step]
             descent.back(costate, taken, lambda vector, batch=batch, here=here, product=product: product(batch, vector, here))
-            sizes[step] = float(norm(costate.parameters)[0])
-        promised = sum((own * push).flatten(1).sum(1) for own, push in zip(costate.parameters, directions, strict=True))
-        found[f"{name}, largest norm"] = max(sizes.values())
-        found[f"{name}, norm at step {pushed}"] = sizes[pushed]
-        found[f"{name}, promised with true, correlation"] = float(torch.corrcoef(torch.stack([promised, true]))[0, 1])
+            largest = torch.maximum(largest, norm(costate.parameters))
+        found |= {f"{name}, largest norm": float(largest), f"{name}, norm at step {pushed}": float(norm(costate.parameters))}
+        promises[name] = costate.parameters
+    directions = others(dataset, target, path[pushed][0], pushes)
+    for length in LENGTHS:
+        size = length * norm(path[pushed][0]) / norm(directions)
+        moves = [per_member(size, own) * own for own in directions]
+        many = Population(
+            target, [tensor + own for tensor, own in zip(path[pushed][0], moves, strict=True)], learning_rate=rate
+        )
+        for _, batch, _ in path[pushed:]:
+            many.apply(many.grads(*batch))
+        many.grads(examples[0][0], examples[1][0])
+        true = (many.losses / end).log()
+        for name, costate in promises.items():
+            promised = sum((own * move).flatten(1).sum(1) for own, move in zip(costate, moves, strict=True))
+            correlation = torch.corrcoef(torch.stack([promised, true]))[0, 1]
+            found[f"{name}, promised and true, pushes of {length:g}"] = float(correlation)
     return found
+
+
+def others(dataset: Any, target: MLP, at: Sequence[Tensor], pushes: int) -> list[Tensor]:
+    """The gradients of so many other batches, (pushes, …) each."""
+    x, y = dataset.tensors("train")
+    rows = torch.randint(len(y), (pushes, 100), generator=torch.Generator().manual_seed(2))
+    population = Population(target, [tensor.expand(pushes, *tensor.shape[1:]) for tensor in at])
+    return population.grads(x[rows].double(), y[rows])
 
 
 def started(dataset: Any, target: MLP, rate: float, seeds: Sequence[int]) -> tuple[Population, Batches]:
     population = Population(target, initialise(target, "he", seeds), learning_rate=rate)
-    return population, Batches(*dataset.tensors("train"), 100, seeds, False)
+    return population, Batches(*dataset.tensors("train"), 100, seeds, True)
 
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:

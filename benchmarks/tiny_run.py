@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,18 +14,16 @@ from uuid import uuid4
 
 import psutil
 
+from pipeline.files import read_json
+
 CHECKOUT = Path(__file__).parent.parent
 SETTINGS = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
 SETTINGS |= {"unroll.segments": 3, "unroll.steps": 50, "unroll.members": 4}
 SETTINGS |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
 TINY = [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
 MARK = "GRAD_INSTRUCTOR_TEST"
-TO_END = 10.0
-"""seconds that Ctrl-C may take"""
-TO_VANISH = 10.0
-"""seconds after which nothing may be left of a run that ended by itself"""
-TO_VANISH_KILLED = 90.0
-"""the same where the driver was killed outright: Ray's agents then look for its control store for up to a minute"""
+HANGS = 900.0
+"""seconds after which something is taken to hang: no statement about speed, which depends on what else the cores do"""
 NOT_RESULTS = {"seconds", "wall_seconds", "training_seconds", "processor_seconds", "ms_per_step", "ms_per_instruction"}
 NOT_RESULTS |= {"provenance"}
 """keys of JSON files that hold timings, dates and the command"""
@@ -42,9 +41,10 @@ class Running:
         """All living processes of this run, wherever they are in the tree."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
-    def vanished(self, seconds: float) -> bool:
-        """Whether none of them is left after at most ``seconds``."""
-        deadline = time.monotonic() + seconds
+    def vanished(self) -> bool:
+        """Whether none of them is left in the end. Where the driver was killed outright, Ray's agents look for its control
+        store for up to a minute."""
+        deadline = time.monotonic() + HANGS
         while self.processes():
             if time.monotonic() > deadline:
                 return False
@@ -58,6 +58,11 @@ class Running:
             return False
 
 
+def heed_hangup() -> None:
+    """For a process about to be started: as in a terminal, though this one may be under nohup, which its children inherit."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 IN_A_TERMINAL = ["-c", "import pty, sys; pty.spawn(sys.argv[1:])", sys.executable]
 """for Python: run Python with the further arguments in a terminal; ended, it leaves a terminal that is closed"""
 
@@ -69,7 +74,13 @@ def start(folder: Path, *arguments: str, terminal: bool = False, **variables: st
     command = [sys.executable, *(IN_A_TERMINAL if terminal else []), "-m", "pipeline.cli", *arguments]
     with log.open("w") as file:
         process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=folder,
+            env=environment,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=heed_hangup,
         )
     return Running(process, mark, log)
 
@@ -81,13 +92,13 @@ def finish(folder: Path, *arguments: str, **variables: str) -> str:
 
 def ended(running: Running, code: int = 0) -> str:
     """Wait for the end, which must be as expected; what was printed."""
-    assert running.process.wait(600) == code, running.log.read_text()
-    assert running.vanished(TO_VANISH), running.processes()
+    assert running.process.wait(HANGS) == code, running.log.read_text()
+    assert running.vanished(), running.processes()
     return running.log.read_text()
 
 
 def wait(running: Running, reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + HANGS
     while not reached():
         assert running.process.poll() is None, "it ended too soon: " + running.log.read_text()
         assert time.monotonic() < deadline, running.log.read_text()
@@ -163,7 +174,7 @@ def results(run: Path, under: str = "") -> dict[str, Any]:
     files = [path for path in (run / under).rglob("*") if path.suffix in (".safetensors", ".json")]
     files = [path for path in files if "mlartifacts" not in path.parts and path.name != "mlflow-sent.json"]
     return {
-        str(path.relative_to(run)): path.read_bytes() if path.suffix == ".safetensors" else _plain(json.loads(path.read_text()))
+        str(path.relative_to(run)): path.read_bytes() if path.suffix == ".safetensors" else _plain(read_json(path))
         for path in files
     }
 

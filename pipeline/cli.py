@@ -1,10 +1,13 @@
 """The command line: ``grad-instructor COMMAND [options]``. Nothing heavy is imported before a command is known to be sound."""
 
 import contextlib
+import dataclasses
 import io
+import itertools
 import os
 import re
 import sys
+import typing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -190,14 +193,19 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
         UserError: one sentence about the first thing that is wrong.
     """
     errors = io.StringIO()
+    given = {} if default is None else {"default": default}
+    texts: Any = {"prog": f"grad-instructor {name}", "description": COMMANDS[name] + "."}
     try:
         with contextlib.redirect_stderr(errors):
-            given = {} if default is None else {"default": default}
-            return tyro.cli(kind, **given, prog=f"grad-instructor {name}", description=COMMANDS[name] + ".", args=arguments)
+            parsed, unknown = tyro.cli(kind, **given, **texts, args=arguments, return_unknown_args=True)
+        if not unknown:
+            return parsed
+        problem = _unknown(unknown[0], kind)
     except SystemExit as stop:
         if not stop.code:
             return None
-        raise UserError(_one_sentence(errors.getvalue(), name)) from None
+        problem = _one_sentence(errors.getvalue())
+    raise UserError(f"{problem} (see `grad-instructor {name} --help`).")
 
 
 def _defaults(arguments: list[str]) -> Command:
@@ -324,19 +332,31 @@ def _expand_aliases(arguments: list[str]) -> list[str]:
     return [expand(argument) for argument in arguments]
 
 
-def _one_sentence(text: str, name: str) -> str:
-    """tyro's box of text as one sentence."""
-    lines = [line.strip(" │╭╮╰╯─") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
-    lines = [line for line in lines[1:] if line and not line.startswith("For full helptext")]
-    message = " ".join(lines).split(" Argument helptext:")[0].replace(". Expected", "; expected")
-    unknown = re.match(r"Unrecognized options: (\S+?)(,|\s|$)", message)
-    if unknown:
-        import difflib
+def _unknown(argument: str, kind: Any) -> str:
+    """What to say of an argument that no option takes."""
+    import difflib
 
-        offered = re.findall(r"(--[\w.-]+) ", message.partition("Perhaps you meant:")[2])
-        near = difflib.get_close_matches(unknown[1], offered, n=2, cutoff=0.0)
-        message = f"unknown option {unknown[1]}" + (f"; did you mean {' or '.join(near)}?" if near else "")
-    return f"{message.rstrip('.')} (see `grad-instructor {name} --help`)."
+    name = argument.partition("=")[0]
+    near = difflib.get_close_matches(name, _option_names(kind), n=2, cutoff=0.5)
+    return f"unknown option {name}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def _option_names(kind: Any, prefix: str = "--", depth: int = 0) -> list[str]:
+    """Of a command's options: those of its own parts by their last name, settings by their dotted one."""
+    names = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            names += _option_names(hint, f"{prefix}{name}." if depth else prefix, depth + 1)
+        else:
+            names.append(prefix + name.replace("_", "-"))
+    return names
+
+
+def _one_sentence(text: str) -> str:
+    """tyro's box of text as one sentence: what stands between its title and its first ruled line, or its end."""
+    lines = [line.strip(" │╭╮╰╯─") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()]
+    message = " ".join(itertools.takewhile(bool, lines[1:]) if len(lines) > 1 else lines)
+    return message.replace(". Expected", "; expected").rstrip(".")
 
 
 def _print_what_can_be_printed() -> None:

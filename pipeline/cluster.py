@@ -15,11 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, reason_of
 
 ATTEMPTS = 4
 """how often a task is given to an actor before the actors' deaths are taken to be the task's fault"""
 
+STARTS = 4
+"""how often Ray is started before it is given up: on busy machines its processes need longer than it waits for them"""
+ANSWER = 30.0
+"""seconds that a cluster may take to answer, on busy machines"""
 _SETTINGS = b"\x04"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 """how HTTP/2, which Ray speaks, begins: whatever else listens would keep ray.init waiting for minutes"""
@@ -80,7 +84,7 @@ def start(placement: Placement, data_bytes: int) -> None:
                 f"no Ray cluster could be joined at {placement.address}; start one with `ray start --head`."
             ) from error
     else:
-        for again in (True, False):  # on a busy machine Ray's processes may need longer than it waits for them
+        for again in reversed(range(STARTS)):
             try:
                 ray.init(
                     "local",  # or Ray would try to join a cluster that somebody has started on this machine
@@ -92,10 +96,10 @@ def start(placement: Placement, data_bytes: int) -> None:
                 )
                 break
             except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
-                reason = str(error).splitlines()[0].split(". ")[0].rstrip(".")
-                if again and "timed out" in reason:
+                if again:
                     ray.shutdown()
                     continue
+                reason = reason_of(error).split(". ")[0]
                 raise UserError(
                     f"Ray could not be started here ({reason}); give the same command again, or use --local."
                 ) from error
@@ -117,6 +121,8 @@ def prepare_environment(own_cluster: bool = True) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+    for wait in ("gcs_server_port_wait_time_s", "gcs_server_request_timeout_seconds", "worker_register_timeout_seconds"):
+        os.environ.setdefault(f"RAY_{wait}", "300")  # half a minute or one, which is too short on busy cores
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if own_cluster:  # the name notwithstanding: a Ray that no other machine can join listens on 127.0.0.1 only
@@ -269,7 +275,7 @@ def _check_reachable(address: str) -> None:
     if not host or not port.isdigit():
         raise UserError(f"--address {address!r} is no address; give host:port, ray://host:port or auto.")
     try:
-        with socket.create_connection((host, int(port)), timeout=3) as connection:
+        with socket.create_connection((host, int(port)), timeout=ANSWER) as connection:
             connection.sendall(_GREETING)
             answer = connection.recv(9)
     except (OSError, OverflowError) as error:

@@ -1,6 +1,7 @@
 """What each command does. Every stage finds what is done already, writes its results to disk, then records and sends them."""
 
 import fcntl
+import math
 import os
 import signal
 import subprocess
@@ -159,6 +160,7 @@ def train_enn(job: Work) -> None:
 
 def _fine_tune(job: Work, run: str, device: str) -> str:
     """Stage 1b: the instructing ENN through unrolled training; the file that it is in."""
+    from pipeline.results.tables import as_text
     from rl.train import fine_tune_enn
     from rl.unrolled import KEEP
 
@@ -170,8 +172,9 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
             job.records.metrics(run, row["segment"], values)
             job.send()
             bar.say(
-                f"segment {row['segment']}/{segments}  loss at its end: {row['loss/small']:.3f} from small weights, "
-                f"{row['loss/he']:.3f} from He  promised change {row['promised']:+.3f}  error {row['error']:.3f}"
+                f"segment {row['segment']}/{segments}  loss at its end: {as_text(row['loss/small'], '.3f')} from small "
+                f"weights, {as_text(row['loss/he'], '.3f')} from He  promised change {as_text(row['promised'], '+.3f')}  "
+                f"error {as_text(row['error'], '.3f')}"
             )
             bar.advance()
 
@@ -235,7 +238,7 @@ def explain(job: Work) -> None:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
     from pipeline.compare import collect
-    from pipeline.report import curves, evaluate_on_test, head_to_head, head_to_head_line, prediction_points
+    from pipeline.report import curves, evaluate_on_test, head_to_head, head_to_head_line, prediction_line, prediction_points
     from pipeline.results import figures
     from pipeline.results.tables import markdown, report_rows, rich_table
 
@@ -285,8 +288,7 @@ def report(job: Work) -> None:
     for duel in duels:
         console.print(duel)
     for name, point in points.items():
-        interval = f"[{point['low']:.2f}, {point['high']:.2f}]"
-        console.print(f"prediction by {name}: τ = {point['kendall']:.2f} {interval}, R² = {point['r2']:.2f}")
+        console.print(f"prediction by {name}: {prediction_line(point)}")
 
 
 # -- commands that only look -------------------------------------------------------------------------------------------
@@ -466,7 +468,7 @@ def load_critics(job: Work) -> dict[str, Any]:
 
 def _record_task(job: Work, name: str) -> None:
     """A finished population: one child run with its curves."""
-    result = read_json(job.folder / "arms" / f"{name}.json")
+    result = read_json(job.folder / "arms" / f"{name}.json", math.nan)
     params = {"arm": result["arm"], "seeds": len(result["seeds"]), "strengths": sorted(set(result["strengths"]))}
     params |= {
         key: value for key, value in to_dotted(job.config).items() if key.split(".")[0] in ("data", "target", "training")
@@ -486,12 +488,16 @@ def _record_task(job: Work, name: str) -> None:
 
 
 def _round_line(config: Config, row: dict[str, Any]) -> str:
-    scores = [f"{key.rsplit('/', 1)[1]}: {value:.3f}" for key, value in row.items() if key.startswith("score/small/")]
-    he = [f"{key.rsplit('/', 1)[1]}: {value:.3f}" for key, value in row.items() if key.startswith("score/he/")]
+    from pipeline.results.tables import as_text
+
+    scores, he = (
+        [f"{key.rsplit('/', 1)[1]}: {as_text(value, '.3f')}" for key, value in row.items() if key.startswith(f"score/{start}/")]
+        for start in ("small", "he")
+    )
     reader = config.enn.readers[0]
     return (
         f"round {row['round'] + 1}/{config.rl.rounds}  env steps {row['env_steps']}  "
-        f"unseen runs: error {row[f'error/{reader}']:.3f} τ {row[f'kendall/{reader}']:.2f}\n"
+        f"unseen runs: error {as_text(row[f'error/{reader}'], '.3f')} τ {as_text(row[f'kendall/{reader}'], '.2f')}\n"
         f"    final score by λ  from small weights  {'  '.join(scores)}\n"
         f"                      from He             {'  '.join(he)}"
     )

@@ -6,6 +6,7 @@ number of targets. Nothing here sees the test set: final weights are kept, and t
 Letters: P members.
 """
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,7 +103,7 @@ def compare(
     total = len(first) + len(final_tasks(config, tuned, dict.fromkeys(tuned, 0.0)))
     progress = _Progress(on_task, total)
     _do(first, config, dataset, critics, arms_folder, placement, progress)
-    chosen = {arm: choose(config, arm, read_json(arms_folder / f"tune-{arm}.json")) for arm in tuned}
+    chosen = {arm: choose(config, arm, read_json(arms_folder / f"tune-{arm}.json", math.nan)) for arm in tuned}
     write_json(arms_folder / "strengths.json", chosen)
     second = final_tasks(config, tuned, {arm: choice["strength"] for arm, choice in chosen.items()})
     _do(second, config, dataset, critics, arms_folder, placement, progress)
@@ -273,7 +274,7 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
     """
     arms = {}
     for arm in config.compare.arms:
-        groups = [read_json(folder / "arms" / f"{task.name}.json") for task in final_tasks(config, [arm], {})]
+        groups = [read_json(folder / "arms" / f"{task.name}.json", math.nan) for task in final_tasks(config, [arm], {})]
         joined: dict[str, Any] = {"steps": groups[0]["steps"]}
         for key in ("seeds", "diverged_at"):
             joined[key] = [value for group in groups for value in group[key]]

@@ -21,5 +21,11 @@ def shown(value: Any) -> str:
         return f"a huge {type(value).__name__}"
 
 
+def reason_of(error: BaseException) -> str:
+    """Why something of another package failed, in a sentence of ours: its first line of words, or, without any, its type."""
+    lines = str(error).strip().splitlines()
+    return (lines[0][:LONGEST].rstrip(" .") if lines else "") or type(error).__name__
+
+
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import threading
 from collections.abc import Callable
@@ -56,11 +57,28 @@ def write_error(path: Path, error: OSError) -> Exception:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as JSON; arrays, tensors' items and paths are turned into plain values."""
-    write_atomic(path, json.dumps(value, indent=1, ensure_ascii=False, default=plain) + "\n")
+    """Write ``value`` as JSON that every reader takes, as :func:`strict` has it."""
+    write_atomic(path, json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def plain(value: Any) -> Any:
+def strict(value: Any) -> Any:
+    """The value as JSON will give it back: numbers that are not finite None, tuples lists; arrays and paths plain.
+
+    Raises:
+        TypeError: there is something of another kind.
+    """
+    if isinstance(value, dict):
+        return {str(key): strict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    return strict(_plain(value))
+
+
+def _plain(value: Any) -> Any:
     """What JSON can hold instead of ``value`` (an array, a scalar of numpy or torch, a path).
 
     Raises:
@@ -73,14 +91,38 @@ def plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, null: Any = None) -> Any:
     """The value in a JSON file.
 
+    Args:
+        null: what stands for null; NaN where each is a number that was not finite.
+
     Raises:
-        UserError: the file is missing, truncated or corrupt.
+        UserError: the file is missing, truncated or corrupt, or holds NaN or Infinity, which are no JSON.
     """
-    # a UnicodeDecodeError is a ValueError; a RecursionError comes of brackets in thousands
-    return _read(Path(path), lambda data: json.loads(data.decode()), (ValueError, RecursionError))
+    value = _read(Path(path), parse_json, NO_JSON)
+    return value if null is None else _with_null(value, null)
+
+
+NO_JSON = (ValueError, RecursionError)
+"""what :func:`parse_json` raises; a RecursionError comes of brackets in thousands"""
+
+
+def parse_json(text: bytes) -> Any:
+    """The value of a JSON text in UTF-8. Raises one of ``NO_JSON`` where it is none, also for NaN, which json.loads takes."""
+    return json.loads(text.decode(), parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _with_null(value: Any, null: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_null(item, null) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_null(item, null) for item in value]
+    return null if value is None else value
 
 
 def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> None:

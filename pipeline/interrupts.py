@@ -15,8 +15,8 @@ from typing import Any
 INTERRUPTED = 130
 """exit code"""
 GOODBYE = "grad-instructor: interrupted; give the same command again to continue."
-GRACE = 8.0
-"""seconds from Ctrl-C to the end, whatever hangs"""
+GRACE = 20.0
+"""seconds from Ctrl-C to the end, whatever hangs: time enough on busy cores, and less than the 30 that Kubernetes gives"""
 PATIENCE = 3.0
 """seconds that Ctrl-C waits for a request to MLflow"""
 SIGNALS = [signal.SIGINT, signal.SIGTERM]

@@ -13,6 +13,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.files import read_tensors
 from pipeline.instruction.loop import returns
 from pipeline.results.statistics import paired, rank_correlation
+from pipeline.results.tables import as_text, p_value
 from pipeline.setting import target_of
 from pipeline.targets import Population
 
@@ -64,9 +65,15 @@ def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
 
 def head_to_head_line(duel: Mapping[str, Any]) -> str:
     """One duel in words, in points of test accuracy."""
-    difference, low, high = (f"{100 * duel[name]:+.2f}" for name in ("difference", "low", "high"))
-    p = "p < 0.001" if duel["p"] < 0.001 else f"p = {duel['p']:.3f}"
+    difference, low, high = (as_text(duel[name], "+.2f", 100) for name in ("difference", "low", "high"))
+    p = "p < 0.001" if p_value(duel["p"]) == "<0.001" else f"p = {p_value(duel['p'])}"
     return f"{duel['arm']} against {duel['against']}: {difference} [{low}, {high}], {p} ({duel['test']}, n = {duel['n']})"
+
+
+def prediction_line(point: Mapping[str, Any]) -> str:
+    """How well an ENN predicted, in words."""
+    tau, low, high, r2 = (as_text(point[name], ".2f") for name in ("kendall", "low", "high", "r2"))
+    return f"τ = {tau} [{low}, {high}], R² = {r2}"
 
 
 def curves(values: Mapping[str, Any], figure: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,7 +76,8 @@ def train_enn(
     if config.unroll.start:
         return _start_from(config, dataset, folder)
     real, config, training = config, coarsened(config), folder / "training"
-    history: list[dict[str, Any]] = read_json(training / "history.json") if (training / "history.json").exists() else []
+    file = training / "history.json"
+    history: list[dict[str, Any]] = read_json(file, math.nan) if file.exists() else []
     for row in history:
         if on_round:
             on_round(row)
@@ -85,7 +87,7 @@ def train_enn(
             restore(algorithm, training, len(history))
             for number in range(len(history), config.rl.rounds):
                 history.append(play_round(algorithm, config, training, number))
-                write_json(training / "history.json", history)
+                write_json(file, history)
                 if on_round:
                     on_round(history[-1])
             export(algorithm, real, folder, history)

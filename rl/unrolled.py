@@ -73,7 +73,7 @@ def fine_tune(
         on_segment: called with every new row of the history (also for rows of an earlier call).
     """
     history_file = folder / "unrolled.json"
-    history: list[dict[str, Any]] = read_json(history_file) if history_file.exists() else []
+    history: list[dict[str, Any]] = read_json(history_file, math.nan) if history_file.exists() else []
     tuning = FineTuning(config, dataset, critic, device)
     if history:
         tuning.load(read_tensors(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors"))

@@ -14,6 +14,27 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
 
 
+FIRST = ("undisturbed", "ray", "test_mlflow", "test_search", "test_cli")
+"""groups that take longest: begun first, so that no process is left with one of them when the others have ended"""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(config, items):
+    """Tests that share something costly, a Ray or a whole run, are done by the same process (see pytest-xdist), and so are
+    those of a file, which may share fixtures."""
+    groups = {item: _group(item) for item in items}
+    items.sort(key=lambda item: FIRST.index(groups[item]) if groups[item] in FIRST else len(FIRST))
+    if config.pluginmanager.hasplugin("xdist"):
+        for item, group in groups.items():
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group(item) -> str:
+    if "undisturbed" in item.fixturenames or item.path.stem in ("test_resume", "test_faults"):
+        return "undisturbed"
+    return "ray" if "ray_session" in item.fixturenames else item.path.stem
+
+
 def pytest_sessionstart():
     from pipeline.cluster import prepare_environment
 

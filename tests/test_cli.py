@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.tiny_run import HANGS
 from pipeline.cli import COMMANDS, main
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
@@ -26,8 +27,8 @@ from pipeline.files import write_json
 from pipeline.setting import home_of, target_of
 
 CHECKOUT = Path(__file__).parent.parent
-AT_ONCE = 20.0
-"""seconds that a refusal may take on a busy machine; real work takes longer"""
+AT_ONCE = 60.0
+"""seconds of the processor that a refusal may take, most of them for imports; real work takes longer"""
 
 
 pytestmark = pytest.mark.usefixtures("environment")
@@ -46,9 +47,9 @@ def refused(here, capfd) -> Callable[..., str]:
     """Call the program with bad input; returns its one sentence."""
 
     def call(*arguments: str) -> str:
-        before, started = _contents(here), time.monotonic()
+        before, started = _contents(here), time.process_time()
         code = main(list(arguments))
-        seconds, (out, err) = time.monotonic() - started, capfd.readouterr()
+        seconds, (out, err) = time.process_time() - started, capfd.readouterr()
         assert code == 2, f"exit code {code}: {err or out}"
         assert seconds < AT_ONCE
         assert _contents(here) == before
@@ -72,7 +73,7 @@ def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.Comple
     """The program in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline.cli", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, **settings)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS, **settings)
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -86,12 +87,12 @@ BAD_OPTIONS = {
     "unknown key": (["run", "--rl.gama", "0.5"], r"unknown option --rl\.gama; did you mean --rl\.gamma"),
     "a word too many": (["run", "digits"], "digits"),
     "no value": (["run", "--rl.gamma"], r"rl\.gamma"),
-    "text for a number": (["run", "--rl.gamma", "much"], r"rl\.gamma.*much"),
-    "fraction for a count": (["run", "--training.steps", "1.5"], r"training\.steps.*1\.5"),
-    "text for a list": (["run", "--target.hidden", "8,8"], r"target\.hidden.*8,8"),
-    "unknown choice": (["run", "--target.activation", "swish"], r"'swish'.*--target\.activation.*relu"),
-    "unknown arm": (["run", "--compare.arms", "conventional", "l3"], r"'l3'.*--compare\.arms.*conventional"),
-    "text for a port": (["ui", "--port", "http"], "port.*http"),
+    "text for a number": (["run", "--rl.gamma", "much"], r"(?=.*rl\.gamma)(?=.*much)"),
+    "fraction for a count": (["run", "--training.steps", "1.5"], r"(?=.*training\.steps)(?=.*1\.5)"),
+    "text for a list": (["run", "--target.hidden", "8,8"], r"(?=.*target\.hidden)(?=.*8,8)"),
+    "unknown choice": (["run", "--target.activation", "swish"], r"(?=.*swish)(?=.*target\.activation)(?=.*relu)"),
+    "unknown arm": (["run", "--compare.arms", "conventional", "l3"], r"(?=.*l3)(?=.*compare\.arms)(?=.*instructed)"),
+    "text for a port": (["ui", "--port", "http"], r"(?=.*port)(?=.*http)"),
     "ρ = 0": (["run", "--enn.resolution", "0"], r"enn\.resolution is 0\.0; give a ρ above 0 and at most 1"),
     "ρ = 1.5": (["run", "--enn.resolution", "1.5"], r"enn\.resolution is 1\.5; give a ρ above 0 and at most 1"),
     "ρ = nan": (["run", "--enn.resolution", "nan"], r"enn\.resolution is nan; give finite numbers"),

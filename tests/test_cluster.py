@@ -16,6 +16,7 @@ import pytest
 import ray
 import torch
 
+from benchmarks.tiny_run import HANGS
 from pipeline.cluster import Placement, check, prepare_environment, run_tasks, start, worker_count
 from pipeline.compare import Task, train_task
 from pipeline.enn import Critic
@@ -138,7 +139,7 @@ def test_data_reach_all_workers_from_one_place(looked, digits):
 def test_no_worker_outlives_its_tasks(looked):
     processes = {one.process for one in looked[0]}
     assert 1 <= len(processes) <= 2 and os.getpid() not in processes
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + HANGS
     while any(Path(f"/proc/{process}").exists() for process in processes) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(Path(f"/proc/{process}").exists() for process in processes)
@@ -184,7 +185,7 @@ def test_a_tasks_own_error_comes_through(placement, bad, kind):
         done(fail, [0, bad, 1], {}, placement)
     assert str(caught.value) == {2: "task 2 is no good; give another.", 3: "three"}[bad]
     if not placement.local:  # though the traceback, which is held here, still knows the actors
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + HANGS
         while ray.available_resources().get("CPU", 0) < ray.cluster_resources()["CPU"] and time.monotonic() < deadline:
             time.sleep(0.1)
         assert ray.available_resources()["CPU"] == ray.cluster_resources()["CPU"]
@@ -200,11 +201,10 @@ def free_port():
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{}", "ray://127.0.0.1:{}", "no-such-host.invalid:{}"])
-def test_an_unreachable_address_is_said_quickly(address):
-    started = time.monotonic()
+def test_an_unreachable_address_is_said_before_ray_is_asked(address, monkeypatch):
+    monkeypatch.setattr(ray, "init", lambda *_, **__: pytest.fail("which would try for minutes"))
     with pytest.raises(UserError, match="no Ray cluster answers at"):
         check(Placement(address=address.format(free_port())))
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize("address", ["nonsense", "host:port", ":6379", "127.0.0.1:99999999"])
@@ -314,7 +314,7 @@ assert len({result[3] for result in results.values()}) == 2, "one process did bo
 @pytest.mark.slow  # a Ray of its own
 def test_workers_share_a_gpu_and_never_wait_for_one_that_is_not_there(tmp_path):
     """Places workers on a GPU that Ray is only told of; no CUDA is needed."""
-    result = subprocess.run([sys.executable, "-c", FAKE_GPU, tmp_path], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", FAKE_GPU, tmp_path], capture_output=True, text=True, timeout=HANGS)
     assert result.returncode == 0, result.stderr
 
 
@@ -346,7 +346,7 @@ def test_starting_twice_is_starting_once(ray_session):
     assert ray_session.get_runtime_context().gcs_address == before
 
 
-def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one():
+def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one(monkeypatch):
     """A listener that says nothing, or something else, is refused at once; ray.init would wait for minutes."""
 
     class Other(socketserver.BaseRequestHandler):
@@ -359,10 +359,9 @@ def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one():
             check(Placement(address=f"127.0.0.1:{server.server_address[1]}"))
         server.shutdown()
     with socketserver.TCPServer(("127.0.0.1", 0), Other) as silent:  # accepts, never answers
-        began = time.monotonic()
+        monkeypatch.setattr("pipeline.cluster.ANSWER", 0.2)
         with pytest.raises(UserError, match="no Ray cluster answers"):
             check(Placement(address=f"127.0.0.1:{silent.server_address[1]}"))
-        assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize("wrong", [{"device": "banana"}, {"gpus_per_worker": float("nan")}, {"gpus_per_worker": float("inf")}])
@@ -380,15 +379,15 @@ def test_a_ray_of_our_own_joins_no_cluster_that_it_was_not_given():
         "import ray\nprint(ray.cluster_resources()['CPU'])"
     )
     environment = os.environ | {"RAY_ADDRESS": "127.0.0.1:1", "PYTHONPATH": str(Path(__file__).parent.parent)}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=HANGS)
     assert done.stdout.strip() == "2.0", done.stderr
 
 
 @pytest.mark.parametrize(
     ("said", "failing", "tries"),
-    [("The current node timed out. And more", 1, 2), ("The current node timed out.", 9, 2), ("no room\n", 9, 1)],
+    [("The current node timed out. And more", 1, 2), ("The current node timed out.", 9, 4), ("no room\n", 9, 4), ("", 9, 4)],
 )
-def test_rays_start_is_tried_again_where_it_took_too_long(monkeypatch, said, failing, tries):
+def test_rays_start_is_tried_again_whatever_ray_calls_its_failure(monkeypatch, said, failing, tries):
     calls = []
 
     def init(*_, **__):
@@ -401,7 +400,7 @@ def test_rays_start_is_tried_again_where_it_took_too_long(monkeypatch, said, fai
     monkeypatch.setattr(ray, "shutdown", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", dict)
     if failing > 1:
-        with pytest.raises(UserError, match=r"could not be started here \((The current node timed out|no room)\)"):
+        with pytest.raises(UserError, match=r"could not be started here \((The current node timed out|no room|RuntimeError)\)"):
             start(ACTORS, 0)
     else:
         start(ACTORS, 0)

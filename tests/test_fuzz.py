@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.fuzz import EXAMPLES, KINDS, fuzz, limited_memory
+from benchmarks.tiny_run import HANGS
 from pipeline.data.npz import load_npz
 from pipeline.enn import load_critic
 from pipeline.enn.files import SHIPPED
@@ -135,7 +136,7 @@ print(json.dumps([c.laddr.ip for c in psutil.net_connections("inet") if c.pid in
 
 def test_a_ray_of_our_own_listens_on_this_machine_only(monkeypatch):
     monkeypatch.delenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", raising=False)
-    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, timeout=120, check=True)
+    done = subprocess.run([sys.executable, "-c", LISTENING], capture_output=True, text=True, timeout=HANGS, check=True)
     addresses = json.loads(done.stdout.splitlines()[-1])
     assert len(addresses) >= 3 and {address.removeprefix("::ffff:") for address in addresses} == {"127.0.0.1"}
 

@@ -18,7 +18,8 @@ from pipeline.config import PRESETS
 
 CHECKOUT = Path(__file__).parent.parent
 CLUSTER = CHECKOUT / "cluster"
-PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 RAY_UP = ["aws", "gcp", "onpremise"]
 KUBERAY = ["raycluster", "rayjob"]
 
@@ -216,8 +217,11 @@ def test_dockerfile():
     for sources in (shlex.split(rest)[:-1] for word, rest in steps if word == "COPY"):
         copied |= {source for source in sources if not source.startswith("--")}
     assert all((CHECKOUT / source).exists() for source in copied)
-    packages = {path.name for path in CHECKOUT.iterdir() if (path / "__init__.py").exists()}
-    assert copied == packages | {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]}, "what pip needs to install it"
+    packages = {path.name for path in CHECKOUT.iterdir() if f"{path.name}*" in SETUPTOOLS["packages"]["find"]["include"]}
+    assert all((CHECKOUT / package / "__init__.py").exists() for package in packages) and len(packages) == 2
+    assert copied == packages | {"pyproject.toml", "constraints.txt", PROJECT["readme"], *PROJECT["license-files"]}, (
+        "what pip needs to install it"
+    )
 
 
 def test_one_ray_everywhere():

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from benchmarks.faults import RUN, cluster
-from benchmarks.tiny_run import assert_mirrored, assert_same, finish, results
+from benchmarks.tiny_run import HANGS, assert_mirrored, assert_same, finish, results
 
 CLUSTER = """
 import dataclasses, json, os, sys
@@ -37,7 +37,7 @@ assert [number for _, (_, number) in sorted(results.items())] == [stream(task, "
 
 @pytest.mark.slow  # a Ray of three nodes
 def test_a_cluster_of_three_nodes_is_used_whole(tmp_path):
-    done = subprocess.run([sys.executable, "-c", CLUSTER, tmp_path], capture_output=True, text=True, timeout=500)
+    done = subprocess.run([sys.executable, "-c", CLUSTER, tmp_path], capture_output=True, text=True, timeout=HANGS)
     assert done.returncode == 0, done.stderr
 
 

@@ -1,5 +1,6 @@
 """Files that survive faults, records that are replayed, statistics against scipy and known values, tables, figures."""
 
+import ast
 import io
 import json
 import math
@@ -16,11 +17,14 @@ from scipy import stats
 
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_atomic, write_json, write_tensors
+from pipeline.report import head_to_head, head_to_head_line, prediction_line
 from pipeline.results import figures
 from pipeline.results.provenance import PACKAGE, commit, provenance
 from pipeline.results.records import Records
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.results.tables import markdown, report_rows, rich_table
+
+ROOT = Path(__file__).parent.parent
 
 
 def test_files_come_back_as_written(tmp_path):
@@ -54,6 +58,42 @@ def test_damaged_files_are_named(tmp_path, damage):
             read(path)
     with pytest.raises(UserError, match="cannot read"):
         read_json(tmp_path / "absent.json")
+
+
+def test_numbers_that_are_not_finite_are_null_and_come_back_as_asked(tmp_path):
+    values = {"a": [math.nan, 1.5, None], "b": np.array([np.inf, 2.0]), "c": torch.tensor(-math.inf), 3: (np.float32("nan"),)}
+    write_json(tmp_path / "v.json", values)
+    assert json.loads((tmp_path / "v.json").read_text(), parse_constant=pytest.fail)
+    assert read_json(tmp_path / "v.json") == {"a": [None, 1.5, None], "b": [None, 2.0], "c": None, "3": [None]}
+    back = read_json(tmp_path / "v.json", math.nan)
+    assert np.isnan([*back["a"][::2], back["b"][0], back["c"], *back["3"]]).all() and back["b"][1] == 2.0
+
+
+@pytest.mark.parametrize("constant", ["NaN", "Infinity", "-Infinity"])
+def test_what_only_python_takes_for_json_is_refused(tmp_path, constant):
+    (tmp_path / "v.json").write_text(f'{{"loss": [0.5, {constant}]}}')
+    with pytest.raises(UserError, match=r"v\.json is truncated or corrupt"):
+        read_json(tmp_path / "v.json")
+
+
+COMMITTED = [path for part in ("benchmarks", "pipeline", "notebooks", "cluster", "tests") for path in (ROOT / part).rglob("*")]
+COMMITTED = [path for path in COMMITTED if path.suffix in (".json", ".ipynb") and "runs" not in path.parts]
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.name)
+def test_what_is_committed_is_json(path):
+    read_json(path)
+
+
+def test_there_is_one_writer_of_json():
+    """Others would write NaN; a text of JSON that goes elsewhere than into a file is nobody's business."""
+    writers = ("write_text", "write_atomic", "write_bytes", "write", "writelines")
+    for path in (path for part in ("benchmarks", "pipeline", "rl") for path in (ROOT / part).rglob("*.py")):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            name = ast.unparse(call.func)
+            assert name != "json.dump", path
+            if name.rsplit(".", 1)[-1] in writers and (path.name, name) != ("files.py", "write_atomic"):
+                assert "json.dumps" not in "".join(map(ast.unparse, call.args)), (path, call.lineno)
 
 
 _WRITE_MUCH = """
@@ -322,6 +362,22 @@ def _arm(seeds, accuracy, **others):
     count = len(seeds)
     arm = {"seeds": list(seeds), "test_accuracy": list(accuracy), "test_loss": [0.5] * count, "train_loss": [0.25] * count}
     return {**arm, "ms_per_step": [1.0, 2.0, 9.0], "strength": "", "diverged": 0, **others}
+
+
+def test_tables_and_lines_read_from_a_file_have_a_dash_where_there_is_no_number(tmp_path):
+    """One target per arm: no interval, no p; and a target whose loss is infinite."""
+    one = {"conventional": _arm([0], [0.8], ms_per_step=[1.0]), "he": _arm([0], [0.9], test_loss=[math.inf], ms_per_step=[1.0])}
+    report = {"rows": report_rows(one), "duels": head_to_head({"instructed": one["he"], "he": one["conventional"]})}
+    write_json(tmp_path / "report.json", report | {"prediction": rank_correlation([0.5, 0.5], [0.1, 0.2])})
+    back = read_json(tmp_path / "report.json")
+    assert back["rows"][1]["gap"] is None and back["rows"][0]["difference"] is None
+    assert markdown(back["rows"]) == markdown(report["rows"])
+    assert markdown(back["rows"]).splitlines()[2:] == [
+        "| conventional | 1 | 80.00 | – | – | 0.250 | 1.00 | – | 0 |",
+        "| he | 1 | 90.00 | +10.00 | – | – | 1.00 | – | 0 |",
+    ]
+    assert "instructed against he: +10.00 [–, –], p = – (" in head_to_head_line(back["duels"][0])
+    assert prediction_line(back["prediction"]).startswith("τ = – [–, –], R² = -")
 
 
 def test_the_table_pairs_by_seed_and_fits_the_terminal():

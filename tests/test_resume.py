@@ -8,16 +8,14 @@ import json
 import os
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
 from benchmarks.tiny_run import (
+    HANGS,
     STAGES,
     TINY,
-    TO_END,
-    TO_VANISH_KILLED,
     Running,
     assert_mirrored,
     assert_recorded,
@@ -39,10 +37,8 @@ def _interrupt(folder: Path, stage: str, number: int) -> None:
         os.killpg(running.process.pid, number)
     else:
         running.process.send_signal(number)
-    started = time.monotonic()
-    assert running.process.wait(TO_END + 5) == 130, running.log.read_text()
-    assert time.monotonic() - started < TO_END
-    assert running.vanished(2), running.processes()
+    assert running.process.wait(HANGS) == 130, running.log.read_text()
+    assert running.vanished(), running.processes()
     output = running.log.read_text()
     assert output.rstrip().endswith("grad-instructor: interrupted; give the same command again to continue.")
     assert "Traceback" not in output
@@ -58,7 +54,7 @@ def _kill(folder: Path, stage: str) -> Running:
     running = start(folder, "run", "--output", "run", "--workers", "1", *TINY)
     wait(running, lambda: STAGES[stage](folder / "run"))
     running.process.kill()
-    assert running.process.wait(5) == -signal.SIGKILL
+    assert running.process.wait(HANGS) == -signal.SIGKILL
     return running
 
 
@@ -72,9 +68,7 @@ def test_the_results_are_all_there(undisturbed):
 @pytest.mark.slow
 def test_the_second_call_changes_no_result_and_trains_nothing(undisturbed):
     before, written = results(undisturbed), {path: path.stat().st_mtime_ns for path in (undisturbed / "arms").iterdir()}
-    started = time.monotonic()
     output = finish(undisturbed.parent, "run", "--output", "run", "--workers", "1", *TINY)
-    assert time.monotonic() - started < 60
     assert "test accuracy on digits" in output
     assert_same(results(undisturbed), before)
     trained = [path.name for path, at in written.items() if path.stat().st_mtime_ns != at]
@@ -88,7 +82,7 @@ def test_interrupted_then_killed_then_finished_with_the_same_numbers(undisturbed
     finish(folder, "run", "--output", "run", "--workers", "1", *TINY)  # at once, beside what Ray still has
     assert_same(results(folder / "run"), results(undisturbed))
     assert_mirrored(folder / "run", undisturbed)
-    assert killed.vanished(TO_VANISH_KILLED), killed.processes()
+    assert killed.vanished(), killed.processes()
 
 
 def test_local_gives_the_same_numbers_and_the_work_goes_on_without_mlflow(undisturbed, folder):
@@ -97,7 +91,7 @@ def test_local_gives_the_same_numbers_and_the_work_goes_on_without_mlflow(undist
     left_out = shutil.ignore_patterns("arms", "records.jsonl", "mlflow*", "mlartifacts", "report*")
     shutil.copytree(undisturbed, run, ignore=left_out)
     output = finish(folder, "instruct", "--output", "run", "--local", "--tracking-uri", "http://127.0.0.1:9")
-    assert output.count("warning:") == 1 and "grad-instructor sync" in output
+    assert sum(line.startswith("warning:") for line in output.splitlines()) == 1 and "grad-instructor sync" in output
     assert_same(results(run, "arms"), results(undisturbed, "arms"))
     assert not (run / "mlflow.db").exists()
     assert "are in MLflow at sqlite:///" in finish(folder, "sync", "--output", "run")
@@ -139,7 +133,7 @@ def test_a_closed_terminal_is_an_interrupt(undisturbed, folder):
     running = start(folder, "run", "--output", "run", "--workers", "1", *TINY, terminal=True)
     wait(running, lambda: STAGES["targets"](folder / "run"))
     running.process.kill()
-    assert running.vanished(TO_END), running.processes()
+    assert running.vanished(), running.processes()
     statuses = {run.data.tags["grad_instructor.run"]: run.info.status for run in mlflow_runs(folder / "run")}
     assert statuses.pop("run") == "KILLED" and set(statuses.values()) <= {"KILLED", "FINISHED"}
     finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
@@ -154,7 +148,7 @@ def test_killed_in_each_stage(stage, undisturbed, folder):
     finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
     assert_same(results(folder / "run"), results(undisturbed))
     assert_mirrored(folder / "run", undisturbed)
-    assert killed.vanished(TO_VANISH_KILLED), killed.processes()
+    assert killed.vanished(), killed.processes()
 
 
 @pytest.mark.slow

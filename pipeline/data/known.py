@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.data.dataset import Dataset
 from pipeline.data.npz import load_npz
 from pipeline.data.splits import committed
-from pipeline.errors import UserError
+from pipeline.errors import UserError, reason_of
 
 DATA_SETS = ("digits", "mnist", "fashion", "cifar10")
 CIFAR_SUBSET = "cifar10_10k.npz"
@@ -194,5 +194,6 @@ def _download(kind: str, folder: Path) -> None:
     try:
         fetcher.download()
     except (RuntimeError, OSError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise UserError(f"{kind} could not be downloaded to {folder}; check connection and folder ({reason}).") from error
+        raise UserError(
+            f"{kind} could not be downloaded to {folder}; check connection and folder ({reason_of(error)})."
+        ) from error

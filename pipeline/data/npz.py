@@ -54,14 +54,12 @@ def read(path: Path) -> Arrays:
     try:
         if not zipfile.is_zipfile(path):
             raise UserError(f"{path} is truncated or no .npz file; write it again with numpy.savez.")
-        _check_sizes(path)
+        _check_headers(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error}); check the file and its permissions.") from error
     except UNREADABLE as error:
-        if "Object arrays" in str(error):
-            raise UserError(f"{path} holds Python objects, which are not loaded; save plain arrays of numbers.") from error
         raise UserError(f"{path} is truncated or corrupt; write it again with numpy.savez.") from error
     for key, array in arrays.items():
         if not isinstance(array, np.ndarray):  # numpy returns the bytes of a member that is no .npy file
@@ -69,8 +67,9 @@ def read(path: Path) -> Arrays:
     return arrays
 
 
-def _check_sizes(path: Path) -> None:
-    """Raises UserError where the arrays would not fit into memory, or one claims to be larger than what is there of it.
+def _check_headers(path: Path) -> None:
+    """Raises UserError where the arrays would not fit into memory, one claims to be larger than what is there of it, or one is
+    of Python objects.
 
     A few bytes may unpack to terabytes, and NumPy makes room for what a header claims before it reads on.
     """
@@ -91,7 +90,9 @@ def _check_sizes(path: Path) -> None:
                 version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 shape, _, dtype = read(file)
-            if math.prod(shape) * dtype.itemsize > member.file_size and not dtype.hasobject:
+            if dtype.hasobject:
+                raise UserError(f"{path} holds Python objects, which are not loaded; save plain arrays of numbers.")
+            if math.prod(shape) * dtype.itemsize > member.file_size:
                 raise ValueError("a header claims more than there is")
 
 

@@ -16,7 +16,7 @@ import torch
 from pipeline.config import ENNConfig, from_dotted
 from pipeline.enn.critic import Critic, Home
 from pipeline.errors import UserError
-from pipeline.files import write_atomic
+from pipeline.files import NO_JSON, parse_json, write_atomic, write_json
 from pipeline.targets import MLP
 
 FORMAT = 2
@@ -43,7 +43,7 @@ def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
     }
     description = {"format": FORMAT, "sha256": _checksum(weights, description), **description, "card": card}
     write_atomic(path, weights)
-    write_atomic(path.with_suffix(".json"), (json.dumps(description, indent=1) + "\n").encode())
+    write_json(path.with_suffix(".json"), description)
 
 
 SHIPPED = Path(__file__).parent / "shipped"
@@ -79,13 +79,13 @@ def read_description(path: Path) -> dict[str, Any]:
     """What ``path``'s .json says, with its format checked."""
     beside = path.with_suffix(".json")
     try:
-        description = json.loads(beside.read_text(encoding="utf-8"))
+        description = parse_json(beside.read_bytes())
     except OSError as error:
         raise UserError(
             f"cannot read {beside} ({error.strerror}); an ENN is two files, {path.name} and {beside.name}: train one with "
             f"`grad-instructor train-enn`, give the path of one, or the name of one of the package: {', '.join(shipped())}."
         ) from error
-    except (ValueError, RecursionError) as error:
+    except NO_JSON as error:
         raise UserError(f"{beside} is damaged (it is not JSON); copy both files of the ENN again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{beside} is not an ENN of format {FORMAT}; train it again with this version of grad-instructor.")

@@ -26,10 +26,12 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, reason_of
 from pipeline.files import read_json, write_json
 from pipeline.results.records import Event, Records
 
+Point = tuple[str, float | int | None, int, int]
+"""metric, value, time in ms, step"""
 PROGRESS = "mlflow-sent.json"
 FOLDER_TAG, RUN_TAG = "grad_instructor.folder", "grad_instructor.run"
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
@@ -251,7 +253,7 @@ class Mirror:
         for batch in _batches(list(tags.items()), PARAMETERS_PER_BATCH):
             self._client.log_batch(run_id, tags=[RunTag(_name(key), _text(value)[:TAG_LENGTH]) for key, value in batch])
 
-    def _metrics(self, run_id: str, points: list["Point"]) -> None:
+    def _metrics(self, run_id: str, points: list[Point]) -> None:
         from mlflow.entities import Metric
 
         if self._repeats:  # points told again, after the records were cut, have another time
@@ -309,10 +311,6 @@ class Mirror:
 
 def _digest(event: Event) -> str:
     return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:16]
-
-
-Point = tuple[str, float | int | None, int, int]
-"""metric, value, time in ms, step"""
 
 
 def _metrics_points(event: Event) -> list[Point]:
@@ -393,7 +391,7 @@ def _reason(error: Exception) -> str:
         return "no answer"
     if isinstance(error, requests.exceptions.ConnectionError):
         return "no connection"
-    return str(error).strip().split("\n")[0][:200].rstrip(".")
+    return reason_of(error)
 
 
 @contextmanager

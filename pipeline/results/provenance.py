@@ -45,7 +45,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     """What git prints, or None where git is absent or knows nothing of ``folder``."""
     command = ["git", "-C", str(folder), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

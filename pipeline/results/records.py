@@ -10,7 +10,6 @@ Numbers that are not finite are written as null, so that the file is JSON to eve
 import fcntl
 import hashlib
 import json
-import math
 import os
 import re
 import time
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import is_inside, plain, write_atomic, write_error
+from pipeline.files import NO_JSON, is_inside, parse_json, strict, write_atomic, write_error
 
 Event = dict[str, Any]
 _HEAD = "folder"
@@ -135,7 +134,7 @@ class Records:
 
     def _same(self, key: tuple, payload: dict[str, Any]) -> bool:
         known = self._known.get(key)
-        return known is not None and all(known.get(name) == value for name, value in _strict(payload).items())
+        return known is not None and all(known.get(name) == value for name, value in strict(payload).items())
 
     def _digest(self, path: str) -> str:
         return hashlib.sha256((self.folder / path).read_bytes()).hexdigest()
@@ -172,10 +171,10 @@ class Records:
 
     def _parse(self, line: bytes) -> Event:
         try:
-            event = json.loads(line.decode())
+            event = parse_json(line)
             if event["n"] == len(self._events) and _is_event(event):
                 return event
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (*NO_JSON, KeyError, TypeError):
             pass
         raise UserError(
             f"line {len(self._events) + 1} of {self.path} is corrupt; restore the file from a copy, or move the folder "
@@ -262,7 +261,7 @@ def _is_event(event: Event) -> bool:
 
 def _event(kind: str, payload: dict[str, Any]) -> Event:
     """An event of now; its number is still to be given."""
-    return _strict({"n": 0, "time": time.time_ns() // 1_000_000, "kind": kind, **payload})
+    return strict({"n": 0, "time": time.time_ns() // 1_000_000, "kind": kind, **payload})
 
 
 def _line(event: Event) -> bytes:
@@ -273,16 +272,3 @@ def _put(file: IO[bytes], line: bytes) -> None:
     while line:
         line = line[os.write(file.fileno(), line) :]
     os.fsync(file.fileno())
-
-
-def _strict(value: Any) -> Any:
-    """The value as JSON will give it back: numbers plain, those that are not finite None, tuples lists."""
-    if isinstance(value, dict):
-        return {str(key): _strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    return _strict(plain(value))

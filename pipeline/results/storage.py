@@ -5,7 +5,6 @@ there, and goes on from it. ``records.jsonl`` is copied last, so that whatever t
 database is not copied: it is made from the records, wherever they are.
 """
 
-import json
 import os
 import re
 import stat
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.files import is_inside, write_atomic
+from pipeline.files import NO_JSON, is_inside, parse_json, write_atomic
 
 EVERY = 60.0
 """seconds between two copies while the work goes on; the end of a command copies what is left"""
@@ -136,8 +135,8 @@ def _ends(records: bytes) -> tuple[str, int] | None:
     """Whose records they are, and when the last one was written; None where they are none."""
     lines = records.split(b"\n")[:-1]
     try:
-        return json.loads(lines[0])["id"], int(json.loads(lines[-1])["time"])
-    except (ValueError, LookupError, TypeError, RecursionError):
+        return parse_json(lines[0])["id"], int(parse_json(lines[-1])["time"])
+    except (*NO_JSON, LookupError, TypeError):
         return None
 
 

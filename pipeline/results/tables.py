@@ -100,24 +100,31 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def _cells(row: dict[str, Any], between: str) -> list[str]:
-    accuracy = _with_interval([100 * row[f"accuracy{end}"] for end in _ENDS], ".2f", between)
-    difference = _with_interval([100 * row[f"difference{end}"] for end in _ENDS], "+.2f", between)
-    gap = _with_interval([row[f"gap{end}"] for end in _ENDS], ".3f", between)
-    others = [_number(row["ms_per_step"], ".2f"), row["strength"] or NONE, str(row["diverged"])]
-    return [row["arm"], str(row["n"]), accuracy, difference, _p(row["p"]), gap, *others]
+    accuracy = _with_interval(row, "accuracy", ".2f", between, 100)
+    difference = _with_interval(row, "difference", "+.2f", between, 100)
+    gap = _with_interval(row, "gap", ".3f", between)
+    others = [as_cell(row["ms_per_step"], ".2f"), row["strength"] or NONE, str(row["diverged"])]
+    return [row["arm"], str(row["n"]), accuracy, difference, p_value(row["p"]), gap, *others]
 
 
 _ENDS = ("", "_low", "_high")
 
 
-def _with_interval(numbers: list[float], form: str, between: str) -> str:
-    mean, low, high = (_number(number, form) for number in numbers)
+def _with_interval(row: dict[str, Any], name: str, form: str, between: str, scale: float | int = 1) -> str:
+    mean, low, high = (as_cell(row[f"{name}{end}"], form, scale) for end in _ENDS)
     return mean if low == NONE else f"{mean}{between}[{low}, {high}]"
 
 
-def _number(number: float, form: str) -> str:
-    return format(number, form).replace("-", "−") if math.isfinite(number) else NONE
+def as_text(value: float | int | None, form: str, scale: float | int = 1) -> str:
+    """``scale`` times a value; a dash where there is none (None, as JSON has it, or one that is not finite)."""
+    return format(scale * value, form) if value is not None and math.isfinite(value) else NONE
 
 
-def _p(p: float) -> str:
-    return "<0.001" if p < 0.001 else _number(p, ".3f")
+def as_cell(value: float | int | None, form: str, scale: float | int = 1) -> str:
+    """The same for a table, with a true minus sign."""
+    return as_text(value, form, scale).replace("-", "−")
+
+
+def p_value(p: float | int | None) -> str:
+    """As tables show it."""
+    return "<0.001" if p is not None and p < 0.001 else as_cell(p, ".3f")

@@ -15,6 +15,7 @@ from pipeline.config import to_dotted
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.progress import console, stage
+from pipeline.results.tables import as_text
 from pipeline.search.drive import Search, drive
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan, read_plan
@@ -150,7 +151,7 @@ def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
         return f"failed in stage {stage_name}: {result['failed']}"
     first = [] if plan.objectives[0][0] in result else ["rank_correlation"]
     shown = [name for name in (*first, *(name for name, _ in plan.objectives)) if name in result]
-    values = ", ".join(f"{name.replace('_', ' ')} {result[name]:.3g}" for name in shown)
+    values = ", ".join(f"{name.replace('_', ' ')} {as_text(result[name], '.3g')}" for name in shown)
     return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"
 
 

@@ -8,6 +8,7 @@ Files, below the search's folder: ``candidates/NAME/candidate.json`` (its settin
 ``state.safetensors`` (the ENN on its way).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -71,7 +72,7 @@ class Search:
         for number in range(proposals.total):
             for stage in range(len(self.plan.stages)):
                 if (path := self._file(group.name, number, stage)).exists():
-                    ladder.results[number, stage] = read_json(path)
+                    ladder.results[number, stage] = read_json(path, math.nan)
         return ladder
 
 

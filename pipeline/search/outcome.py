@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.config import Config, to_dotted
 from pipeline.files import write_json
+from pipeline.results.tables import as_cell
 from pipeline.search.drive import Search
 from pipeline.search.ladder import Ladder, name_of
 from pipeline.search.plan import Group, Plan
@@ -124,9 +125,9 @@ def _keys(groups: Sequence[Group]) -> list[str]:
 def _shown(plan: Plan, row: Row, name: str) -> str:
     value = row["result"][name]
     if name == "gain" and "gain_low" in row["result"]:
-        low, high = row["result"]["gain_low"], row["result"]["gain_high"]
-        return f"{value:+.2f} [{low:+.2f}, {high:+.2f}]".replace("-", "−")
-    return f"{value:,.0f}" if name == "parameters" else f"{value:.3g}".replace("-", "−")
+        low, high = (as_cell(row["result"][f"gain_{end}"], "+.2f") for end in ("low", "high"))
+        return f"{as_cell(value, '+.2f')} [{low}, {high}]"
+    return as_cell(value, ",.0f" if name == "parameters" else ".3g")
 
 
 def _setting(row: Row, key: str) -> str:

@@ -26,6 +26,7 @@ LARGEST_FILE = 20_000
 """bytes"""
 DEEPEST = 20
 """mappings and lists within each other; libyaml crashes on tens of thousands"""
+TOO_DEEP = f"lists and mappings are more than {DEEPEST} deep in each other; correct it."
 FIXED = ("rl.period", "rl.members", "rl.rounds", "rl.score_examples", "rl.env_runners", "enn.coarsening")
 """settings that the recorded runs, or nothing in a search, depend on: the same for every candidate"""
 SEARCHED = {"enn": ("enn.", "instruction.", "rl.", "unroll."), "target": ("training.", "target.")}
@@ -242,6 +243,9 @@ def load_yaml(text: str) -> Any:
         UserError: it is no YAML, or says more than plain values.
     """
     try:
+        depth = _deepest_brackets(text)
+        if depth > DEEPEST:  # before libyaml, which crashes on it or has an error of its own, by version
+            raise UserError(TOO_DEEP)
         depth = 0
         for event in yaml.parse(text, _Safe):
             if isinstance(event, yaml.AliasEvent):
@@ -250,7 +254,7 @@ def load_yaml(text: str) -> Any:
                 raise UserError("tags (!name) are no YAML that is read here; write plain values.")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > DEEPEST:
-                raise UserError(f"lists and mappings are more than {DEEPEST} deep in each other; correct it.")
+                raise UserError(TOO_DEEP)
         return _Loader(text).get_single_data()
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
@@ -258,6 +262,12 @@ def load_yaml(text: str) -> Any:
         raise UserError(f"{line}it is not YAML that can be read ({problem}); correct it.") from error
     except (yaml.YAMLError, RecursionError, ValueError, OverflowError) as error:
         raise UserError("it is not YAML that can be read; correct it.") from error
+
+
+def _deepest_brackets(text: str) -> int:
+    """How many brackets are open at once at most (those in quotation marks too: nobody writes so many)."""
+    steps = (1 if sign in "[{" else -1 for sign in re.findall(r"[\[\]{}]", text))
+    return max(itertools.accumulate(steps, lambda depth, step: max(0, depth + step)), default=0)
 
 
 # -- from plain values to a plan ---------------------------------------------------------------------------------------

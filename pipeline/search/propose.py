@@ -20,7 +20,7 @@ from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
 from pipeline.config import PRESETS, to_dotted
-from pipeline.errors import UserError
+from pipeline.errors import UserError, reason_of
 from pipeline.search.plan import Dimension, Group, Plan
 from pipeline.seeding import stream
 
@@ -127,7 +127,7 @@ def _study(plan: Plan, group: Group, folder: Path) -> optuna.Study:
         if type(error).__module__.split(".")[0] not in ("sqlalchemy", "optuna", "sqlite3", "alembic"):
             raise
         raise UserError(
-            f"{folder / 'study.db'} cannot be used ({str(error).splitlines()[0]}); delete it, and give the same command again: "
+            f"{folder / 'study.db'} cannot be used ({reason_of(error)}); delete it, and give the same command again: "
             "finished candidates are kept."
         ) from error
     return study
