@@ -44,6 +44,11 @@ benchmark-paper: $(READY)
 	$(BIN)/python benchmarks/paper.py
 	$(BIN)/python benchmarks/readme.py
 
+# small mistakes in copies of the code, which the quick tests must notice: a quarter of an hour on two cores
+.PHONY: mutants
+mutants: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

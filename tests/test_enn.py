@@ -132,6 +132,15 @@ def test_value_and_its_gradient_stay_bounded_on_absurd_weights(reader, target, d
 
 
 @pytest.mark.parametrize("reader", READERS)
+def test_every_weight_of_an_enn_learns_from_q(reader):
+    """Also the probes: inputs that stay where they were drawn make a poorer reader of the same size."""
+    critic = make_critic(reader)
+    critic.q_values(weights_of(HOME), progress_of()).sum().backward()
+    still = {name for name, weight in critic.named_parameters() if weight.grad is None or not weight.grad.any()}
+    assert still == {"strength_weight", "strength_bias"}, "which are no part of RL"
+
+
+@pytest.mark.parametrize("reader", READERS)
 def test_progress_and_weights_matter(reader):
     critic, parameters = make_critic(reader), weights_of(HOME)
     early, late = (critic.value(parameters, torch.full((3,), at, dtype=torch.float64)) for at in (0.0, 1.0))
@@ -305,6 +314,7 @@ def test_strengths_are_the_best_level_or_the_fixed_one():
     assert fixed.strengths(*arguments).tolist() == [7.5] * 20 and critic.home.strength == -1
     assert torch.equal(fixed.value(*arguments), critic.value(*arguments))
     assert fixed.with_strength(-1.0).strengths(*arguments).tolist() == [3.0] * 20
+    assert critic.with_strength(0.0).strengths(*arguments).tolist() == [0.0] * 20, "switched off, it instructs"
 
 
 # Files

@@ -560,6 +560,23 @@ def test_the_guard_ends_an_instruction_that_leads_uphill_and_leaves_one_that_lea
     assert guard.factor.tolist() == pytest.approx([1e-3] * 3 if sign > 0 else [1.0] * 3)
 
 
+def test_trust_that_was_lost_comes_back_where_the_instruction_leads_downhill_again():
+    """Member by member: the first goes on leading uphill, the second turns."""
+    guard, gradients = Guard(), [torch.ones(2, 5, 4), torch.ones(2, 5)]
+    for _ in range(8):
+        guard.reading(gradients, gradients)
+    lost = guard.factor
+    assert lost.tolist() == pytest.approx([1e-3] * 2)
+    turned, trusts = torch.tensor([1.0, -1.0]), []
+    for _ in range(20):
+        guard.reading(gradients, [tensor * turned.view(-1, *[1] * (tensor.dim() - 1)) for tensor in gradients])
+        trusts.append(guard.factor.tolist())
+    rising = [trust for _, trust in trusts]
+    assert rising[0] == pytest.approx(1e-3) and rising[-1] == 1.0, "it forgives too soon, or never"
+    assert all(now >= before for before, now in itertools.pairwise(rising))
+    assert all(trust == pytest.approx(1e-3) for trust, _ in trusts), "one member's turn is another's"
+
+
 def test_a_member_goes_on_from_the_better_half_of_a_trial():
     """With the instruction for a member whose score it raises, without it for the others; then on as usual."""
     rule = Instruct(make_critic(period=4, refresh=2), 40, RATE, lambda population, progress: LAMBDAS.clamp_min(1.0), Guard())
@@ -601,6 +618,13 @@ def test_trials_are_at_doubling_distances_and_more_often_while_the_enn_is_follow
 
 
 # Any module, by probes
+
+
+def test_a_reading_is_of_the_network_as_it_predicts():
+    """Without dropout: the same at every reading, although the model is being trained."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(6, 40), nn.ReLU(), nn.Dropout(0.5), nn.Linear(40, 3)).double()
+    instructor = Instructor(make_critic(), 40, RATE, strength=1.0, input_shape=(1, 2, 3))
+    assert len({instructor.predict(model) for _ in range(5)}) == 1 and model.training
 
 
 def test_probes_instruct_any_module_as_they_do_a_chain_of_linear_layers():

@@ -312,6 +312,21 @@ def test_a_restored_population_continues_bit_identically(name):
     assert not torch.equal(state["parameters"], original.flat_parameters), "the state is no copy"
 
 
+@pytest.mark.parametrize("name", [name for name in OPTIMISERS if "momentum" in name or "adam" in name])
+def test_a_member_that_takes_anothers_place_has_no_state_of_it(name):
+    """It diverged, and the next lives: it moves as if the optimiser had never seen a gradient; its neighbours go on."""
+    optimiser, settings, _ = OPTIMISERS[name]
+    target, batches = MLP((6, 5, 3)), Batches(*data(), BATCH, [0, 1, 2], False)
+    rates = torch.tensor([0.05, HUGE, 0.05], dtype=torch.float64)
+    population = train(Population(target, start(target), optimiser, rates, **settings), batches, 7)
+    assert population.diverged_at[1] >= 0
+    neighbours = population.flat()[[0, 2]]
+    population.replace(1, [tensor[1] for tensor in start(target)])
+    assert population.diverged_at.tolist() == [-1, -1, -1] and torch.equal(population.flat()[[0, 2]], neighbours)
+    assert all(not view[1].any() for buffer in population._state.values() for view in population._views(buffer))
+    assert all(view[0].any() for buffer in population._state.values() for view in population._views(buffer)[::2])
+
+
 def test_flat_rows_are_members_and_a_fresh_copy():
     target = MLP((6, 5, 3))
     population = Population(target, start(target))

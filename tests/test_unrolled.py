@@ -1,6 +1,7 @@
 """Fine-tuning through unrolled training: against autograd through whole segments; resumed; never scored on training data."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -268,6 +269,55 @@ def test_where_all_members_diverge_the_enn_learns_nothing(digits, tmp_path):
     before = fresh_critic(CONFIG, digits).state_dict()
     assert all(torch.equal(tensor, before[name]) for name, tensor in tuning.critic.state_dict().items())
     assert all(np.isnan(value) for value in row.values()), "a number is told where nothing was measured"
+
+
+def test_the_learning_rate_of_fine_tuning_rises_and_falls_to_nothing(digits):
+    segments = 40
+    config = dataclasses.replace(CONFIG, unroll=dataclasses.replace(CONFIG.unroll, segments=segments))
+    tuning, rates = FineTuning(config, digits, fresh_critic(config, digits)), []
+    for number in range(segments):
+        tuning.segment(number)
+        rates.append(tuning.optimiser.param_groups[0]["lr"])
+    peak, top = config.unroll.learning_rate, int(np.argmax(rates))
+    assert rates[0] < 0.2 * peak and 0.7 * peak < rates[top] <= peak and top < 15
+    assert all(now < before for before, now in itertools.pairwise(rates[top:]))
+    assert 0 < rates[-1] <= 1.5 * peak / segments
+
+
+@pytest.mark.parametrize(("louder", "cut"), [(1.0, False), (10.0, True)])
+def test_a_large_gradient_is_shortened_to_1_and_a_small_one_is_left(digits, louder, cut, monkeypatch):
+    """One segment that is much worse than the others would fill Adam's averages for long."""
+    critic, config = fresh_critic(CONFIG, digits), CONFIG
+    critic.strength_weight.data *= 0.1  # or tanh is flat
+    critic.value_head.weight.data *= louder
+    if cut:
+        loud = {"instruction": {"trust_region": 1.0}, "unroll": {"strength": 200.0}}
+        config = dataclasses.replace(
+            CONFIG, **{name: dataclasses.replace(getattr(CONFIG, name), **new) for name, new in loud.items()}
+        )
+
+    def length(largest):
+        monkeypatch.setattr(module, "LARGEST_GRADIENT", largest)
+        tuning = FineTuning(config, digits, critic)
+        tuning.segment(0)
+        return float(torch.cat([p.grad.flatten() for p in tuning.critic.parameters() if p.grad is not None]).norm())
+
+    usual, whole = length(module.LARGEST_GRADIENT), length(1e9)
+    assert whole > 5 if cut else 0.1 < whole < 1
+    assert usual == pytest.approx(1.0 if cut else whole, rel=1e-3)
+
+
+def test_a_replaced_target_starts_without_the_momentum_of_the_one_before(digits):
+    config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **TRAININGS["adamw"]))
+    tuning = FineTuning(config, digits, fresh_critic(config, digits))
+    tuning.segment(0)
+    assert set(tuning.descent.state) == {"momentum", "square"}
+    before = tuning.descent.copy()
+    tuning.failed[1] = True
+    tuning._renew()
+    for name, tensors in tuning.descent.state.items():
+        for now, then in zip(tensors, before[name], strict=True):
+            assert then[1].any() and not now[1].any() and torch.equal(now[[0, 2, 3]], then[[0, 2, 3]])
 
 
 @pytest.mark.slow

@@ -60,11 +60,17 @@ def _version(package: str) -> str:
 
 def hardware() -> dict[str, Any]:
     """Processor, cores this process may use, memory in GiB, and GPUs if torch is already imported and sees any."""
-    import psutil
-
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = round(psutil.virtual_memory().total / 2**30, 1)
-    return {"cpu": _processor(), "cores": cores, "ram_gib": memory, "gpus": _gpus()}
+    return {"cpu": _processor(), "cores": cores, "ram_gib": round(_memory() / 2**30, 1), "gpus": _gpus()}
+
+
+def _memory() -> int:
+    """In bytes; also where only torch and numpy are installed."""
+    try:
+        import psutil
+    except ImportError:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return psutil.virtual_memory().total
 
 
 def _processor() -> str:

@@ -1,0 +1,795 @@
+"""Mutations: small mistakes, of the kind that would change numbers and say nothing, which the quick tests must notice.
+
+    python tests/mutants.py                     # all of them; some minutes on two cores
+    python tests/mutants.py --only unrolled     # those whose name, file or reason contains a text
+    python tests/mutants.py --jobs 4            # so many at once (default: 2)
+
+Each is made in a temporary copy of the tree, never in the tree itself, one at a time; then the tests that should notice run
+there. A mutation is *killed* where one of them fails and has *survived* where none does. Before, the same tests must pass
+without any mutation. Prints a table and the list of survivors; the exit code is 1 where there is any, 2 where a mutation cannot
+be made or tests cannot be run.
+
+To add one: an entry of ``MUTATIONS``, with text that occurs exactly once in its file.
+"""
+
+import argparse
+import os
+import queue
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+COPIED = ("pipeline", "rl", "tests", "benchmarks", "tune_configs", "pyproject.toml")
+LONGEST = 600.0
+"""seconds after which tests of a mutation are ended, and it counts as killed"""
+LEFT_OUT = ("cacheprovider", "hypothesispytest")
+"""plugins of pytest that would write into the copies, or take a second to load"""
+KILLED, SURVIVED, BROKEN = "killed", "survived", "broken"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One mistake."""
+
+    name: str
+    file: str
+    old: str
+    """text that occurs exactly once"""
+    new: str
+    why: str
+    """what would be wrong, and unsaid"""
+    tests: tuple[str, ...]
+    """that should notice, as pytest names them"""
+
+
+class Impossible(Exception):
+    """A mutation that cannot be made, or tests that cannot be run."""
+
+
+TARGETS = (
+    Mutation(
+        "the loss is summed over the batch",
+        "pipeline/targets/backprop.py",
+        ".mul_(1 / y.shape[-1])",
+        ".mul_(1.0)",
+        "every learning rate would be 32 or 100 times what it says",
+        ("tests/test_targets.py::test_gradients_losses_and_logits_agree_with_autograd",),
+    ),
+    Mutation(
+        "a shared batch makes no bias",
+        "pipeline/targets/backprop.py",
+        "torch.addmm(bias.view(-1, 1), weight",
+        "torch.addmm(0 * bias.view(-1, 1), weight",
+        "the first layer's biases would learn and not count",
+        ("tests/test_targets.py::test_a_population_equals_separate_modules",),
+    ),
+    Mutation(
+        "the tangent forgets the curvature of σ",
+        "pipeline/targets/tangent.py",
+        "if activation.bend is not None:",
+        "if False:",
+        "Hessian products would be those of a piecewise linear network",
+        ("tests/test_tangent.py::test_the_tangent_is_autograds",),
+    ),
+    Mutation(
+        "the tangent forgets how the softmax moves",
+        "pipeline/targets/tangent.py",
+        "moved.addcmul_(delta, moved.sum(1, keepdim=True), value=-1)",
+        "moved",
+        "the costate would be that of another loss",
+        ("tests/test_tangent.py::test_the_tangent_is_autograds",),
+    ),
+    Mutation(
+        "Adam is biased towards 0",
+        "pipeline/targets/optimisers.py",
+        "settings.learning_rate, 1 / (1 - first ** (step + 1)))",
+        "settings.learning_rate, 1.0)",
+        "its first steps would be a tenth as long",
+        ("tests/test_targets.py::test_a_population_equals_separate_modules",),
+    ),
+    Mutation(
+        "AdamW's decay does not follow the learning rate",
+        "pipeline/targets/optimisers.py",
+        "piece.parameters.mul_(1 - settings.learning_rate * settings.weight_decay)\n    _adaptive",
+        "piece.parameters.mul_(1 - settings.weight_decay)\n    _adaptive",
+        "weights would shrink a hundred times as fast",
+        ("tests/test_targets.py::test_a_population_equals_separate_modules",),
+    ),
+    Mutation(
+        "the cosine ends half way",
+        "pipeline/targets/optimisers.py",
+        "0.5 * (1 + math.cos(math.pi * progress))",
+        "0.5 * (1 + math.cos(math.pi * progress / 2))",
+        "a tuned baseline would end with half of its learning rate",
+        ("tests/test_targets.py::test_a_population_equals_separate_modules",),
+    ),
+    Mutation(
+        "a replaced member keeps the momentum of the one before",
+        "pipeline/targets/population.py",
+        "                view[member] = 0.0\n        self.diverged_at[member] = -1",
+        "                pass\n        self.diverged_at[member] = -1",
+        "a fresh target would be carried on by a dead one",
+        ("tests/test_targets.py::test_a_member_that_takes_anothers_place_has_no_state_of_it",),
+    ),
+    Mutation(
+        "a diverged member's accuracy counts",
+        "pipeline/targets/population.py",
+        "(correct / len(x)).masked_fill(failed, 0.0)",
+        "(correct / len(x))",
+        "a ruined run would look like chance",
+        ("tests/test_targets.py::test_a_huge_learning_rate_freezes_its_own_member_only",),
+    ),
+    Mutation(
+        "a frozen member is moved",
+        "pipeline/targets/population.py",
+        "if not self._all_alive or self.device.type",
+        "if False and self.device.type",
+        "a decoupled instruction would go on with a ruined target",
+        ("tests/test_instruction.py::test_a_frozen_member_is_not_moved",),
+    ),
+    Mutation(
+        "all members see the data in one order",
+        "pipeline/targets/batches.py",
+        'numpy_stream(seed, "data order", epoch).permutation(length)[:used] for seed',
+        'numpy_stream(self.seeds[0], "data order", epoch).permutation(length)[:used] for seed',
+        "repetitions would be less independent than n says",
+        ("tests/test_targets.py::test_epochs_are_permutations_and_steps_can_be_asked_for_in_any_order",),
+    ),
+    Mutation(
+        "every epoch has the same order",
+        "pipeline/targets/batches.py",
+        'numpy_stream(seed, "data order", epoch)',
+        'numpy_stream(seed, "data order", 0)',
+        "training would cycle",
+        ("tests/test_targets.py::test_epochs_are_permutations_and_steps_can_be_asked_for_in_any_order",),
+    ),
+    Mutation(
+        "He's initialisation by fan out",
+        "pipeline/targets/initialise.py",
+        "return math.sqrt(2 / inputs) *",
+        "return math.sqrt(2 / outputs) *",
+        "the strongest baseline would be weaker",
+        ("tests/test_targets.py::test_initial_variances",),
+    ),
+)
+
+ENN = (
+    Mutation(
+        "the weight image lies on its side",
+        "pipeline/enn/weight_image.py",
+        "return math.ceil(resolution * height), math.ceil(resolution * width)",
+        "return math.ceil(resolution * width), math.ceil(resolution * height)",
+        "rows and columns would be read at each other's resolution",
+        ("tests/test_enn.py::test_canvas_is_the_largest_layer_made_smaller",),
+    ),
+    Mutation(
+        "weights are measured by fan out",
+        "pipeline/enn/weight_image.py",
+        "dim=-1) * math.sqrt(weight.shape[-1] / 2)",
+        "dim=-1) * math.sqrt(weight.shape[-2] / 2)",
+        "layers of unlike widths would not be in one unit",
+        ("tests/test_enn.py::test_weight_image_equals_a_slow_reference",),
+    ),
+    Mutation(
+        "the probes are frozen",
+        "pipeline/enn/readers/probes.py",
+        "nn.Parameter(torch.rand(config.probes, inputs))",
+        "nn.Parameter(torch.rand(config.probes, inputs), requires_grad=False)",
+        "what is called learned would stay where it was drawn",
+        ("tests/test_enn.py::test_every_weight_of_an_enn_learns_from_q",),
+    ),
+    Mutation(
+        "the statistics take another variance",
+        "pipeline/enn/readers/statistics.py",
+        "correction=0) + 1e-6",
+        "correction=1) + 1e-6",
+        "the baseline reader would not be what is written",
+        ("tests/test_enn.py::test_statistics_are_numpys",),
+    ),
+    Mutation(
+        "V is the mean of Q again",
+        "pipeline/enn/critic.py",
+        "advantages - advantages.amax(dim=-1, keepdim=True)",
+        "advantages - advantages.mean(dim=-1, keepdim=True)",
+        "V would be the value of no policy",
+        ("tests/test_enn.py::test_the_value_is_that_of_the_greedy_policy",),
+    ),
+    Mutation(
+        "the worst level of λ is chosen",
+        "pipeline/enn/critic.py",
+        "ladder[self._q(hidden).argmax(dim=-1)]",
+        "ladder[self._q(hidden).argmin(dim=-1)]",
+        "instruction would be as strong as it can harm",
+        ("tests/test_enn.py::test_strengths_are_the_best_level_or_the_fixed_one",),
+    ),
+    Mutation(
+        "a fixed λ of 0 is left to the ENN",
+        "pipeline/enn/critic.py",
+        "if self.home.strength >= 0:",
+        "if self.home.strength > 0:",
+        "who switches instruction off would be instructed",
+        ("tests/test_enn.py::test_strengths_are_the_best_level_or_the_fixed_one",),
+    ),
+    Mutation(
+        "damaged weights are loaded",
+        "pipeline/enn/files.py",
+        'if _checksum(weights, description) != description.get("sha256"):',
+        "if False:",
+        "one flipped bit would instruct",
+        ("tests/test_enn.py::test_any_damage_is_noticed_or_harmless",),
+    ),
+)
+
+INSTRUCTION = (
+    Mutation(
+        "the instruction is added to the gradient",
+        "pipeline/instruction/instructor.py",
+        "            gradient.sub_(instruction)\n        return gradients",
+        "            gradient.add_(instruction)\n        return gradients",
+        "targets would descend the ENN's value",
+        ("tests/test_instruction.py::test_instruct_equals_autograd_on_separate_modules",),
+    ),
+    Mutation(
+        "no trust region",
+        "pipeline/instruction/instructor.py",
+        "return within(strength, learning_rate * gradient.flatten(1).norm(dim=1), trust_radius(parameter, trust_region))",
+        "return strength",
+        "an ENN would be followed far from what it has seen",
+        ("tests/test_instruction.py::test_instruct_equals_autograd_on_separate_modules",),
+    ),
+    Mutation(
+        "one trust region for the whole population",
+        "pipeline/instruction/rules.py",
+        "return trust_region * parameter.flatten(1).norm(dim=1)",
+        "return trust_region * parameter.norm().expand(len(parameter))",
+        "a target's instruction would depend on its neighbours",
+        ("tests/test_instruction.py::test_instruct_equals_autograd_on_separate_modules",),
+    ),
+    Mutation(
+        "a decoupled instruction goes through the optimiser",
+        "pipeline/instruction/instructor.py",
+        "if self.critic.home.decoupled:\n            population.move",
+        "if False:\n            population.move",
+        "momentum would repeat it",
+        ("tests/test_instruction.py::test_a_decoupled_instruction_passes_the_optimiser_by",),
+    ),
+    Mutation(
+        "a decoupled instruction does not follow the schedule",
+        "pipeline/instruction/instructor.py",
+        "return learning_rate * SCHEDULES[critic.home.schedule](min(1.0, progress))",
+        "return learning_rate",
+        "weights would be pushed when they should settle",
+        ("tests/test_instruction.py::test_a_decoupled_instruction_shrinks_with_the_schedule_of_home",),
+    ),
+    Mutation(
+        "instruction is not renewed at a period's start",
+        "pipeline/instruction/instructor.py",
+        "read = population.step % self.critic.home.period % self.critic.home.refresh == 0",
+        "read = population.step % self.critic.home.refresh == 0",
+        "a new λ would be played with an old reading",
+        ("tests/test_instruction.py::test_instruct_equals_autograd_on_separate_modules",),
+    ),
+    Mutation(
+        "progress stands still",
+        "pipeline/instruction/instructor.py",
+        "(population.members,), min(1.0, population.step / self.steps), dtype",
+        "(population.members,), 0.0, dtype",
+        "the ENN would take every target for a fresh one",
+        ("tests/test_instruction.py::test_instruct_equals_autograd_on_separate_modules",),
+    ),
+    Mutation(
+        "frozen parameters get a gradient",
+        "pipeline/instruction/instructor.py",
+        "if not tensor.requires_grad:",
+        "if False:",
+        "a layer that its owner froze would be trained",
+        ("tests/test_instruction.py::test_instruct_adds_to_the_gradients_that_are_there",),
+    ),
+    Mutation(
+        "a module is read with its dropout",
+        "pipeline/instruction/instructor.py",
+        "model.eval()  # no dropout",
+        "pass  # no dropout",
+        "V would be noise, and running statistics would move",
+        ("tests/test_instruction.py::test_a_reading_is_of_the_network_as_it_predicts",),
+    ),
+    Mutation(
+        "the fast reading forgets the softmax's mean",
+        "pipeline/enn/readers/probes.py",
+        "return own - log_p.exp() * own.sum(-1, keepdim=True)",
+        "return own",
+        "one's own loop would be instructed otherwise than the benchmarks",
+        ("tests/test_instruction.py::test_a_reading_of_low_rank_is_the_instruction",),
+    ),
+    Mutation(
+        "the guard's trust never rises",
+        "pipeline/instruction/guard.py",
+        "WEAKEN, STRENGTHEN = 0.25, 2.0",
+        "WEAKEN, STRENGTHEN = 0.25, 1.0",
+        "one bad batch would switch an ENN off for good",
+        ("tests/test_instruction.py::test_trust_that_was_lost_comes_back_where_the_instruction_leads_downhill_again",),
+    ),
+    Mutation(
+        "the guard weakens what leads downhill",
+        "pipeline/instruction/guard.py",
+        "cosine = (_dot(gradients, instruction) / lengths",
+        "cosine = (-_dot(gradients, instruction) / lengths",
+        "it would guard the harm",
+        ("tests/test_instruction.py::test_the_guard_ends_an_instruction_that_leads_uphill_and_leaves_one_that_leads_downhill",),
+    ),
+    Mutation(
+        "the worse half of a trial is kept",
+        "pipeline/instruction/loop.py",
+        "won = scores > guard.score(population)",
+        "won = scores < guard.score(population)",
+        "every trial would cost what it should save",
+        ("tests/test_instruction.py::test_a_member_goes_on_from_the_better_half_of_a_trial",),
+    ),
+    Mutation(
+        "returns are a period late",
+        "pipeline/instruction/loop.py",
+        "(1 - gamma) * scores[point + 1] + gamma",
+        "(1 - gamma) * scores[point] + gamma",
+        "the ENN would be judged by what it can see",
+        ("tests/test_instruction.py::test_returns_are_the_discounted_scores_from_here_on",),
+    ),
+    Mutation(
+        "L1 pulls in proportion",
+        "pipeline/instruction/rules.py",
+        "per_member(self.strength, parameter), parameter.sign())",
+        "per_member(self.strength, parameter), parameter)",
+        "the L1 row would be an L2 row",
+        ("tests/test_instruction.py::test_l1_is_the_gradient_of_its_penalty",),
+    ),
+    Mutation(
+        "a random push has no limit",
+        "pipeline/instruction/rules.py",
+        "if population.step < self.steps:",
+        "if True:",
+        "the control would be pushed to the end",
+        ("tests/test_instruction.py::test_random_push_is_one_direction_as_long_as_the_trust_region_beside_any_optimiser",),
+    ),
+    Mutation(
+        "growth is faster than it says",
+        "pipeline/instruction/rules.py",
+        "missing.clamp(0, self.rate)",
+        "missing.clamp(0, 2 * self.rate)",
+        "the control would be another one than the table's",
+        ("tests/test_instruction.py::test_growth_is_two_percent_a_step_up_to_he_whatever_the_optimiser",),
+    ),
+)
+
+RL = (
+    Mutation(
+        "the learning rate of fine-tuning never falls",
+        "rl/unrolled.py",
+        " * (1 - number / unroll.segments)",
+        "",
+        "a shipped ENN would be what the last segments' noise left",
+        ("tests/test_unrolled.py::test_the_learning_rate_of_fine_tuning_rises_and_falls_to_nothing",),
+    ),
+    Mutation(
+        "the ENN's gradient is hardly ever shortened",
+        "rl/unrolled.py",
+        "LARGEST_GRADIENT = 1.0",
+        "LARGEST_GRADIENT = 100.0",
+        "one bad segment would be felt for hundreds",
+        ("tests/test_unrolled.py::test_a_large_gradient_is_shortened_to_1_and_a_small_one_is_left",),
+    ),
+    Mutation(
+        "a diverged member teaches a score",
+        "rl/unrolled.py",
+        "wrong = ((terms.value - score)[alive] ** 2).sum() / teachers",
+        "wrong = ((terms.value - score) ** 2).sum() / teachers",
+        "V would learn of runs that do not exist",
+        ("tests/test_unrolled.py::test_a_member_that_diverged_does_not_teach",),
+    ),
+    Mutation(
+        "diverged members count in the mean",
+        "rl/unrolled.py",
+        "alive.sum().clamp_min(1)",
+        "torch.tensor(len(alive))",
+        "the others would teach more quietly",
+        ("tests/test_unrolled.py::test_a_member_that_diverged_does_not_teach",),
+    ),
+    Mutation(
+        "targets are scored on what they train on",
+        "rl/unrolled.py",
+        "np.flatnonzero(self.fold_of != fold) if",
+        "np.flatnonzero(self.fold_of == fold) if",
+        "the ENN would be paid for memorising",
+        ("tests/test_unrolled.py::test_no_member_is_scored_on_what_it_trains_on",),
+    ),
+    Mutation(
+        "the costate is led back with the wrong sign",
+        "rl/descent.py",
+        "push = own * per_member(-taken.rate, own)",
+        "push = own * per_member(taken.rate, own)",
+        "the ENN would learn to raise the loss",
+        ("tests/test_unrolled.py::test_the_enn_gets_the_gradient_of_unrolled_training",),
+    ),
+    Mutation(
+        "the costate has no curvature",
+        "rl/descent.py",
+        "own.add_(curved).add_(push, alpha=self.coupled)",
+        "own.add_(push, alpha=self.coupled)",
+        "the ENN would be greedy, and what it learns would not last",
+        ("tests/test_unrolled.py::test_the_enn_gets_the_gradient_of_unrolled_training",),
+    ),
+    Mutation(
+        "the costate forgets momentum",
+        "rl/descent.py",
+        "costate.momentum = [push * self.keep for push in pushes]",
+        "costate.momentum = []",
+        "a push would be worth a tenth of what it is",
+        ("tests/test_unrolled.py::test_the_enn_gets_the_gradient_of_unrolled_training",),
+    ),
+    Mutation(
+        "a fresh target takes over momentum",
+        "rl/descent.py",
+        "                tensor[member] = 0.0",
+        "                pass",
+        "fine-tuning would train on starts that no run has",
+        ("tests/test_unrolled.py::test_a_replaced_target_starts_without_the_momentum_of_the_one_before",),
+    ),
+    Mutation(
+        "n-step returns are one step",
+        "rl/replay.py",
+        "taken = np.minimum(n_step, decisions - start)",
+        "taken = np.minimum(1, decisions - start)",
+        "whole returns would be bootstrapped",
+        ("tests/test_rl.py::test_replay_equals_a_slow_reference",),
+    ),
+    Mutation(
+        "runs never end",
+        "rl/replay.py",
+        "Columns.TERMINATEDS: start + taken == decisions",
+        "Columns.TERMINATEDS: start + taken > decisions",
+        "the value of a finished run would be bootstrapped from itself",
+        ("tests/test_rl.py::test_replay_equals_a_slow_reference",),
+    ),
+    Mutation(
+        "the online network judges its own choice",
+        "rl/module.py",
+        "following = output[QF_TARGET_NEXT_PREDS].gather",
+        "following = output[QF_NEXT_PREDS].gather",
+        "double Q would be Q",
+        ("tests/test_rl.py::test_the_observers_loss_is_rllibs",),
+    ),
+    Mutation(
+        "the target network is never updated",
+        "rl/train.py",
+        "tau=config.rl.tau,",
+        "tau=0.0,",
+        "Q would be bootstrapped from an untrained ENN",
+        ("tests/test_rl.py::test_the_target_copies_follow_by_tau",),
+    ),
+    Mutation(
+        "the last score counts no more than the others",
+        "rl/env.py",
+        "((1 - gamma) + gamma * self.finished)",
+        "(1 - gamma)",
+        "V would not be a score",
+        ("tests/test_rl.py::test_a_constant_score_is_worth_itself",),
+    ),
+    Mutation(
+        "every round trains the same targets",
+        "rl/env.py",
+        'stream(self.config.seed, "collect", self.round, self.worker, member)',
+        'stream(self.config.seed, "collect", 0, self.worker, member)',
+        "the ENN would know a dozen targets by heart",
+        ("tests/test_rl.py::test_targets_are_named_by_seed_round_and_worker",),
+    ),
+    Mutation(
+        "no member starts from He",
+        "rl/env.py",
+        "he = [member % 4 >= 2 for member",
+        "he = [member % 4 >= 4 for member",
+        "the ENN would be asked about weights that it has never met",
+        ("tests/test_rl.py::test_half_of_the_members_start_small_and_half_from_he",),
+    ),
+    Mutation(
+        "the reward is measured on test data",
+        "pipeline/setting.py",
+        'return dataset.tensors("validation", device, limit=_rewarded(config, dataset))',
+        'return dataset.tensors("test", device, limit=_rewarded(config, dataset))',
+        "every reported number would be chosen on the test set",
+        ("tests/test_rl.py::test_rewards_are_the_scores_on_the_rewards_share_of_validation",),
+    ),
+)
+
+COMPARISON = (
+    Mutation(
+        "strengths are chosen on rewarded examples",
+        "pipeline/setting.py",
+        "chosen = slice(_rewarded(config, dataset), _rewarded(config, dataset) + config.compare.curve_examples)",
+        "chosen = slice(0, config.compare.curve_examples)",
+        "an ENN would be flattered by what it has seen",
+        ("tests/test_compare.py::test_what_is_rewarded_is_never_chosen_on",),
+    ),
+    Mutation(
+        "strengths are tuned on the targets of the comparison",
+        "pipeline/compare.py",
+        'stream(config.seed, "tuning", number)',
+        'stream(config.seed, "compare", number)',
+        "tuned arms would have seen the seeds that they are judged on",
+        ("tests/test_compare.py::test_tuning_gives_each_candidate_the_same_fresh_targets",),
+    ),
+    Mutation(
+        "the worst strength is chosen",
+        "pipeline/compare.py",
+        "[int(final.argmax())]",
+        "[int(final.argmin())]",
+        "every baseline would be weak",
+        ("tests/test_compare.py::test_the_best_mean_at_the_end_is_chosen",),
+    ),
+    Mutation(
+        "a fixed λ is left to the ENN",
+        "pipeline/compare.py",
+        "return torch.where(strengths < 0, own, strengths)",
+        "return torch.where(strengths < 0, own, own)",
+        "the tuned λ would be printed and not used",
+        ("tests/test_compare.py::test_a_strength_belongs_to_its_member",),
+    ),
+    Mutation(
+        "differences are not paired",
+        "pipeline/results/statistics.py",
+        "np.asarray(values, dtype=np.float64) - np.asarray(baseline, dtype=np.float64)",
+        "np.asarray(values, dtype=np.float64) - np.mean(np.asarray(baseline, dtype=np.float64))",
+        "intervals would hold the spread of seeds",
+        ("tests/test_results.py::test_pairing_is_used",),
+    ),
+    Mutation(
+        "the sign test has one side",
+        "pipeline/results/statistics.py",
+        'return 2.0 / 2**count, "sign"',
+        'return 1.0 / 2**count, "sign"',
+        "p would be half of what it is",
+        ("tests/test_results.py::test_equal_differences",),
+    ),
+    Mutation(
+        "intervals are narrower than they say",
+        "pipeline/results/statistics.py",
+        '"confidence_level": confidence,',
+        '"confidence_level": 0.8 * confidence,',
+        "one of four would miss",
+        ("tests/test_results.py::test_an_interval_holds_the_mean_as_often_as_it_says",),
+    ),
+    Mutation(
+        "points of one run count as independent",
+        "pipeline/results/statistics.py",
+        "labels = _labels(groups, len(x))[finite]",
+        "labels = _labels(None, len(x))[finite]",
+        "a rank correlation would look surer than it is",
+        ("tests/test_results.py::test_whole_runs_make_a_wider_interval_and_many_points_the_same",),
+    ),
+    Mutation(
+        "a tail holds twice its share",
+        "pipeline/results/statistics.py",
+        "tail = (1 - confidence) / 2",
+        "tail = 1 - confidence",
+        "an interval at 95 % would be one at 90 %",
+        ("tests/test_results.py::test_rank_correlation_equals_scipys_and_a_slow_bootstrap",),
+    ),
+)
+
+SEARCH = (
+    Mutation(
+        "the worst candidates go on",
+        "pipeline/search/ladder.py",
+        "better = sum(value > values[-1] for",
+        "better = sum(value < values[-1] for",
+        "a search would end with what it should have stopped",
+        ("tests/test_search.py::test_the_ladder_lets_the_best_third_go_on",),
+    ),
+    Mutation(
+        "a verdict looks at whoever is finished",
+        "pipeline/search/ladder.py",
+        "for other in range(number + 1):\n            result",
+        "for other in range(len(self.chosen)):\n            if (other, stage) not in self.results:\n"
+        "                continue\n            result",
+        "the number of workers would decide what is found",
+        ("tests/test_search.py::test_the_outcome_does_not_depend_on_workers_or_timing[tpe]",),
+    ),
+    Mutation(
+        "every candidate is proposed alike",
+        "pipeline/search/propose.py",
+        'stream(self.seed, "search", self.group.name, number)',
+        'stream(self.seed, "search", self.group.name, 0)',
+        "a random search would try one thing",
+        ("tests/test_search.py::test_the_outcome_does_not_depend_on_workers_or_timing[random]",),
+    ),
+    Mutation(
+        "what is to be large is made small",
+        "pipeline/search/outcome.py",
+        '(-1.0 if direction == "maximise" else 1.0)',
+        '(1.0 if direction == "maximise" else 1.0)',
+        "the best row of the table would be the worst",
+        ("tests/test_search.py::test_the_front_is_what_nothing_beats",),
+    ),
+    Mutation(
+        "the front keeps what is beaten",
+        "pipeline/search/outcome.py",
+        "((points <= point).all(1) & (points < point).any(1)).any()",
+        "((points < point).all(1) & (points < point).any(1)).any()",
+        "a slower candidate of the same gain would be recommended",
+        ("tests/test_search.py::test_the_front_is_what_nothing_beats",),
+    ),
+    Mutation(
+        "candidates learn from the runs held out",
+        "rl/candidates.py",
+        "chosen = runs & np.isin",
+        "chosen = np.isin",
+        "the first stage would measure memory",
+        ("tests/test_search.py::test_nothing_is_learned_from_runs_that_are_held_out",),
+    ),
+)
+
+MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH)
+
+
+# Doing it -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutation."""
+
+    mutation: Mutation
+    how: str
+    """killed, survived or broken"""
+    seconds: float
+    output: str
+
+
+def main(given: Sequence[str] | None = None, mutations: Sequence[Mutation] = MUTATIONS, root: Path = ROOT) -> int:
+    options = arguments(given)
+    chosen = [m for m in mutations if options.only in f"{m.name}\n{m.file}\n{m.why}"]
+    if not chosen:
+        print(f"no mutation's name, file or reason contains {options.only!r}; leave --only out for all.", file=sys.stderr)
+        return 2
+    try:
+        for mutation in chosen:
+            mutated(mutation, root)
+        with copies(root, options.jobs) as folders:
+            check(chosen, folders)
+            outcomes = list(show(chosen, folders))
+    except Impossible as error:
+        print(error, file=sys.stderr)
+        return 2
+    return summarise(outcomes)
+
+
+def arguments(given: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--only", default="", metavar="TEXT", help="those whose name, file or reason contains TEXT")
+    parser.add_argument("--jobs", type=int, default=2, help="mutations tried at once (default: 2)")
+    options = parser.parse_args(given)
+    if options.jobs < 1:
+        parser.error("--jobs is a number above 0")
+    return options
+
+
+def mutated(mutation: Mutation, root: Path) -> str:
+    """The file's text with the mistake in it.
+
+    Raises:
+        Impossible: the text to be replaced is not there exactly once.
+    """
+    text = (root / mutation.file).read_text(encoding="utf-8")
+    if text.count(mutation.old) != 1:
+        raise Impossible(
+            f"{mutation.name!r}: its text occurs {text.count(mutation.old)} times in {mutation.file}, and must occur once; "
+            f"write into {Path(__file__).name} what the code says now: {mutation.old!r}"
+        )
+    return text.replace(mutation.old, mutation.new)
+
+
+@contextmanager
+def copies(root: Path, count: int) -> Iterator[list[Path]]:
+    """So many copies of what tests need, in a temporary folder."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
+        folders = [Path(temporary) / str(number) for number in range(count)]
+        for folder in folders:
+            folder.mkdir()
+            for name in COPIED:
+                if (root / name).is_dir():
+                    shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+                elif (root / name).exists():
+                    shutil.copy(root / name, folder / name)
+        yield folders
+
+
+def check(mutations: Sequence[Mutation], folders: Sequence[Path]) -> None:
+    """Raises Impossible unless the tests pass as the code is, and are of the copy."""
+    tests = sorted({test for mutation in mutations for test in mutation.tests})
+    print(f"{len(tests)} tests without any mutation", flush=True)
+    code, output = run(folders[0], tests)
+    if code != 0:
+        raise Impossible(f"{output}\nthe tests fail without any mutation (pytest ended with {code}); mend them first.")
+
+
+def show(mutations: Sequence[Mutation], folders: Sequence[Path]) -> Iterator[Outcome]:
+    """Each outcome, with its line on the screen, in the order of the list."""
+    free: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    for folder in folders:
+        free.put(folder)
+
+    def work(mutation: Mutation) -> Outcome:
+        folder = free.get()
+        try:
+            return attempt(mutation, folder)
+        finally:
+            free.put(folder)
+
+    pool = ThreadPoolExecutor(len(folders))
+    try:
+        for number, outcome in enumerate(pool.map(work, mutations), start=1):
+            own = outcome.mutation
+            print(f"{number:3}/{len(mutations)}  {outcome.how:8}  {outcome.seconds:4.0f} s  {own.file}: {own.name}", flush=True)
+            yield outcome
+    finally:
+        pool.shutdown(cancel_futures=True)  # where it is interrupted, what has not begun is left
+
+
+def attempt(mutation: Mutation, folder: Path) -> Outcome:
+    """Make the mistake, run the tests, take it back."""
+    path, started = folder / mutation.file, time.monotonic()
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(mutated(mutation, folder), encoding="utf-8")
+    try:
+        code, output = run(folder, mutation.tests)
+    finally:
+        path.write_text(whole, encoding="utf-8")
+    # 1: a test failed; 2 to 5: pytest itself, which found no test or could not even import one
+    how = SURVIVED if code == 0 else KILLED if code in (1, None) else BROKEN
+    return Outcome(mutation, how, time.monotonic() - started, output)
+
+
+def run(folder: Path, tests: Sequence[str]) -> tuple[int | None, str]:
+    """pytest's exit code, None where it took too long, and the end of what it said."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow", *(f"-pno:{name}" for name in LEFT_OUT), *tests]
+    # no bytecode: a mutation of the same length, in the same second, would be taken for the file before
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(folder)}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", timeout=LONGEST
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"ended after {LONGEST:.0f} s"
+    return done.returncode, "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+
+
+def summarise(outcomes: Sequence[Outcome]) -> int:
+    """The totals, the survivors and what could not be tried; the exit code."""
+    by = {how: [outcome for outcome in outcomes if outcome.how == how] for how in (KILLED, SURVIVED, BROKEN)}
+    used = os.times()
+    found = ", ".join(f"{len(own)} {how}" for how, own in by.items())
+    seconds = used.children_user + used.children_system
+    print(f"\n{len(outcomes)} mutations: {found} (processor: {seconds:.0f} s)")
+    for outcome in by[BROKEN]:
+        print(f"\n{outcome.mutation.name!r} leaves nothing that pytest can run:\n{outcome.output}")
+    print("survivors: " + ("none" if not by[SURVIVED] else ""))
+    for outcome in by[SURVIVED]:
+        own = outcome.mutation
+        print(f"  {own.file}: {own.name} ({own.why}); not noticed by {', '.join(own.tests)}")
+    return 2 if by[BROKEN] else 1 if by[SURVIVED] else 0
+
+
+def parts(test: str) -> tuple[str, str]:
+    """File and function of a test as pytest names it."""
+    file, _, name = test.partition("::")
+    return file, re.sub(r"\[.*", "", name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
