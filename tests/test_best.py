@@ -234,6 +234,7 @@ def test_every_ladder_learns_from_equally_many_runs(tmp_path, digits):
     assert len(recordings) == len(ladders) == 3
     for ladder in ladders:
         config = plan.config(group, {"instruction.ladder": ladder, "instruction.refresh": 1, "unroll.strength": 7.0})
+        assert recording_config(config).instruction.ladder == config.instruction.ladder
         recorded = recordings[identity(plan.recording(group, config))]
         assert set(np.unique(recorded.strengths).tolist()) == set(ladder), "a level is missing, or is of another ladder"
         learning = Learning(config, first_critic(config, digits), recorded, ~recorded.held_out())
