@@ -109,7 +109,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Record:
-    """The populations that are recorded once."""
+    """The populations that are recorded once for each ladder of λ."""
 
     rounds: int = 2
     """populations of rl.members, each under the ENN that the ones before it taught"""
