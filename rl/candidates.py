@@ -399,8 +399,8 @@ def measure(config: Config, dataset: Dataset, critic: Critic, recorded: Recorded
         rank_correlation (τ-b of V and the return that came true), spearman, calibration_error (root mean square),
         cosine, cosine_early and cosine_late (of ∂V/∂θ with the direction in which validation loss falls), agreement (cosine of
         the whole instruction with the direction in which the loss at the end of the run falls: minus the costate), look_ahead
-        (by how much the validation loss of held-out checkpoints falls more in LOOK_AHEAD instructed steps than in conventional
-        ones, relative), value_spread (standard deviation of V), parameters, ms_per_instruction, and
+        (by how much the validation loss of held-out checkpoints falls more in LOOK_AHEAD instructed steps of plain SGD than in
+        conventional ones, relative), value_spread (standard deviation of V), parameters, ms_per_instruction, and
         operations_per_instruction, which ranks ENNs nearly as the milliseconds do and is the same at every measurement.
     """
     held = recorded.held_out()

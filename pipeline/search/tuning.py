@@ -17,7 +17,7 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayError, RayTaskError
 from ray.tune.search import Searcher
 
 from pipeline.cluster import Placement, worker_count
@@ -64,6 +64,11 @@ def with_tune(
             run_config=tune.RunConfig(name="trials", storage_path=str(scratch), verbose=0),
         )
         results = tuner.fit()
+    except (RayError, OSError) as error:
+        if isinstance(error, RayTaskError):
+            raise
+        why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise UserError(f"Ray could not go on ({why}); give the same command again (earlier results are kept).") from error
     finally:
         tasks.close()
         shutil.rmtree(scratch, ignore_errors=True)
