@@ -137,6 +137,8 @@ def train_enn(job: Work) -> None:
     if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():
         job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
+        if not config.rl.rounds and not config.unroll.start:
+            bar.say(f"{config.rl.updates} steps on {config.recorded.rounds} recorded populations, as in the search")
 
         def on_round(row: dict[str, Any]) -> None:
             values = {key.replace("/he/", "/from_he/"): value for key, value in row.items() if key not in ("round", "seconds")}

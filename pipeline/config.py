@@ -19,6 +19,8 @@ from pipeline.errors import UserError, shown
 
 LARGEST_COUNT = 2**31 - 1
 """of anything; a slip of the keyboard is told apart from a machine without memory"""
+LEAST_RECORDED = 64
+"""members of a recorded population: blocks of sixteen hold every start and level of λ, and one block in four is held out"""
 Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
 Initialisation = Literal["normal", "glorot", "he", "lsuv"]
 Optimiser = Literal["sgd", "adam", "adamw"]
@@ -162,6 +164,18 @@ class RLConfig:
 
 
 @dataclass(frozen=True)
+class RecordedConfig:
+    """Learning from recorded populations, in place of rounds under the ENN itself: how a search teaches its candidates."""
+
+    rounds: int = 0
+    """where rl.rounds is 0: populations to record; rl.updates gradient steps learn from three quarters of them"""
+    updates: int = 100
+    """gradient steps on the ENN under which the next population is recorded, from those before"""
+    settings: tuple[str, ...] = ()
+    """what else is different about that ENN: settings of enn, instruction and rl, such as 'rl.gamma=0.5' (values as in JSON)"""
+
+
+@dataclass(frozen=True)
 class UnrollConfig:
     """Fine-tuning of the instructing ENN, after RL, through unrolled instructed training (beyond the paper)."""
 
@@ -226,6 +240,7 @@ class Config:
     enn: ENNConfig = field(default_factory=ENNConfig)
     instruction: InstructionConfig = field(default_factory=InstructionConfig)
     rl: RLConfig = field(default_factory=RLConfig)
+    recorded: RecordedConfig = field(default_factory=RecordedConfig)
     unroll: UnrollConfig = field(default_factory=UnrollConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
 
@@ -335,8 +350,9 @@ def validate(config: Config) -> Config:
         (rl.env_runners >= 0, f"rl.env_runners is {rl.env_runners}; give at least 0."),
         (0.0 <= rl.epsilon <= 1.0, f"rl.epsilon is {rl.epsilon}; give a fraction between 0 and 1."),
         (
-            rl.rounds >= 2 or (rl.rounds == 0 and bool(config.unroll.start)),
-            f"rl.rounds is {rl.rounds}; give at least 2 (the last judges what was learned before it); or 0, and unroll.start.",
+            rl.rounds >= 2 or (rl.rounds == 0 and bool(config.unroll.start or config.recorded.rounds)),
+            f"rl.rounds is {rl.rounds}; give at least 2 (the last judges what was learned before it); or 0, and unroll.start "
+            "or recorded.rounds.",
         ),
         (
             not config.unroll.start or (rl.rounds == 0 and len(enn.readers) == 1),
@@ -354,7 +370,7 @@ def validate(config: Config) -> Config:
     ]
     for name in ("batch_size", "steps"):
         checks.append((getattr(training, name) >= 1, f"training.{name} is {getattr(training, name)}; give at least 1."))
-    for name in ("period", "members", "updates", "batch_size", "n_step", "score_examples", "replay"):
+    for name in ("period", "members", "batch_size", "n_step", "score_examples", "replay"):
         checks.append((getattr(rl, name) >= 1, f"rl.{name} is {getattr(rl, name)}; give at least 1."))
     for name in ("probes", "hidden", "depth", "width"):
         checks.append((getattr(enn, name) >= 1, f"enn.{name} is {getattr(enn, name)}; give at least 1."))
@@ -364,11 +380,65 @@ def validate(config: Config) -> Config:
     for name in ("l1", "l2", "growth", "instruction"):
         checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
     checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
+    checks += _recorded_checks(config)
     checks += _unroll_checks(config)
     for holds, message in checks:
         if not holds:
             raise UserError(message)
+    if config.recorded.rounds and config.recorded.settings:
+        validate(recording_config(config))
     return config
+
+
+def recording_config(config: Config) -> Config:
+    """The settings of the ENN under which the populations are recorded that the ENN of ``config`` learns from.
+
+    Its ladder of λ is that of ``config`` unless ``recorded.settings`` say otherwise. Nothing of ``unroll`` and ``compare``
+    matters to it.
+
+    Raises:
+        UserError: ``recorded.settings`` are none.
+    """
+    values = to_dotted(config) | _recorded_settings(config.recorded.settings) | {"recorded.settings": []}
+    return dataclasses.replace(from_dotted(values), unroll=UnrollConfig(), compare=CompareConfig())
+
+
+def _recorded_settings(texts: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        try:
+            if not equals or not key.startswith(("enn.", "instruction.", "rl.")) or key in values:
+                raise ValueError(text)
+            values[key] = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise UserError(
+                f"recorded.settings has {shown(text)}; give settings of enn, instruction and rl, each once, such as "
+                "'rl.gamma=0.5', with the value as in JSON."
+            ) from error
+    return values
+
+
+def _recorded_checks(config: Config) -> list[tuple[bool, str]]:
+    rl, recorded = config.rl, config.recorded
+    learns = bool(recorded.rounds) and not rl.rounds
+    return [
+        (recorded.rounds >= 0, f"recorded.rounds is {recorded.rounds}; give at least 0."),
+        (recorded.updates >= 0, f"recorded.updates is {recorded.updates}; give at least 0."),
+        (
+            not (learns and config.unroll.start),
+            "unroll.start and recorded.rounds both say where the ENN comes from; give one of them.",
+        ),
+        (
+            not learns or rl.members >= LEAST_RECORDED,
+            f"rl.members is {rl.members}; give at least {LEAST_RECORDED} with recorded.rounds, so that every start and λ is "
+            "held out.",
+        ),
+        (
+            rl.updates >= (1 if rl.rounds else 0),
+            f"rl.updates is {rl.updates}; give at least 1 (or, where rl.rounds is 0, at least 0).",
+        ),
+    ]
 
 
 def coarsened(config: Config) -> Config:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from pipeline.config import Config
+from pipeline.config import Config, RecordedConfig
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, Home, load_critic
 from pipeline.errors import UserError
@@ -80,6 +80,7 @@ def adapting(config: Config, name: str) -> Config:
         config,
         enn=replace(critic.config, readers=(critic.reader_name,), coarsening=coarse),
         rl=replace(config.rl, rounds=0),
+        recorded=RecordedConfig(),
         instruction=replace(
             config.instruction, refresh=refresh, trust_region=home.trust_region / coarse, decoupled=home.decoupled
         ),

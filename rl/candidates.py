@@ -3,7 +3,8 @@
 An ENN candidate first learns off-policy from the recorded runs (double Q, as in :mod:`rl.module`, without an environment) and
 is measured on runs held out; then it is fine-tuned through unrolled training and instructs fresh targets, few, later many.
 Numbers depend on the candidate's settings and the recordings alone: a stage continues from the state that the one before left,
-and without that state it does the earlier stages again, with the same result.
+and without that state it does the earlier stages again, with the same result. What recorded the runs is named by the
+candidate's settings too (``recorded``): :func:`learn_from_recordings` makes the same ENN of them, without a search.
 
 Letters: R recorded runs, T decisions in a run, N parameters of a target, P members, K points of held-out runs.
 """
@@ -24,7 +25,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from pipeline.config import Config
+from pipeline.config import Config, coarsened, recording_config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
@@ -33,9 +34,10 @@ from pipeline.instruction import Backprop, Instruct, Rule, instructions
 from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance, returns
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
+from pipeline.search.ladder import Failed
 from pipeline.search.plan import Stage
 from pipeline.seeding import numpy_stream, stream
-from pipeline.setting import home_of, new_population, selection_data, target_of
+from pipeline.setting import home_of, load_start, new_population, selection_data, target_of
 from pipeline.targets import Batches, Population, unflatten
 from rl.descent import Descent
 from rl.env import TrainingRunEnv
@@ -49,6 +51,8 @@ HELD_OUT = 4
 """one recorded run of so many (by blocks of sixteen members, which hold every start and level of λ) is never learned from"""
 POINTS = 4
 """checkpoints of a held-out run at which gradients are compared"""
+KEEP = 100
+"""gradient steps on recorded runs between two checkpoints of a training"""
 LOOK_AHEAD = 10
 """optimiser steps over which a held-out checkpoint is trained with and without the instruction"""
 
@@ -96,26 +100,33 @@ class Recorded:
 
 
 def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets: int, updates: int) -> Recorded:
-    """Record ``rounds`` populations of ``rl.members``, each under the ENN that those before it teach; train ``targets`` fresh
-    targets conventionally. What ``folder`` holds is read."""
+    """As :func:`record_rounds`, with all that candidates are measured by; train ``targets`` fresh targets conventionally. What
+    ``folder`` holds is read."""
+    path, far, coarse = folder / "conventional.safetensors", folder / "costates.safetensors", coarsened(config)
+    read = record_rounds(config, dataset, folder, rounds, updates)
+    if not path.exists():
+        accuracy = instruct_targets(config, dataset, None, targets)
+        write_tensors(path, {"accuracy": torch.tensor(accuracy), "gradients": _validation_gradients(coarse, dataset, read)})
+    if not far.exists():
+        write_tensors(far, {"costates": _costates(coarse, dataset, read)})
+    tensors = read_tensors(path) | read_tensors(far)
+    found = {name: tensors[name].numpy() for name in ("gradients", "costates")}
+    return dataclasses.replace(read, **found, conventional=tensors["accuracy"].numpy())
+
+
+def record_rounds(config: Config, dataset: Dataset, folder: Path, rounds: int, updates: int) -> Recorded:
+    """Record ``rounds`` populations of ``rl.members``, each under the ENN that those before it teach by ``updates`` gradient
+    steps, or under that of ``unroll.start``. They depend on ``config`` and the data alone; what ``folder`` holds is read."""
     torch.set_num_threads(1)
-    path, far = folder / "conventional.safetensors", folder / "costates.safetensors"
+    config = coarsened(config)
     for number in range(rounds):
         file = folder / f"round-{number:03d}.safetensors"
         if not file.exists():
-            critic = fresh_critic(config, dataset)
-            if number:
+            critic = first_critic(config, dataset)
+            if number and not config.unroll.start:
                 critic = _learned(config, critic, _read(folder, number), updates)
             write_tensors(file, play_round(config, dataset, critic, number))
-    if not path.exists():
-        accuracy = instruct_targets(config, dataset, None, targets)
-        read = _read(folder, rounds)
-        write_tensors(path, {"accuracy": torch.tensor(accuracy), "gradients": _validation_gradients(config, dataset, read)})
-    if not far.exists():
-        write_tensors(far, {"costates": _costates(config, dataset, _read(folder, rounds))})
-    tensors = read_tensors(path) | read_tensors(far)
-    found = {name: tensors[name].numpy() for name in ("gradients", "costates")}
-    return dataclasses.replace(_read(folder, rounds), **found, conventional=tensors["accuracy"].numpy())
+    return _read(folder, rounds)
 
 
 def _read(folder: Path, rounds: int) -> Recorded:
@@ -204,36 +215,44 @@ def judge(
     """What the last of ``stages`` finds out about the ENN of ``config``.
 
     Args:
+        config: as :meth:`pipeline.search.plan.Plan.config` gives it: what trains the ENN as the last stage of all judges it.
         stages: from the first one on; earlier ones are only done again where their state is not in ``folder``.
         folder: of the candidate, where its state is kept; None keeps none.
+
+    Raises:
+        Failed: it diverged, or no ENN can be made of its settings.
     """
     torch.set_num_threads(1)
-    config = dataclasses.replace(config, unroll=dataclasses.replace(config.unroll, segments=_total(stages, config)))
     trained = Trained(config, dataset, recorded)
     stage, started = stages[-1], time.thread_time()
     done = trained.load(folder, stage) if folder else (0, 0)
     trained.advance(*done, stage.updates, stage.segments)
     seconds = time.thread_time() - started
+    critic = trained.critic()
+    if not all(bool(tensor.isfinite().all()) for tensor in critic.state_dict().values()):
+        raise Failed("its weights diverged")
     if folder:
         trained.save(folder, stage.updates, stage.segments)
-    critic = trained.critic()
-    found = measure(config, dataset, critic, recorded)
+    found = measure(trained.config, dataset, critic, recorded)
     if stage.targets:
-        found |= gain(config, dataset, critic, recorded, stage.targets)
+        found |= gain(config, dataset, at_home(critic, config), recorded, stage.targets)
     return found | {"training_seconds": seconds, "seconds": time.thread_time() - started}
 
 
-def _total(stages: Sequence[Stage], config: Config) -> int:
-    """The learning rate of fine-tuning falls to 0 at the last segment of the last stage, whichever stage this is."""
-    return max(config.unroll.segments, max(stage.segments for stage in stages))
-
-
 class Trained:
-    """An ENN on its way: off-policy first, then through unrolled training."""
+    """An ENN on its way: off-policy first, then through unrolled training, the learning rate of which falls to 0 at the last
+    segment of the last stage (``unroll.segments``), whichever stage this is.
+
+    Raises:
+        Failed: no ENN can be made of the settings.
+    """
 
     def __init__(self, config: Config, dataset: Dataset, recorded: Recorded) -> None:
-        self.config, self.dataset = config, dataset
-        self.learning = Learning(config, fresh_critic(config, dataset), recorded, ~recorded.held_out())
+        self.config, self.dataset = coarsened(config), dataset
+        if config.enn.probes > len(dataset.x_train) and config.enn.readers[0] == "probes":
+            raise Failed(f"enn.probes is {config.enn.probes} and there are {len(dataset.x_train)} training examples")
+        critic = first_critic(self.config, dataset)
+        self.learning = Learning(self.config, critic, recorded, ~recorded.held_out())
         self.tuning: FineTuning | None = None
 
     def advance(self, updates: int, segments: int, more_updates: int, more_segments: int) -> None:
@@ -245,7 +264,7 @@ class Trained:
             self.tuning.segment(number)
 
     def critic(self) -> Critic:
-        """A copy."""
+        """A copy, at home where it learned."""
         if self.tuning is not None:
             return self.tuning.exported()
         return copy.deepcopy(self.learning.critic).eval().requires_grad_(False)
@@ -320,6 +339,46 @@ class Learning:
         self.updates = int(tensors["updates"])
 
 
+def learn_from_recordings(config: Config, dataset: Dataset, reader: str, folder: Path) -> Critic:
+    """The ENN with this reader after ``rl.updates`` steps on the populations that ``recorded`` describes, which are recorded
+    unless ``folder`` holds them: the ENN that a search with these settings judges, before its fine-tuning.
+
+    Continues where an earlier call in the same folder stopped, and ends with the same numbers.
+    """
+    torch.set_num_threads(1)
+    recording, rounds = recording_config(config), config.recorded
+    config = coarsened(dataclasses.replace(config, enn=dataclasses.replace(config.enn, readers=(reader,))))
+    critic = fresh_critic(config, dataset)
+    if not config.rl.updates:
+        return critic
+    recorded = record_rounds(recording, dataset, folder, rounds.rounds, rounds.updates)
+    learning, state = Learning(config, critic, recorded, ~recorded.held_out()), folder / f"state-{reader}.safetensors"
+    if state.exists():
+        learning.load(read_tensors(state))
+    while learning.updates < config.rl.updates:
+        learning.advance(min(KEEP, config.rl.updates - learning.updates))
+        write_tensors(state, learning.tensors())
+    return learning.critic
+
+
+def at_home(critic: Critic, config: Config) -> Critic:
+    """A copy as real runs are to use it: learned on coarser ones, it has the real ones' steps and learning rate. On the CPU,
+    without drawing a random number: exploration must not depend on how many critics there are."""
+    critic = copy.deepcopy(critic).cpu().eval().requires_grad_(False)
+    critic.home = dataclasses.replace(home_of(config, critic.home.target), scale=critic.home.scale)
+    return critic
+
+
+def first_critic(config: Config, dataset: Dataset) -> Critic:
+    """The ENN that ``unroll.start`` names, at home in these settings, or a fresh one."""
+    if not config.unroll.start:
+        return fresh_critic(config, dataset)
+    target = target_of(config, dataset)
+    critic = load_start(config, target)
+    critic.home = dataclasses.replace(home_of(config, target), scale=critic.home.scale)
+    return critic
+
+
 def fresh_critic(config: Config, dataset: Dataset) -> Critic:
     """The ENN of ``config`` with random weights; its probes start at training inputs."""
     torch.manual_seed(stream(config.seed, "initial ENN") % 2**63)
@@ -340,8 +399,8 @@ def measure(config: Config, dataset: Dataset, critic: Critic, recorded: Recorded
         rank_correlation (τ-b of V and the return that came true), spearman, calibration_error (root mean square),
         cosine, cosine_early and cosine_late (of ∂V/∂θ with the direction in which validation loss falls), agreement (cosine of
         the whole instruction with the direction in which the loss at the end of the run falls: minus the costate), look_ahead
-        (by how much the validation loss of held-out checkpoints falls more in LOOK_AHEAD instructed steps than in conventional
-        ones, relative), value_spread (standard deviation of V), parameters, ms_per_instruction, and
+        (by how much the validation loss of held-out checkpoints falls more in LOOK_AHEAD instructed steps of plain SGD than in
+        conventional ones, relative), value_spread (standard deviation of V), parameters, ms_per_instruction, and
         operations_per_instruction, which ranks ENNs nearly as the milliseconds do and is the same at every measurement.
     """
     held = recorded.held_out()

@@ -40,8 +40,9 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.instruction.loop import returns
 from pipeline.seeding import numpy_stream, stream
-from pipeline.setting import home_of, load_start, target_of
+from pipeline.setting import home_of, target_of
 from pipeline.targets import unflatten
+from rl.candidates import at_home, first_critic, learn_from_recordings
 from rl.env import TrainingRunEnv
 from rl.module import CriticLearner, CriticModule, fixed_level
 from rl.replay import Recording
@@ -75,6 +76,8 @@ def train_enn(
     """
     if config.unroll.start:
         return _start_from(config, dataset, folder)
+    if not config.rl.rounds:
+        return _from_recordings(config, dataset, folder)
     real, config, training = config, coarsened(config), folder / "training"
     file = training / "history.json"
     history: list[dict[str, Any]] = read_json(file, math.nan) if file.exists() else []
@@ -101,11 +104,22 @@ def _start_from(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any
     """The ENN that ``unroll.start`` names, as if RL had trained it."""
     reader, file = config.enn.readers[0], folder / enn_file(config, config.enn.readers[0])
     if not file.exists():
-        critic = load_start(config, target_of(config, dataset))
-        critic.home = dataclasses.replace(home_of(config, target_of(config, dataset)), scale=critic.home.scale)
+        critic = first_critic(config, dataset)
         write_json(folder / "training" / "history.json", [])
         save_critic(critic, file, {"settings": to_dotted(config), "start": config.unroll.start})
     return {"history": [], "files": {reader: file.name}}
+
+
+def _from_recordings(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
+    """The ENNs that learn from recorded populations, one reader after the other; the instructing one last, as everywhere."""
+    for reader in reversed(config.enn.readers):
+        file = folder / enn_file(config, reader)
+        if not file.exists():
+            critic = learn_from_recordings(config, dataset, reader, folder / "training" / "recorded")
+            card = {"settings": to_dotted(config), "instructs": reader == config.enn.readers[0]}
+            save_critic(at_home(critic, config), file, card)
+    write_json(folder / "training" / "history.json", [])
+    return {"history": [], "files": {reader: enn_file(config, reader) for reader in config.enn.readers}}
 
 
 def enn_file(config: Config, reader: str) -> str:
@@ -124,10 +138,12 @@ def fine_tune_enn(
     device: str = "cpu",
 ) -> dict[str, Any]:
     """Fine-tune the instructing ENN of ``folder`` (see :mod:`rl.unrolled`); the history and the file that was written."""
+    if device == "cpu":
+        torch.set_num_threads(1)  # sums depend on their number, and a search judges with one
     before = load_critic(folder / enn_file(config, config.enn.readers[0]))
     critic, history = fine_tune(coarsened(config), dataset, before, folder / "training", on_segment, device)
     card = {"settings": to_dotted(config), "rounds": config.rl.rounds, "segments": len(history) and history[-1]["segment"]}
-    save_critic(_at_home(critic, config), folder / "enn.safetensors", card | {"error": history[-1]["error"], "instructs": True})
+    save_critic(at_home(critic, config), folder / "enn.safetensors", card | {"error": history[-1]["error"], "instructs": True})
     return {"history": history, "file": "enn.safetensors"}
 
 
@@ -401,14 +417,7 @@ def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list
             "kendall": history[-1][f"kendall/{name}"],
             "instructs": name == config.enn.readers[0],
         }
-        save_critic(_at_home(critic, config), folder / enn_file(config, name), card)
-
-
-def _at_home(critic: Critic, config: Config) -> Critic:
-    """The ENN as real runs are to use it: learned on coarser ones, it has the real ones' steps and learning rate."""
-    critic = _copy(critic)
-    critic.home = dataclasses.replace(home_of(config, critic.home.target), scale=critic.home.scale)
-    return critic
+        save_critic(at_home(critic, config), folder / enn_file(config, name), card)
 
 
 def recordings(folder: Path) -> list[Recording]:

@@ -480,6 +480,7 @@ def test_with_tune_interrupted_and_killed_it_ends_as_one_straight_search(tmp_pat
     process.wait(HANGS)
     assert _start(parts, "--workers", "2").wait(HANGS) == 0
     assert _rows(parts / "out") == _rows(straight / "out")
+    assert (parts / "out" / "best.json").read_bytes() == (straight / "out" / "best.json").read_bytes()
     runs = _runs(parts / "out")
     assert {run.info.status for run in runs.values()} == {"FINISHED"} and len(runs) == 9
 

@@ -20,6 +20,8 @@ from pipeline.search.drive import Search, drive
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan, read_plan
 
+FORM = 2
+"""of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
 NOT_SHOWN = (
     "operations_per_instruction",
     "steps_per_target",
@@ -41,6 +43,7 @@ def work(search: SearchCommand, line: str) -> int:
     job = _job(search, plan, line)
     cluster.check(search.placement)
     check_fits(job.config, job.dataset)
+    _check_starts(job, plan)
     job.fetch()
     _check_folder(plan, job.folder)
     _ = job.mirror
@@ -83,11 +86,17 @@ def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, 
 
     targets = max(stage.targets for stage in plan.stages)
     started = time.monotonic()
-    recorded = record(job.config, job.dataset, job.folder / "recordings", plan.record.rounds, targets, plan.record.updates)
+    recorded = {
+        name: record(config, job.dataset, job.folder / "recordings" / name, plan.record.rounds, targets, plan.record.updates)
+        for name, config in plan.recordings().items()
+    }
+    runs = {len(own.loss) for own in recorded.values()}
+    times = f"{len(recorded)} times " if len(recorded) > 1 else ""
     console.print(
-        f"{len(recorded.loss)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from them."
+        f"{times}{max(runs)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from "
+        f"{'those of its ladder of λ' if len(recorded) > 1 else 'them'}."
     )
-    return judge, {"dataset": job.dataset, "recorded": recorded}, size + recorded.observations.nbytes
+    return judge, {"dataset": job.dataset, "recorded": recorded}, size + sum(r.observations.nbytes for r in recorded.values())
 
 
 class Told:
@@ -95,8 +104,11 @@ class Told:
 
     def __init__(self, job: Work, search: Search, say: Callable[[str, str], None]) -> None:
         self.job, self.search, self.say = job, search, say
-        ends = (event for event in job.records.events if event["kind"] == "end" and event["status"] != "KILLED")
-        self._ended = {event["run"] for event in ends}
+        events = job.records.events
+        outcomes = {event["run"]: event["row"].get("outcome") for event in events if event["kind"] == "result"}
+        ends = {event["run"]: event["status"] for event in events if event["kind"] == "end"}
+        # a candidate that was at work when the disk was full was ended as failed as well, and is still to be judged
+        self._ended = {run for run, outcome in outcomes.items() if outcome and ends.get(run) == _status(outcome)}
         self._open: dict[str, tuple[str, int]] = {}
 
     def started(self, task: Task) -> None:
@@ -121,7 +133,7 @@ class Told:
                 self._record(run, earlier, ladder.results[number, earlier])
             name = self.search.plan.stages[at].name
             self.job.records.result(run, {"outcome": how, "stage": name})
-            self.job.records.end(run, "FAILED" if how == "failed" else "FINISHED")
+            self.job.records.end(run, _status(how))
             self._ended.add(run)
             self.say(run.removeprefix("search/"), _line(self.search.plan, ladder.results[number, at], how, name))
         self.job.send()
@@ -144,6 +156,10 @@ class Told:
 
     def _params(self, task: Task) -> dict[str, Any]:
         return ({"group": task.group} if task.group else {}) | dict(task.chosen)
+
+
+def _status(outcome: str) -> str:
+    return "FAILED" if outcome == "failed" else "FINISHED"
 
 
 def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
@@ -179,7 +195,8 @@ def _report(job: Work, search: Search) -> None:
     )
     console.print(outcome.rich_table(plan, front))
     for file in best:
-        console.print(f"the best in {plan.objectives[0][0]}: grad-instructor train-enn --config {folder / file}")
+        what = "train-enn" if plan.kind == "enn" else "run"
+        console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {what} --config {folder / file}")
     failed = [row for row in rows if row["outcome"] == "failed"]
     if failed and len(failed) == len(rows):
         raise UserError(f"no candidate could be judged; the first one: {failed[0]['result']['failed']}")
@@ -213,7 +230,7 @@ def identity(plan: Plan) -> str:
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(plan)))
+    return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
 
 
 def _check_folder(plan: Plan, folder: Path) -> None:
@@ -223,6 +240,15 @@ def _check_folder(plan: Plan, folder: Path) -> None:
     path = folder / "plan.json"
     if path.exists() and dict(read_json(path), question="") != dict(_as_json(plan), question=""):
         raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
+
+
+def _check_starts(job: Work, plan: Plan) -> None:
+    """Raises UserError where an ENN of ``unroll.start`` is not what ``enn`` says, or cannot read the targets."""
+    for config in [plan.config(group) for group in plan.groups if plan.kind == "enn"]:
+        if config.unroll.start:
+            from pipeline.setting import load_start, target_of
+
+            load_start(config, target_of(config, job.dataset))
 
 
 def _described(plan: Plan) -> dict[str, Any]:

@@ -14,15 +14,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.cluster import Placement
-from pipeline.config import Config
+from pipeline.config import Config, identity
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from pipeline.search.ladder import Ladder, Result, Task, name_of
+from pipeline.search.ladder import Failed, Ladder, Result, Task, name_of
 from pipeline.search.plan import Group, Plan, Stage
 from pipeline.search.propose import Proposals
 
+OWN_FAULT = "own_fault"
+"""marks a failed result as the candidate's own fault: the same would come out again"""
 Judge = Callable[..., Result]
-"""(config, stages up to the one asked for, the candidate's folder, **shared) -> what it found out, finite numbers"""
+"""(config, stages up to the one asked for, the candidate's folder, **shared) -> what it found out
+
+It raises :class:`pipeline.search.ladder.Failed` where the candidate is to blame, and a UserError for what may go away.
+"""
 
 
 class Search:
@@ -43,7 +48,9 @@ class Search:
         return "wait" if waiting else "finished"
 
     def done(self, task: Task, result: Result) -> None:
-        """Write a result, then count it."""
+        """Write a result, then count it. A failed one that comes here is the candidate's own fault, and says so."""
+        if "failed" in result:
+            result = result | {OWN_FAULT: True}
         write_json(self._file(task.group, task.number, task.stage), result)
         self.ladders[task.group].done(task.number, task.stage, result)
 
@@ -71,9 +78,15 @@ class Search:
         ladder = Ladder(self.plan, group.name, proposals.total, propose, proposals.tell)
         for number in range(proposals.total):
             for stage in range(len(self.plan.stages)):
-                if (path := self._file(group.name, number, stage)).exists():
-                    ladder.results[number, stage] = read_json(path, math.nan)
+                path = self._file(group.name, number, stage)
+                if path.exists() and _counts(result := read_json(path, math.nan)):
+                    ladder.results[number, stage] = result
         return ladder
+
+
+def _counts(result: Result) -> bool:
+    """Whether a result is one: an earlier form of the search kept a full disk or lost memory as a candidate's failure."""
+    return "failed" not in result or bool(result.get(OWN_FAULT))
 
 
 def drive(
@@ -107,11 +120,51 @@ def drive(
 
 
 def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[str, Any]) -> Result:
-    """The result of a task; one that fails says why, and the search goes on."""
+    """The result of a task. A candidate that fails by its own fault says why, and the search goes on.
+
+    Args:
+        shared: what the judge gets by name; of ``recorded``, by :meth:`Plan.recordings`, the candidate's own.
+
+    Raises:
+        UserError: what may go away stands in the way (the disk, memory, a file): that is no result, and the same command
+            tries again.
+    """
     group = next(group for group in plan.groups if group.name == task.group)
     try:
         config: Config = plan.config(group, dict(task.chosen))
-        stages: Sequence[Stage] = plan.stages[: task.stage + 1]
-        return judge(config, stages, folder, **shared)
-    except (UserError, ArithmeticError, ValueError, RuntimeError) as error:
-        return {"failed": f"{type(error).__name__}: {error}"}
+        own = dict(shared)
+        if "recorded" in own:
+            own["recorded"] = own["recorded"][identity(plan.recording(group, config))]
+    except UserError as error:
+        return {"failed": str(error)}
+    stages: Sequence[Stage] = plan.stages[: task.stage + 1]
+    try:
+        return _finite(judge(config, stages, folder, **own))
+    except (Failed, ArithmeticError) as error:
+        return {"failed": str(error) or type(error).__name__}
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (why := _may_go_away(error)) is None:
+            raise
+        raise UserError(
+            f"candidate {task.candidate} could not be judged ({why}); put that right and give the same command again (earlier "
+            "results are kept)."
+        ) from error
+
+
+def _finite(result: Result) -> Result:
+    """Raises Failed where a number is none: the candidate diverged."""
+    for name, value in result.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Failed(f"it diverged: {name} is {value}")
+    return result
+
+
+def _may_go_away(error: Exception) -> str | None:
+    """In a few words, what of the machine stood in the way; None where it is not the machine."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return "no memory is left; fewer workers need less"
+    if "allocate memory" in str(error) or "out of memory" in str(error):  # torch says so in a plain RuntimeError
+        return "no memory is left; fewer workers need less"
+    return None

@@ -19,12 +19,12 @@ MEASURED = (
     "agreement",
     "look_ahead",
     "parameters",
-    "ms_per_instruction",
+    "operations_per_instruction",
 )
-"""measurements of the first stage"""
+"""measurements of the first stage; none of them is a time, or the number of workers could change a forecast"""
 TRIAL = "gain"
 """of a few fresh targets, where the first stage trains some"""
-LOGARITHMIC = ("calibration_error", "value_spread", "parameters", "ms_per_instruction")
+LOGARITHMIC = ("calibration_error", "value_spread", "parameters", "operations_per_instruction")
 PENALTIES = np.logspace(-1, 3, 13)
 
 

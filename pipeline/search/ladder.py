@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipeline.search.forecast import forecast
-from pipeline.search.plan import Plan
+from pipeline.search.plan import Plan, deciding
 
 Result = dict[str, Any]
-"""what a stage found out, or {"failed": why}"""
+"""what a stage found out, or {"failed": why} where the candidate itself is to blame"""
+
+
+class Failed(Exception):
+    """A candidate cannot be judged, and it is its own settings' fault: that is a result."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ class Ladder:
                 measured = [self.results[other, 0] for other in known]
                 return forecast(measured, gains, [self.results[other, 0] for other in rivals])
         name, sign = self.plan.rank_by(stage)
-        return [sign * float(self.results[other, stage][name]) for other in rivals]
+        return [sign * deciding(self.results[other, stage], name) for other in rivals]
 
     @property
     def _gain_stage(self) -> int:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.config import Config, to_dotted
+from pipeline.config import to_dotted
 from pipeline.files import write_json
 from pipeline.results.tables import as_cell
 from pipeline.search.drive import Search
 from pipeline.search.ladder import Ladder, name_of
-from pipeline.search.plan import Group, Plan
+from pipeline.search.plan import TIMES, Group, Plan, deciding
 
 if TYPE_CHECKING:
     import rich.table
@@ -61,7 +61,8 @@ def pareto(plan: Plan, rows: Sequence[Row]) -> list[Row]:
 
 
 def _losses(plan: Plan, row: Row) -> list[float]:
-    return [(-1.0 if direction == "maximise" else 1.0) * row["result"][name] for name, direction in plan.objectives]
+    signs = {"maximise": -1.0, "minimise": 1.0}
+    return [signs[direction] * deciding(row["result"], name) for name, direction in plan.objectives]
 
 
 def best_of(plan: Plan, rows: Sequence[Row]) -> dict[str, Row]:
@@ -77,28 +78,23 @@ def best_of(plan: Plan, rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def write_best(plan: Plan, rows: Sequence[Row], folder: Path) -> list[str]:
-    """``best.json`` (of each group ``best-GROUP.json``): settings that ``train-enn`` and ``run`` accept with ``--config``."""
+    """``best.json`` (of each group ``best-GROUP.json``): settings that ``train-enn`` and ``run`` accept with ``--config``.
+
+    They train what was judged: the ENN to the bit, and targets of the same settings. Measured times are left out, so that the
+    same search gives the same file.
+    """
     files = []
     for group in plan.groups:
         row = best_of(plan, rows).get(group.name)
         if row is None:
             continue
         file = f"best-{group.name}.json" if group.name else "best.json"
-        settings = to_dotted(usable(plan.config(group, row["settings"])))
-        facts = {"candidate": row["name"], "search": plan.name, "result": row["result"]}
+        settings = to_dotted(plan.config(group, row["settings"]))
+        judged = {name: value for name, value in row["result"].items() if name not in (*TIMES, "seconds")}
+        facts = {"candidate": row["name"], "search": plan.name, "result": judged}
         write_json(folder / file, {"preset": plan.preset, "settings": settings, "found": facts})
         files.append(file)
     return files
-
-
-def usable(config: Config) -> Config:
-    """Settings with which an ENN can be trained: fine-tuning is written for plain SGD, and left out for others."""
-    training = config.training
-    if training.optimiser == "sgd" and training.momentum == 0:
-        return config
-    arms = tuple(arm for arm in config.compare.arms if not arm.startswith("instructed-rl"))
-    unroll, compare = dataclasses.replace(config.unroll, segments=0), dataclasses.replace(config.compare, arms=arms)
-    return dataclasses.replace(config, unroll=unroll, compare=compare)
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------

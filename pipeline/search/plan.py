@@ -7,19 +7,20 @@ the output folder, and data sets are known by name. Nothing here imports torch.
 
 import dataclasses
 import difflib
+import functools
 import itertools
 import json
 import math
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from pipeline.config import PRESETS, Config, coerce, from_dotted, to_dotted, validate
+from pipeline.config import LEAST_RECORDED, PRESETS, Config, coerce, from_dotted, identity, to_dotted, validate
 from pipeline.errors import LONGEST, UserError, shown
 
 LARGEST_FILE = 20_000
@@ -27,8 +28,10 @@ LARGEST_FILE = 20_000
 DEEPEST = 20
 """mappings and lists within each other; libyaml crashes on tens of thousands"""
 TOO_DEEP = f"lists and mappings are more than {DEEPEST} deep in each other; correct it."
-FIXED = ("rl.period", "rl.members", "rl.rounds", "rl.score_examples", "rl.env_runners", "enn.coarsening")
-"""settings that the recorded runs, or nothing in a search, depend on: the same for every candidate"""
+FIXED = ("rl.period", "rl.members", "rl.score_examples", "enn.coarsening", "unroll.start")
+"""settings of a search over ENNs that the recorded runs depend on: the same for every candidate"""
+DECIDED = ("unroll.segments", "rl.rounds", "rl.updates", "rl.epsilon", "rl.env_runners", "recorded.")
+"""settings of a search over ENNs that 'stages' and 'record' decide, or that play no part in it"""
 SEARCHED = {"enn": ("enn.", "instruction.", "rl.", "unroll."), "target": ("training.", "target.")}
 """what a search of either kind may vary"""
 OBJECTIVES = {
@@ -45,6 +48,12 @@ OBJECTIVES = {
     ),
     "target": ("accuracy", "loss", "seconds"),
 }
+SMALLER = ("calibration_error", "ms_per_instruction", "parameters", "loss", "seconds")
+"""results of which less is better, unless 'objectives' say otherwise"""
+STANDS_FOR = {"ms_per_instruction": "operations_per_instruction", "seconds": "steps_per_target"}
+"""what decides in place of a time: no two measurements of a time are alike, and searches must be"""
+TIMES = (*STANDS_FOR, "training_seconds")
+"""results that are measured times"""
 DATASETS = ("digits", "mnist", "fashion", "cifar10")
 
 
@@ -101,12 +110,12 @@ class Budget:
 
 @dataclass(frozen=True)
 class Record:
-    """The populations that are recorded once."""
+    """The populations that are recorded once for each ladder of λ."""
 
     rounds: int = 2
     """populations of rl.members, each under the ENN that the ones before it taught"""
     updates: int = 100
-    """gradient steps on that ENN"""
+    """gradient steps on that ENN (none on one that unroll.start names)"""
 
 
 @dataclass(frozen=True)
@@ -161,14 +170,34 @@ class Plan:
     predict: Predict | None = None
 
     def config(self, group: Group | None = None, chosen: Mapping[str, Any] | None = None) -> Config:
-        """The settings of a candidate (of a group, without one the first).
+        """The settings with which a candidate (of a group, without one the first) is trained as the last stage judges it.
 
         Raises:
             UserError: values that do not go together.
         """
         group = group or self.groups[0]
-        values = to_dotted(PRESETS[self.preset]) | group.settings | dict(chosen or {})
+        base = to_dotted(PRESETS[self.preset]) | group.settings
+        base |= _decided(self.kind, base, self.last, self.record)
+        values = base | dict(chosen or {})
+        if values["recorded.rounds"]:
+            values["recorded.settings"] = [f"{key}={json.dumps(base[key])}" for key in base if _recorded(base, values, key)]
         return validate(from_dotted(values))
+
+    def recording(self, group: Group, config: Config) -> Config:
+        """The settings under which the populations were recorded that a candidate with ``config`` learns from and is measured
+        on: those of its group, with its own ladder of λ."""
+        return self.config(group, {"instruction.ladder": list(config.instruction.ladder)})
+
+    def recordings(self) -> dict[str, Config]:
+        """All that is to be recorded, by :func:`pipeline.config.identity`: for every ladder of every group."""
+        found = [self.config(group, {"instruction.ladder": ladder}) for group in self.groups for ladder in self._ladders(group)]
+        return {identity(config): config for config in found}
+
+    def _ladders(self, group: Group) -> list[Any]:
+        searched = [dimension for dimension in group.space if dimension.key == "instruction.ladder"]
+        own = [list(self.config(group).instruction.ladder)]
+        found = [*(own if not searched or searched[0].when else []), *(item for d in searched for item in d.choice)]
+        return [ladder for place, ladder in enumerate(found) if ladder not in found[:place]]
 
     @property
     def last(self) -> Stage:
@@ -179,8 +208,32 @@ class Plan:
         """What the scheduler compares after a stage, and the sign that makes more of it better."""
         asked = self.stages[stage].rank_by
         name = asked or (self.objectives[0][0] if self.stages[stage].targets else "rank_correlation")
-        directions = {"calibration_error": "minimise", "loss": "minimise"} | dict(self.objectives)
+        directions = dict.fromkeys(SMALLER, "minimise") | dict(self.objectives)
         return name, -1.0 if directions.get(name) == "minimise" else 1.0
+
+
+def deciding(result: Mapping[str, Any], name: str) -> float:
+    """A result as decisions are made by it: verdicts, forecasts, proposals and the front never see a time."""
+    return float(result[other] if (other := STANDS_FOR.get(name, name)) in result else result[name])
+
+
+def _decided(kind: str, base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
+    """The settings that the stages decide, so that a training with them ends where the last stage does."""
+    if kind == "target":
+        return {"training.steps": last.steps} if last.steps else {}
+    started = bool(base["unroll.start"])
+    return {
+        "unroll.segments": last.segments,
+        "rl.rounds": 0,
+        "rl.updates": last.updates,
+        "recorded.rounds": 0 if started else record.rounds,
+        "recorded.updates": record.updates,
+    }
+
+
+def _recorded(base: Mapping[str, Any], values: Mapping[str, Any], key: str) -> bool:
+    """Whether a setting is to be named because the ENN that recorded differs in it."""
+    return key.startswith(("enn.", "instruction.", "rl.")) and key != "instruction.ladder" and base[key] != values[key]
 
 
 def read_plan(path: Path) -> Plan:
@@ -282,41 +335,59 @@ def _plan(name: str, values: Any) -> Plan:
     kind = _one_of(values.get("kind", "enn"), tuple(SEARCHED), "kind")
     settings = _settings(values.get("settings", {}), "settings")
     parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
+    stages = _stages(values.get("stages"))
+    if kind == "target" and "record" in values:
+        raise UserError("'record' is for searches over ENNs; leave it out.")
+    decide = functools.partial(_decided, kind, last=stages[-1], record=parts.get("record", Record()))
     plan = Plan(
         name=_name(name, "the file's name"),
         question=str(values.get("question", "")),
         kind=kind,
         preset=preset,
-        groups=_groups(kind, preset, settings, values),
+        groups=_groups(kind, preset, settings, values, decide),
         objectives=_objectives(kind, values.get("objectives")),
-        stages=_stages(values.get("stages")),
+        stages=stages,
         **parts,
     )
     _check(plan)
     return plan
 
 
-def _groups(kind: str, preset: str, settings: dict[str, Any], values: dict[str, Any]) -> tuple[Group, ...]:
+Decide = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""from the settings of a group to those that the stages decide"""
+
+
+def _groups(kind: str, preset: str, settings: dict[str, Any], values: dict[str, Any], decide: Decide) -> tuple[Group, ...]:
     if ("space" in values) == ("groups" in values):
         raise UserError("give either 'space' or 'groups', which is several spaces by name.")
     if "space" in values:
-        return (_group("", kind, preset, settings, values["space"]),)
+        return (_group("", kind, preset, settings, values["space"], decide),)
     found = []
     _check_mapping(values["groups"], "groups")
     for name, group in values["groups"].items():
         where = f"groups.{_name(name, 'groups')}"
         _check_keys(group, {"settings", "space"}, where)
         own = settings | _settings(group.get("settings", {}), f"{where}.settings")
-        found.append(_group(name, kind, preset, own, group.get("space")))
+        found.append(_group(name, kind, preset, own, group.get("space"), decide))
     if not found:
         raise UserError("'groups' is empty; give at least one group with a 'space'.")
+    if len({(to_dotted(PRESETS[preset]) | group.settings)["data.dataset"] for group in found}) > 1:
+        raise UserError("groups: all groups are judged on one data set; give data.dataset once, in 'settings'.")
     return tuple(found)
 
 
-def _group(name: str, kind: str, preset: str, settings: dict[str, Any], space: Any) -> Group:
+def _group(name: str, kind: str, preset: str, settings: dict[str, Any], space: Any, decide: Decide) -> Group:
     base = to_dotted(PRESETS[preset]) | settings
     if base["data.dataset"] not in DATASETS:
         raise UserError(f"data.dataset is {shown(base['data.dataset'])}; a search names a data set: {', '.join(DATASETS)}.")
+    for key in settings if kind == "enn" else ():
+        if key.startswith(DECIDED):
+            raise UserError(f"settings: {key!r} has no effect in a search over ENNs; leave it out: {_reason(kind, key)}")
+    base |= decide(base)
+    if kind == "enn" and base["unroll.start"] not in ("", *shipped_enns()):
+        raise UserError(
+            f"unroll.start is {shown(base['unroll.start'])}; a search names an ENN of the package: {', '.join(shipped_enns())}."
+        )
     validate(from_dotted(base))
     _check_mapping(space, "space")
     if not space:
@@ -326,8 +397,10 @@ def _group(name: str, kind: str, preset: str, settings: dict[str, Any], space: A
 
 def _dimension(key: Any, values: Any, kind: str, base: dict[str, Any], space: dict[str, Any]) -> Dimension:
     _check_known(key, list(base), "space")
-    if not key.startswith(SEARCHED[kind]) or key in FIXED or (kind == "enn" and key == "unroll.segments"):
+    if not key.startswith(SEARCHED[kind]) or (kind == "enn" and (key in FIXED or key.startswith(DECIDED))):
         raise UserError(f"space: {key!r} cannot be searched here; {_reason(kind, key)}")
+    if reason := _without_effect(kind, key, base):
+        raise UserError(f"space: {key!r} would have no effect: {reason}")
     where = f"space.{key}"
     _check_keys(values, {"choice", "float", "integer", "log", "when"}, where)
     forms = [form for form in ("choice", "float", "integer") if form in values]
@@ -451,6 +524,19 @@ def _check(plan: Plan) -> None:
             "stages: a search over targets has no updates, no segments.",
         ),
         (not target or all(s.targets for s in stages), "stages: in a search over targets each one needs 'targets'."),
+        (
+            target or all(s.targets != 1 for s in stages),
+            "stages: 'targets' is 1; give at least 2 (every other one starts from He), or none.",
+        ),
+        (target or not any(s.steps for s in stages), "stages: 'steps' are for searches over targets; set training.steps."),
+        (
+            not (target and stages[-1].steps and any(d.key == "training.steps" for g in plan.groups for d in g.space)),
+            "stages: the last one gives 'steps', so that training.steps cannot be searched; drop one of them.",
+        ),
+        (
+            target or not plan.config().unroll.start or not any(s.updates for s in stages),
+            "stages: an ENN of unroll.start is not taught from recorded runs; leave out 'updates'.",
+        ),
         (plan.budget.candidates >= 1, f"budget.candidates is {plan.budget.candidates}; give at least 1."),
         (plan.budget.ahead >= 1, f"budget.ahead is {plan.budget.ahead}; give at least 1."),
         (
@@ -462,11 +548,15 @@ def _check(plan: Plan) -> None:
         (plan.record.rounds >= 1, f"record.rounds is {plan.record.rounds}; give at least 1."),
         (plan.record.updates >= 0, f"record.updates is {plan.record.updates}; give at least 0."),
         (
-            target or plan.config().rl.members >= 64,
-            "settings: rl.members must be at least 64, so that every start and λ is held out.",
+            target or all(plan.config(group).rl.members >= LEAST_RECORDED for group in plan.groups),
+            f"settings: rl.members must be at least {LEAST_RECORDED}, so that every start and λ is held out.",
         ),
         (plan.predict is None or not target, "'predict' is for searches over ENNs; leave it out."),
         (plan.predict is None or plan.predict.after >= 5, "predict.after must be at least 5."),
+        (
+            plan.predict is None or (plan.scheduler.name != "none" and any(s.targets for s in stages[1:])),
+            "'predict' needs a scheduler, and targets in a stage after the first; leave it out.",
+        ),
         (
             plan.sampler.name != "grid" or all(d.choice for g in plan.groups for d in g.space),
             "sampler grid needs a 'choice' for every setting of the space.",
@@ -476,14 +566,36 @@ def _check(plan: Plan) -> None:
         _name(stage.name, "stages")
         if stage.rank_by:
             _check_known(stage.rank_by, list(OBJECTIVES[plan.kind]), f"stages.{stage.name}.rank_by")
+            if stage.rank_by.startswith("gain") and not stage.targets:
+                raise UserError(f"stages.{stage.name}.rank_by is {stage.rank_by!r}, which needs 'targets' in the stage.")
     for holds, message in checks:
         if not holds:
             raise UserError(message)
 
 
+def _without_effect(kind: str, key: str, base: Mapping[str, Any]) -> str:
+    """Why a setting would not change any candidate; nothing where it would."""
+    if kind == "target":
+        return ""
+    if base["unroll.start"] and key.startswith(("enn.", "rl.")):
+        return f"every candidate starts from the ENN {base['unroll.start']}, which is what it is."
+    if key.startswith("rl.") and not base["rl.updates"]:
+        return "no stage has 'updates'."
+    if key.startswith("unroll.") and not base["unroll.segments"]:
+        return "no stage has 'segments'."
+    return ""
+
+
+def shipped_enns() -> list[str]:
+    """Names of the ENNs that come with the package (:func:`pipeline.enn.files.shipped`, which needs torch)."""
+    return sorted(path.stem for path in (Path(__file__).parents[1] / "enn" / "shipped").glob("*.safetensors"))
+
+
 def _reason(kind: str, key: str) -> str:
-    if kind == "enn" and key == "unroll.segments":
-        return "'stages' say how many segments a candidate gets."
+    if kind == "enn" and key.startswith(("unroll.segments", "rl.rounds", "rl.updates", "recorded.")):
+        return "'stages' and 'record' say how long a candidate learns, and from what."
+    if kind == "enn" and key.startswith(DECIDED):
+        return "it says how runs are collected under an ENN that learns meanwhile, which no candidate does."
     if key in FIXED or kind == "enn":
         return "the recorded runs depend on it, so give it once in 'settings'."
     return f"a search over targets varies {' and '.join(SEARCHED[kind])}* settings."

@@ -21,12 +21,10 @@ from optuna.trial import Trial, TrialState
 
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError, reason_of
-from pipeline.search.plan import Dimension, Group, Plan
+from pipeline.search.plan import Dimension, Group, Plan, deciding
 from pipeline.seeding import stream
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-STANDS_FOR = {"ms_per_instruction": "operations_per_instruction", "seconds": "steps_per_target"}
-"""what a sampler is told in place of a time: no two measurements of a time are alike, and candidates must be"""
 DIRECTIONS = {"maximise": StudyDirection.MAXIMIZE, "minimise": StudyDirection.MINIMIZE}
 
 
@@ -89,7 +87,7 @@ class Proposals:
         """The outcome of a candidate: of the last stage, or None where it was stopped before."""
         if self.study.get_trials(deepcopy=False)[number].state.is_finished():
             return
-        values = [result[STANDS_FOR.get(name, name)] for name, _ in self.plan.objectives] if result else []
+        values = [deciding(result, name) for name, _ in self.plan.objectives] if result else []
         if values and all(math.isfinite(value) for value in values):
             self.study.tell(number, values)
         else:

@@ -17,9 +17,11 @@ os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 from ray import tune
+from ray.exceptions import RayError, RayTaskError
 from ray.tune.search import Searcher
 
 from pipeline.cluster import Placement, worker_count
+from pipeline.errors import UserError
 from pipeline.search.drive import Judge, Search, attempt
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan
@@ -40,7 +42,9 @@ def with_tune(
     """As :func:`pipeline.search.drive.drive`. Ray must be running.
 
     Raises:
-        RuntimeError: a task's workers died ``ATTEMPTS`` times; the results of the others are on disk.
+        UserError: what may go away stands in the way (the disk, memory), or a task's workers died ``ATTEMPTS`` times. All
+            results are on disk, and the same command tries again.
+        RuntimeError: the judge failed as it never should.
     """
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = search.folder.resolve() / SCRATCH
@@ -60,11 +64,24 @@ def with_tune(
             run_config=tune.RunConfig(name="trials", storage_path=str(scratch), verbose=0),
         )
         results = tuner.fit()
+    except (RayError, OSError) as error:
+        if isinstance(error, RayTaskError):
+            raise
+        why = f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        raise UserError(f"Ray could not go on ({why}); give the same command again (earlier results are kept).") from error
     finally:
         tasks.close()
         shutil.rmtree(scratch, ignore_errors=True)
+    if tasks.stopped:
+        raise UserError(tasks.stopped)
     if tasks.dead:
-        raise RuntimeError(f"a trial could not be judged: {results.errors[0]}") from results.errors[0]
+        error = results.errors[0] if results.errors else None
+        if isinstance(error, RayTaskError):
+            raise RuntimeError(f"a trial could not be judged: {error}") from error
+        raise UserError(
+            f"the workers that judged candidate {tasks.dead[0].candidate} died {ATTEMPTS} times ({type(error).__name__}); if "
+            "memory was short, take fewer --workers, and give the same command again (earlier results are kept)."
+        ) from error
 
 
 class Tasks(Searcher):
@@ -83,6 +100,8 @@ class Tasks(Searcher):
         self.deaths: Counter[tuple[str, int]] = Counter()
         self.again: list[Task] = []
         self.dead: list[Task] = []
+        self.stopped = ""
+        """why nothing more is handed out: what may go away, as a sentence"""
         Tasks.at_work = search, on_start, on_done
 
     @staticmethod
@@ -94,22 +113,32 @@ class Tasks(Searcher):
         """The next task as a trial's configuration; None where one has to wait for others."""
         assert Tasks.at_work is not None
         search, on_start, _ = Tasks.at_work
-        if self.dead:
+        if self.dead or self.stopped:
             return Searcher.FINISHED
-        task = self.again.pop() if self.again else search.next()
-        if not isinstance(task, Task):
-            return Searcher.FINISHED if task == "finished" else None
+        try:
+            task = self.again.pop() if self.again else search.next()
+            if not isinstance(task, Task):
+                return Searcher.FINISHED if task == "finished" else None
+            on_start(task)
+        except UserError as error:  # Tune would make something else of it
+            self.stopped = str(error)
+            return Searcher.FINISHED
         self.tasks[trial_id] = task
-        on_start(task)
         return {"group": task.group, "number": task.number, "stage": task.stage, "chosen": dict(task.chosen)}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a result, or a worker's death."""
         assert Tasks.at_work is not None
         task = self.tasks.pop(trial_id)
-        judged = (result or {}).get("judged")
+        judged, stopped = ((result or {}).get(name) for name in ("judged", "stopped"))
+        if stopped and not error:
+            self.stopped = self.stopped or stopped
+            return
         if judged and not error:
-            Tasks.at_work[2](task, json.loads(judged))
+            try:
+                Tasks.at_work[2](task, json.loads(judged))
+            except UserError as failure:
+                self.stopped = self.stopped or str(failure)
             return
         stage = task.candidate, task.stage
         self.deaths[stage] += 1
@@ -128,5 +157,8 @@ class Tasks(Searcher):
 def _trial(config: dict[str, Any], judge: Judge, plan: Plan, folder: Path, shared: dict[str, Any]) -> None:
     """What a Tune trial does."""
     task = Task(config["group"], config["number"], config["stage"], tuple(config["chosen"].items()))
-    result = attempt(judge, plan, task, folder / "candidates" / task.candidate, shared)
-    tune.report({"judged": json.dumps(result)})  # as text: Tune flattens what is nested
+    try:
+        result = attempt(judge, plan, task, folder / "candidates" / task.candidate, shared)
+        tune.report({"judged": json.dumps(result)})  # as text: Tune flattens what is nested
+    except UserError as error:  # no death of a worker, which would be tried again at once
+        tune.report({"stopped": str(error)})
