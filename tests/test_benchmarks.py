@@ -1,5 +1,6 @@
 """Every benchmark, with --quick, in a process of its own and without data; and the cache, the marks and the notes of tables."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -207,27 +208,58 @@ def test_constants_are_those_in_capitals() -> None:
     assert found["MAKE"] == {"a": ["sorted", [1, 2]]} and not {"Upper", "RESULTS", "T"} & set(found)
 
 
-class TestOfTransfer:
-    """The fault that was found: the rows of one ENN were written as those of another."""
+def test_each_enn_has_its_own_rows_of_transfer(tmp_path, monkeypatch) -> None:
+    """What was found: the rows of one ENN were written as those of another."""
+    from benchmarks import transfer
+    from benchmarks.quick import stand_in
+    from pipeline.enn import load_critic, save_critic
 
-    @pytest.fixture
-    def transfer(self, monkeypatch):
-        from benchmarks import transfer
+    monkeypatch.setattr(transfer, "run", lambda task, critic, name, dataset, count: [{"enn": name, "task": task.name}])
+    other = load_critic("mnist-mlp")  # of the same home, hence told apart by its weights alone
+    other.load_state_dict({name: tensor + 1e-3 * ("bias" in name) for name, tensor in other.state_dict().items()})
+    save_critic(other, tmp_path / "other.safetensors", {})
+    data, rows = stand_in("mnist"), {}
+    for name in ("mnist-mlp", "mnist-tuned", str(tmp_path / "other.safetensors"), "mnist-mlp"):
+        critic = load_critic(name)
+        parts = transfer.cache_of(tmp_path, FACTS, name, critic, 2)
+        rows[name] = [transfer.rows_of(parts, task, critic, name, data, 2).value[0] for task in transfer.TASKS]
+    for name, own in rows.items():
+        assert own == [{"enn": name, "task": task.name} for task in transfer.TASKS]
+    assert transfer.command("mnist-tuned", 30) == "python benchmarks/transfer.py --enn mnist-tuned"
+    assert transfer.command("mnist-mlp", 30) == "python benchmarks/transfer.py"
 
-        monkeypatch.setattr(transfer, "run", lambda task, critic, name, dataset, count: [{"enn": name, "task": task.name}])
-        return transfer
 
-    def test_each_enn_has_its_own_rows(self, transfer, tmp_path) -> None:
-        from benchmarks.quick import stand_in
-        from pipeline.enn import load_critic
+def test_a_variant_of_ablations_keeps_its_result_wherever_it_stands(tmp_path, monkeypatch, digits) -> None:
+    from benchmarks import ablations
 
-        data, rows = stand_in("mnist"), {}
-        for name in ("mnist-mlp", "mnist-tuned", "mnist-mlp"):
-            critic = load_critic(name)
-            parts = transfer.cache_of(tmp_path, FACTS, name, critic, 2)
-            rows[name] = [transfer.rows_of(parts, task, critic, name, data, 2).value[0] for task in transfer.TASKS]
-        for name, own in rows.items():
-            assert own == [{"enn": name, "task": task.name} for task in transfer.TASKS]
+    all_named_alike = tuple(dataclasses.replace(variant, name="one") for variant in ablations.VARIANTS)
+    place = {id(variant): number for number, variant in enumerate(all_named_alike)}
+
+    class Unused:
+        def with_strength(self, _):
+            return self
+
+    def found(variants, seeds=(0, 1)):
+        monkeypatch.setattr(ablations, "VARIANTS", variants)
+        study = ablations.Study(digits, Cache.of(ablations.__file__, vars(ablations), tmp_path, FACTS))
+        return {(id(v), seed): study.found(v, seed).value["seconds"] for v in variants for seed in seeds}
+
+    monkeypatch.setattr(ablations, "instruct_targets", lambda *_: [0.5] * ablations.TARGETS)
+    monkeypatch.setattr(ablations.Study, "critic", lambda _, variant, seed: (Unused(), place[id(variant)] + seed / 2))
+    wanted = {(key, seed): number + seed / 2 for key, number in place.items() for seed in (0, 1)}
+    assert found(all_named_alike) == wanted
+    assert found(all_named_alike[::-1]) == wanted
+    assert found(all_named_alike[3:]).items() < wanted.items()
+
+
+def test_rows_of_other_enns_are_not_kept_in_one_table(tmp_path) -> None:
+    from benchmarks.baselines import kept
+
+    rows = [{"steps": 44, "baseline": "AdamW", "enns": ["a", "b"]}, {"steps": 110, "baseline": "AdamW", "enns": ["a"]}]
+    file = tmp_path / "baselines.json"
+    file.write_text(json.dumps({"rows": rows}))
+    assert list(kept(file, ["a", "b"])) == [(44, "AdamW")] and kept(file, ["b", "a"]) == {}
+    assert kept(tmp_path / "nothing.json", ["a"]) == {}
 
 
 # -- the tables --------------------------------------------------------------------------------------------------------
