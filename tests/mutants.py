@@ -292,7 +292,7 @@ INSTRUCTION = (
         "if not tensor.requires_grad:",
         "if False:",
         "a layer that its owner froze would be trained",
-        ("tests/test_instruction.py::test_instruct_adds_to_the_gradients_that_are_there",),
+        ("tests/test_instruction.py::test_parameters_that_their_owner_froze_are_left_alone",),
     ),
     Mutation(
         "a module is read with its dropout",

@@ -450,6 +450,18 @@ def test_instruct_adds_to_the_gradients_that_are_there():
         torch.testing.assert_close(parameter.grad, 0.5 + instruction, rtol=1e-6, atol=1e-22)
 
 
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_parameters_that_their_owner_froze_are_left_alone(decoupled):
+    module = TARGET.module([tensor[0] for tensor in start()])
+    module[0].weight.requires_grad_(False)
+    before = [parameter.detach().clone() for parameter in module.parameters()]
+    Instructor(make_critic(strength=1.0, decoupled=decoupled), guarded=False).instruct(module)
+    frozen, *others = module.parameters()
+    assert frozen.grad is None and torch.equal(frozen, before[0])
+    for now, then in zip(others, before[1:], strict=True):
+        assert not torch.equal(now, then) if decoupled else now.grad.abs().sum() > 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16], ids=str)
 def test_a_model_of_another_precision_is_instructed_in_its_own(dtype):
     model = TARGET.module().to(dtype)
