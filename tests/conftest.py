@@ -14,25 +14,32 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
 
 
+GROUPS = dict.fromkeys(("test_resume", "test_faults", "test_nodes", "test_storage"), "undisturbed")
+GROUPS |= dict.fromkeys(("test_cluster", "test_rl"), "ray")
+"""files whose tests share something costly, a whole run or a Ray; any other file is a group of its own"""
 FIRST = ("undisturbed", "ray", "test_mlflow", "test_search", "test_cli")
 """groups that take longest: begun first, so that no process is left with one of them when the others have ended"""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config, items):
-    """Tests that share something costly, a Ray or a whole run, are done by the same process (see pytest-xdist), and so are
-    those of a file, which may share fixtures."""
-    groups = {item: _group(item) for item in items}
-    items.sort(key=lambda item: FIRST.index(groups[item]) if groups[item] in FIRST else len(FIRST))
-    if config.pluginmanager.hasplugin("xdist"):
-        for item, group in groups.items():
-            item.add_marker(pytest.mark.xdist_group(group))
+def group_of(nodeid: str) -> str:
+    """The group of a test: one process does all of it (see pytest-xdist)."""
+    file = Path(nodeid.partition("::")[0]).stem
+    return GROUPS.get(file, file)
 
 
-def _group(item) -> str:
-    if "undisturbed" in item.fixturenames or item.path.stem in ("test_resume", "test_faults"):
-        return "undisturbed"
-    return "ray" if "ray_session" in item.fixturenames else item.path.stem
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: (*FIRST, group_of(item.nodeid)).index(group_of(item.nodeid)))
+
+
+@pytest.hookimpl(optionalhook=True)  # the tests run without pytest-xdist too
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
 
 
 def pytest_sessionstart():
