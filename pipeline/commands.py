@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json, write_tensors
+from pipeline.origin import data_of
 from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
@@ -103,13 +104,17 @@ def work(name: str, command: Command, line: str) -> int:
     check_fits(job.config, dataset)
     job.fetch()
     check_settings(command)
+    _check_data(job)
     _check_needs(job)
+    noted = _check_origins(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
     stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
     stages |= {"explain": [explain], "report": [report]}
     with locked(make_folder(command)):
         check_settings(command)  # once more: another command may have been first
-        write_json(job.folder / "config.json", {"preset": command.options.preset, "settings": to_dotted(job.config)})
+        _check_data(job)
+        settings = {"preset": command.options.preset, "settings": to_dotted(job.config)}
+        write_json(job.folder / "config.json", settings | ({"data": data_of(dataset)} if noted else {}))
         _work_through(job, stages[name])
     _closing_lines(job)
     return 0
@@ -138,14 +143,17 @@ def train_enn(job: Work) -> None:
     with stage("train ENN", config.rl.rounds) as bar:
 
         def on_round(row: dict[str, Any]) -> None:
-            values = {key.replace("/he/", "/from_he/"): value for key, value in row.items() if key not in ("round", "seconds")}
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+            values = {key.replace("/he/", "/from_he/"): numbers[key] for key in numbers if key not in ("round", "seconds")}
             job.records.metrics(run, row["round"], values)
             job.send()
             bar.say(_round_line(config, row))
             bar.advance()
 
         placement = job.command.placement
-        trained = train_enn(config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker)
+        trained = train_enn(
+            config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker, job.provenance
+        )
     if trained["history"]:
         _figure(job, "learning", _learning_rounds(config, trained["history"]))
     files = list(trained["files"].values())
@@ -166,7 +174,8 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
     with stage("fine-tune ENN", -(-segments // KEEP)) as bar:
 
         def on_segment(row: dict[str, Any]) -> None:
-            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in row.items() if value == value}
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and value == value}
+            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in numbers.items()}
             job.records.metrics(run, row["segment"], values)
             job.send()
             bar.say(
@@ -175,7 +184,7 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
             )
             bar.advance()
 
-        return fine_tune_enn(job.config, job.dataset, job.folder, on_segment, device)["file"]
+        return fine_tune_enn(job.config, job.dataset, job.folder, on_segment, device, job.provenance)["file"]
 
 
 def instruct(job: Work) -> None:
@@ -195,7 +204,7 @@ def instruct(job: Work) -> None:
             _record_task(job, name)
             bar.advance(name)
 
-        compare(config, job.dataset, critics, job.folder, placement, on_task)
+        compare(config, job.dataset, critics, job.folder, placement, on_task, job.provenance)
     job.send()
 
 
@@ -234,8 +243,9 @@ def explain(job: Work) -> None:
 
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
-    from pipeline.compare import collect
-    from pipeline.report import curves, evaluate_on_test, head_to_head, head_to_head_line, prediction_points
+    from pipeline.compare import chosen_strengths, collect
+    from pipeline.folder import enns_made_by, populations, report_origin
+    from pipeline.report import curves, evaluate_on_test, head_to_head, head_to_head_line, made_by, prediction_points
     from pipeline.results import figures
     from pipeline.results.tables import markdown, report_rows, rich_table
 
@@ -243,19 +253,26 @@ def report(job: Work) -> None:
     arms = collect(job.config, job.folder)
     if not path.exists():
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
-        rows = [row | {"provenance": job.provenance} for row in report_rows(tested, job.config.compare.baseline)]
+        enns = enns_made_by(job.folder, job.config)
+        rows = [
+            row | {"provenance": made_by(job.config, row["arm"], arms[row["arm"]]["provenance"], enns, job.provenance)}
+            for row in report_rows(tested, job.config.compare.baseline)
+        ]
         write_json(
             path,
             {
                 "rows": rows,
                 "head_to_head": head_to_head(tested),
                 "seeds": tested,
-                "candidates": read_json(job.folder / "arms" / "strengths.json"),
+                "candidates": chosen_strengths(job.config, job.folder),
+                "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
+                "populations": populations(job.folder, job.config),
             },
         )
     written = read_json(path)
     rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
-    _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {duel}" for duel in duels) + "\n")
+    lines = [*duels, *_commits(rows)]
+    _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {line}" for line in lines) + "\n")
     instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
     points = prediction_points(job.config, arms)
     write_json(
@@ -282,11 +299,20 @@ def report(job: Work) -> None:
         f"{job.config.compare.baseline}:"
     )
     console.print(rich_table(rows))
-    for duel in duels:
-        console.print(duel)
+    for line in lines:
+        console.print(line)
     for name, point in points.items():
         interval = f"[{point['low']:.2f}, {point['high']:.2f}]"
         console.print(f"prediction by {name}: τ = {point['kendall']:.2f} {interval}, R² = {point['r2']:.2f}")
+
+
+def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where rows were made by another commit than the report: which, a sentence for those of the same."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        if commits := row["provenance"].get("commits"):
+            arms.setdefault(commits, []).append(row["arm"])
+    return [f"{', '.join(names)}: {commits}" for commits, names in arms.items()]
 
 
 # -- commands that only look -------------------------------------------------------------------------------------------
@@ -429,6 +455,37 @@ def _check_needs(job: Work) -> None:
         raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
 
 
+def _check_data(job: Work) -> bool:
+    from pipeline.folder import check_data
+
+    noted = check_data(job.folder, job.dataset, [])
+    if noted or not os.path.lexists(job.folder / "records.jsonl"):
+        return noted
+    return check_data(job.folder, job.dataset, job.records.events)
+
+
+def _check_origins(job: Work) -> bool:
+    """Whether every result in the folder says what it was made from; all of them go with the data and settings of now.
+
+    Raises:
+        UserError: one does not, or is silent beside others that speak.
+    """
+    from pipeline.folder import check_results
+
+    noted, silent = _check_data(job), check_results(job.folder, job.config, job.dataset)
+    if silent and noted:
+        raise UserError(
+            f"{silent[0]} does not say what it was made from, as the results of this version in {job.folder} do; put back the "
+            "file that was there, or choose another --output."
+        )
+    if silent:
+        console.print(
+            f"warning: {silent[0]} ({len(silent)} files in all) was made by an earlier version, which did not note what it was "
+            "made from; what it does say was compared, and the rest is taken as it is."
+        )
+    return not silent
+
+
 def _untrained(job: Work) -> list[str]:
     """The populations of the comparison that are still to be trained."""
     from pipeline.compare import ARMS, TUNED, final_tasks, tuning_task
@@ -440,28 +497,9 @@ def _untrained(job: Work) -> list[str]:
 
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
-    from pipeline.compare import ARMS, BEFORE
-    from pipeline.enn import load_critic
-    from pipeline.setting import target_of
+    from pipeline.folder import load_enns
 
-    config, dataset = job.config, job.dataset
-    target = target_of(config, dataset)
-    critics = {}
-    files = {
-        reader: f"enn-{reader}.safetensors" if index else "enn.safetensors" for index, reader in enumerate(config.enn.readers)
-    }
-    if any(ARMS[arm].reader == BEFORE for arm in config.compare.arms):
-        files[BEFORE] = "enn-before.safetensors"
-    for name, file in files.items():
-        critic, reader = load_critic(job.folder / file), config.enn.readers[0] if name == BEFORE else name
-        if critic.reader_name != reader:
-            raise UserError(
-                f"an ENN in {job.folder} has the {critic.reader_name} reader where enn.readers has {reader}; "
-                "train it again with `grad-instructor train-enn` in another folder."
-            )
-        critic.reader.check(target)
-        critics[name] = critic
-    return critics
+    return load_enns(job.folder, job.config, job.dataset)
 
 
 def _record_task(job: Work, name: str) -> None:
