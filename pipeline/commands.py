@@ -107,6 +107,7 @@ def work(name: str, command: Command, line: str) -> int:
     _check_data(job)
     _check_needs(job)
     noted = _check_origins(job)
+    _check_trained(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
     stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
     stages |= {"explain": [explain], "report": [report]}
@@ -450,6 +451,10 @@ def _check_needs(job: Work) -> None:
         load_critics(job)
     elif job.config.unroll.start:
         load_start(job.config, target_of(job.config, job.dataset))
+
+
+def _check_trained(job: Work) -> None:
+    """Raises UserError where a command needs populations that are not there."""
     missing = _untrained(job) if job.name in ("explain", "report") else []
     if missing:
         raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
@@ -472,12 +477,7 @@ def _check_origins(job: Work) -> bool:
     """
     from pipeline.folder import check_results
 
-    noted, silent = _check_data(job), check_results(job.folder, job.config, job.dataset)
-    if silent and noted:
-        raise UserError(
-            f"{silent[0]} does not say what it was made from, as the results of this version in {job.folder} do; put back the "
-            "file that was there, or choose another --output."
-        )
+    silent = check_results(job.folder, job.config, job.dataset, _check_data(job))
     if silent:
         console.print(
             f"warning: {silent[0]} ({len(silent)} files in all) was made by an earlier version, which did not note what it was "

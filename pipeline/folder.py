@@ -5,7 +5,7 @@ with its weights, the report (see :mod:`pipeline.origin`).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +50,33 @@ def _described(data: Mapping[str, Any]) -> str:
     return f"{shown(data.get('name'))} with {counts} examples and digest {shown(data['digest'])}"
 
 
-def check_results(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
+def check_results(folder: Path, config: Config, dataset: Dataset, noted: bool) -> list[Path]:
     """The results in the folder that do not say what they were made from: an earlier version's.
 
+    Args:
+        noted: the folder notes its data, so that no such result belongs there.
+
     Raises:
-        UserError: one is damaged, or was made from something else; the sentence names both.
+        UserError: one is damaged, or was made from something else; the sentence names both. Or it says nothing, and should.
     """
-    if not os.path.isdir(folder):
-        return []
-    silent = [*_check_enns(folder, config, dataset), *_check_training(folder, config, dataset)]
+    silent = []
+    for path in _silent(folder, config, dataset) if os.path.isdir(folder) else ():
+        if noted:
+            raise UserError(
+                f"{path} does not say what it was made from, as the results of this version in {folder} do; put back the file "
+                "that was there, or choose another --output."
+            )
+        silent.append(path)
+    return silent
+
+
+def _silent(folder: Path, config: Config, dataset: Dataset) -> Iterator[Path]:
+    yield from _check_enns(folder, config, dataset)
+    yield from _check_training(folder, config, dataset)
     if os.path.lexists(folder / INSTRUCTING):
         critics = load_enns(folder, config, dataset)
-        silent += check_populations(config, dataset, critics, folder)
-        silent += _check_report(folder, report_origin(config, dataset, critics), populations(folder, config))
-    return silent
+        yield from check_populations(config, dataset, critics, folder)
+        yield from _check_report(folder, report_origin(config, dataset, critics), populations(folder, config))
 
 
 def enn_files(config: Config) -> dict[str, str]:
