@@ -1,5 +1,10 @@
 """The command line: ``grad-instructor COMMAND [options]``. Nothing heavy is imported before a command is known to be sound."""
 
+if __name__ == "__main__":  # before the imports that take time, so that a process of its own can be interrupted well
+    from pipeline.program import program
+
+    program()
+
 import contextlib
 import io
 import os
@@ -11,7 +16,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline import interrupts
+from pipeline import guest, interrupts
 from pipeline.cluster import Placement, prepare_environment
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
 from pipeline.errors import UserError, shown
@@ -108,21 +113,28 @@ class Look:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
-    argv = sys.argv[1:] if arguments is None else arguments
-    _print_what_can_be_printed()
-    interrupts.install()
+    """Run one command in somebody's process, which is left as it was; the exit code: 0, 2 for bad input, 130 when interrupted.
+
+    Args:
+        arguments: instead of the process's own.
+    """
+    with guest.as_before():
+        interrupts.install(guest=True)
+        return run(sys.argv[1:] if arguments is None else arguments)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command, with the signals taken over; the exit code."""
     try:
+        _print_what_can_be_printed()
         prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
         return dispatch(argv)
     except UserError as error:
         print(f"grad-instructor: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        interrupts.hear()
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
-        if arguments is None:  # a process of its own: Python's tidying up after torch and Ray takes seconds
-            sys.stdout.flush()
-            os._exit(interrupts.INTERRUPTED)
         return interrupts.INTERRUPTED
     except BrokenPipeError:
         return 1
@@ -356,7 +368,3 @@ def newest_folder(runs: Path = Path("runs")) -> Path:
     if not folders:
         raise UserError("no run was found in ./runs; give its folder with --output.")
     return max(folders, key=lambda folder: (folder / "config.json").stat().st_mtime).absolute()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

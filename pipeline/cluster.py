@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline import interrupts
 from pipeline.errors import UserError
 
 ATTEMPTS = 4
@@ -71,6 +72,46 @@ def start(placement: Placement, data_bytes: int) -> None:
 
     if ray.is_initialized():
         return
+    _Started.here, children = True, _children()
+    try:
+        with interrupts.kept():
+            _start(placement, data_bytes)
+    except KeyboardInterrupt:
+        stop()
+        for left in _children() - children:  # Ray forgets the processes that it had started by then
+            with suppress(Exception):  # it ended meanwhile
+                left.kill()
+        raise
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if placement.gpus_per_worker > gpus:
+        raise UserError(
+            f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker."
+        )
+
+
+def stop() -> None:
+    """End, or leave, the Ray that :func:`start` started or joined; one that was there before stays."""
+    if _Started.here:
+        import ray
+
+        ray.shutdown()
+        _Started.here = False
+
+
+class _Started:
+    here = False
+    """whether Ray was started or joined by us"""
+
+
+def _children() -> set[Any]:
+    import psutil
+
+    return set(psutil.Process().children(recursive=True))
+
+
+def _start(placement: Placement, data_bytes: int) -> None:
+    import ray
+
     if placement.address:
         try:
             ours = [str(Path(__file__).resolve().parents[1] / name) for name in ("pipeline", "rl")]
@@ -99,11 +140,6 @@ def start(placement: Placement, data_bytes: int) -> None:
                 raise UserError(
                     f"Ray could not be started here ({reason}); give the same command again, or use --local."
                 ) from error
-    gpus = ray.cluster_resources().get("GPU", 0)
-    if placement.gpus_per_worker > gpus:
-        raise UserError(
-            f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker."
-        )
 
 
 def prepare_environment(own_cluster: bool = True) -> None:

@@ -4,7 +4,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -27,6 +26,9 @@ from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
 from pipeline.results.storage import Storage
+
+TO_PREPARE = 3.0
+"""seconds that an interrupt waits for MLflow to be ready, so that it can say KILLED"""
 
 
 @dataclass
@@ -329,6 +331,7 @@ def ui(look: Look) -> int:
     try:
         return process.wait()
     except KeyboardInterrupt:
+        interrupts.hear()
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(5)
@@ -392,38 +395,51 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     for run in records.running():  # left by a command that was killed outright
         if not run.startswith(job.name):
             records.end(run, "KILLED")
-    records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
     preparing = threading.Thread(target=job.mirror.prepare, daemon=True)
-    preparing.start()
     try:
+        records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
+        preparing.start()
         yield
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        for run in records.running():
-            records.end(run, "KILLED" if interrupted else "FAILED")
-        if interrupted:
-            job.mirror.interrupted(records)
-        else:
-            job.send(last=True)
-            with suppress(UserError):  # the error that is under way is the one to tell
-                _copy_last(job)
-        _stop_ray()
+        interrupts.check()
+        records.end(job.name, "FINISHED")
+        preparing.join()
+        job.send(last=True)
+        interrupts.check()
+    except KeyboardInterrupt:
+        _killed(job, preparing)
         raise
-    records.end(job.name, "FINISHED")
-    preparing.join()
-    job.send(last=True)
-    _stop_ray()
-    _copy_last(job)
+    except BaseException:
+        for run in records.running():
+            records.end(run, "FAILED")
+        job.send(last=True)
+        with suppress(UserError):  # the error that is under way is the one to tell
+            _copy_last(job)
+        cluster.stop()
+        raise
+    try:
+        cluster.stop()
+        _copy_last(job)
+    except KeyboardInterrupt:
+        _killed(job, preparing)
+        raise
+
+
+def _killed(job: Work, preparing: threading.Thread) -> None:
+    """After a signal: the truth in the records, then in MLflow as far as it can be had in a few seconds."""
+    interrupts.hear()
+    records = job.records
+    for run in [*records.running(), job.name]:
+        if records.knows(run):
+            records.end(run, "KILLED")
+    if preparing.is_alive():
+        preparing.join(TO_PREPARE)
+    job.mirror.interrupted(records)
+    cluster.stop()
 
 
 def _copy_last(job: Work) -> None:
     if job.storage:
         job.storage.send(last=True)
-
-
-def _stop_ray() -> None:
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
 
 
 def check_fits(config: Config, dataset: Dataset) -> None:

@@ -123,6 +123,10 @@ class Records:
         """Drop all that is recorded of a run, because its work was done again; it may then start as a new one."""
         self._replace([event for event in self._events if event.get("run") == run], "anew", {"run": run})
 
+    def knows(self, run: str) -> bool:
+        """Whether a run has ever started."""
+        return run in self._status
+
     def running(self) -> list[str]:
         """The runs that have started and not ended, children before their parents."""
         return [run for run, status in reversed(self._status.items()) if status == "RUNNING"]
