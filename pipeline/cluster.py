@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -72,12 +73,12 @@ def start(placement: Placement, data_bytes: int) -> None:
 
     if ray.is_initialized():
         return
-    _Started.here, children = True, _children()
+    children = _children()
     try:
         with interrupts.kept():
             _start(placement, data_bytes)
     except KeyboardInterrupt:
-        stop()
+        ray.shutdown()
         for left in _children() - children:  # Ray forgets the processes that it had started by then
             with suppress(Exception):  # it ended meanwhile
                 left.kill()
@@ -89,18 +90,16 @@ def start(placement: Placement, data_bytes: int) -> None:
         )
 
 
+def is_running() -> bool:
+    """Whether this process has started or joined a Ray."""
+    ray = sys.modules.get("ray")
+    return hasattr(ray, "is_initialized") and ray.is_initialized()  # pyright: ignore[reportOptionalMemberAccess]
+
+
 def stop() -> None:
-    """End, or leave, the Ray that :func:`start` started or joined; one that was there before stays."""
-    if _Started.here:
-        import ray
-
-        ray.shutdown()
-        _Started.here = False
-
-
-class _Started:
-    here = False
-    """whether Ray was started or joined by us"""
+    """End the Ray that was started, or leave the cluster that was joined."""
+    if is_running():
+        sys.modules["ray"].shutdown()
 
 
 def _children() -> set[Any]:

@@ -395,7 +395,7 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     for run in records.running():  # left by a command that was killed outright
         if not run.startswith(job.name):
             records.end(run, "KILLED")
-    preparing = threading.Thread(target=job.mirror.prepare, daemon=True)
+    preparing, stop_ray = threading.Thread(target=job.mirror.prepare, daemon=True), _stop_ray()
     try:
         records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
         preparing.start()
@@ -407,6 +407,7 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
         interrupts.check()
     except KeyboardInterrupt:
         _killed(job, preparing)
+        stop_ray()
         raise
     except BaseException:
         for run in records.running():
@@ -414,10 +415,10 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
         job.send(last=True)
         with suppress(UserError):  # the error that is under way is the one to tell
             _copy_last(job)
-        cluster.stop()
+        stop_ray()
         raise
     try:
-        cluster.stop()
+        stop_ray()
         _copy_last(job)
     except KeyboardInterrupt:
         _killed(job, preparing)
@@ -427,14 +428,18 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
 def _killed(job: Work, preparing: threading.Thread) -> None:
     """After a signal: the truth in the records, then in MLflow as far as it can be had in a few seconds."""
     interrupts.hear()
-    records = job.records
+    records = job.records = Records(job.folder)  # the old ones may have been cut off in the midst of a line
     for run in [*records.running(), job.name]:
         if records.knows(run):
             records.end(run, "KILLED")
     if preparing.is_alive():
         preparing.join(TO_PREPARE)
     job.mirror.interrupted(records)
-    cluster.stop()
+
+
+def _stop_ray() -> Callable[[], None]:
+    """What ends the command's Ray; one that runs already is somebody else's, and stays."""
+    return (lambda: None) if cluster.is_running() else cluster.stop
 
 
 def _copy_last(job: Work) -> None:
