@@ -33,15 +33,28 @@ def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any
         UserError: its data are others.
     """
     path = folder / "config.json"
-    noted = read_json(path).get("data") if os.path.lexists(path) else None
-    known = isinstance(noted, Mapping) and "digest" in noted
-    told = [mapping(noted)] if known else [event for event in events if event["kind"] == "dataset"]
-    if told and told[-1]["digest"] != dataset.digest:
+    noted = mapping(read_json(path)).get("data") if os.path.lexists(path) else None
+    if check_noted(folder, noted, dataset):
+        return True
+    told = [event for event in events if event["kind"] == "dataset"]
+    check_noted(folder, told[-1] if told else None, dataset)
+    return False
+
+
+def check_noted(folder: Path, noted: Any, dataset: Dataset) -> bool:
+    """Whether ``noted`` says which data the results in the folder were made from.
+
+    Raises:
+        UserError: they are others.
+    """
+    if "digest" not in mapping(noted):
+        return False
+    if noted["digest"] != dataset.digest:
         raise UserError(
-            f"{folder} holds a run on other data ({_described(told[-1])} there and {_described(data_of(dataset))} here); give "
-            "the data that it was begun with, or choose another --output."
+            f"{folder} holds work on other data ({_described(noted)} there and {_described(data_of(dataset))} here); give the "
+            "data that it was begun with, or choose another --output."
         )
-    return known
+    return True
 
 
 def _described(data: Mapping[str, Any]) -> str:

@@ -114,7 +114,7 @@ def test_other_data_under_the_same_name_are_refused(kind, command, here, refused
     _data(here / "d.npz", **OTHER_DATA[kind])
     digests = [load("d.npz").digest, read_json(here / "run" / "config.json")["data"]["digest"]]
     sentence = refused(command, *RUN)
-    assert f"{here}/run holds a run on other data" in sentence and all(digest in sentence for digest in digests)
+    assert f"{here}/run holds work on other data" in sentence and all(digest in sentence for digest in digests)
     _unfinished(here / "run")
     assert "other data" in refused(command, *RUN)
 
@@ -124,7 +124,7 @@ def test_other_data_are_refused_though_nobody_noted_them_in_the_settings(here, r
     config = read_json(here / "run" / "config.json")
     write_json(here / "run" / "config.json", {name: config[name] for name in ("preset", "settings")})
     _data(here / "d.npz", seed=1)
-    assert "holds a run on other data" in refused("report", *RUN)
+    assert "holds work on other data" in refused("report", *RUN)
     (here / "run" / "records.jsonl").unlink()
     assert re.search(
         r"enn\.safetensors was made with the data 'd' of digest .* and this run has 'd' of", refused("report", *RUN)
@@ -149,6 +149,26 @@ def test_the_unchanged_folder_goes_on(here, finished, capfd):
     assert main(["instruct", *RUN]) == 0 and main(["report", *RUN]) == 0
     for name in ("arms/conventional-1.safetensors", "arms/instructed-0.safetensors", "enn.safetensors"):
         assert (here / "run" / name).read_bytes() == (finished / "run" / name).read_bytes()
+
+
+def test_a_search_goes_on_with_its_own_data_alone(here, refused, capfd):
+    """A search has named data, of which another folder may hold others; with its own it finds everything done."""
+    (here / "s.yaml").write_text(
+        "question: which rate\nkind: target\n"
+        "settings: {target.hidden: [8], training.steps: 20, rl.period: 10, instruction.refresh: 10, unroll.segments: 0}\n"
+        "space: {training.learning_rate: {choice: [0.1, 0.2]}}\nstages: [{name: whole, targets: 2}]\n"
+        "budget: {candidates: 2}\nobjectives: {accuracy: maximise}\n"
+    )
+    search = ["search", "s.yaml", "--output", "search", *NO_SERVER]
+    assert main(search) == 0, capfd.readouterr().err
+    plan = read_json(here / "search" / "plan.json")
+    write_json(here / "search" / "plan.json", plan | {"data": plan["data"] | {"digest": "0" * 16}})
+    assert "search holds work on other data" in refused(*search)
+    write_json(here / "search" / "plan.json", plan)
+    assert main(search) == 0
+    del plan["data"]
+    write_json(here / "search" / "plan.json", plan)
+    assert main(search) == 0, "an earlier version noted no data"
 
 
 # -- ENNs and populations ----------------------------------------------------------------------------------------------
