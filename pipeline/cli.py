@@ -19,7 +19,7 @@ import tyro
 from pipeline import guest, interrupts
 from pipeline.cluster import Placement, prepare_environment
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, shown, without_secrets
 
 COMMANDS = {
     "run": "the whole story: train an ENN, compare training with and without it, explain it, report",
@@ -32,6 +32,8 @@ COMMANDS = {
     "ui": "open the MLflow UI on a run's folder",
     "doctor": "print versions, devices, data sets found, and the tracking server's health",
 }
+LOOKING = ("ui", "sync", "doctor")
+"""commands that only look"""
 ALIASES = {"--dataset": "--data.dataset"}
 
 
@@ -127,7 +129,8 @@ def run(argv: list[str]) -> int:
     """Run one command, with the signals taken over; the exit code."""
     try:
         _print_what_can_be_printed()
-        prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
+        works = bool(argv) and argv[0] in COMMANDS and argv[0] not in LOOKING and not {"-h", "--help"} & set(argv)
+        prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
         print(f"grad-instructor: {error}", file=sys.stderr)
@@ -151,10 +154,10 @@ def dispatch(argv: list[str]) -> int:
         print(f"grad-instructor {__version__}")
         return 0
     name, rest = argv[0], _expand_aliases(argv[1:])
-    line = re.sub(r"//[^/@\s]*@", "//", "grad-instructor " + " ".join(argv))  # without the password of a tracking server
+    line = "grad-instructor " + " ".join(map(without_secrets, argv))
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
-    if name in ("ui", "sync", "doctor"):
+    if name in LOOKING:
         look = parse(Look, Look(), name, rest)
         if look is None:
             return 0

@@ -141,12 +141,16 @@ def _start(placement: Placement, data_bytes: int) -> None:
                 ) from error
 
 
-def prepare_environment(own_cluster: bool = True) -> None:
+def prepare_environment(own_cluster: bool = True, token: bool = True) -> None:
     """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own, and
     no port that other machines can reach.
 
     Args:
         own_cluster: Ray is started here; a cluster that runs already has a token, which Ray finds where ``ray start`` left it.
+        token: Ray will be used, and needs one.
+
+    Raises:
+        UserError: there is no place for the token.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -156,10 +160,12 @@ def prepare_environment(own_cluster: bool = True) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if own_cluster:  # the name notwithstanding: a Ray that no other machine can join listens on 127.0.0.1 only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if not token:
+        return
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
     if own_cluster and not has_token:
         os.environ["RAY_AUTH_TOKEN_PATH"], has_token = str(_private_token()), True
-    if has_token or (Path.home() / ".ray" / "auth_token").exists():
+    if has_token or os.path.exists(os.path.expanduser("~/.ray/auth_token")):
         # or ray.init does not show the token to a cluster that asks for it; said before Ray, which reads it once, is imported
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
@@ -323,7 +329,9 @@ def _private_token() -> Path:
     """
     import secrets
 
-    path = Path.home() / ".cache" / "grad-instructor" / "ray-token"
+    path = Path(os.path.expanduser("~/.cache/grad-instructor/ray-token"))
+    if not path.is_absolute():
+        raise UserError("there is no home folder to keep Ray's token in; set HOME, or name a file with RAY_AUTH_TOKEN_PATH.")
     mine = path.with_name(f".ray-token-{os.getpid()}")
     try:
         if not path.exists() or not path.stat().st_size:

@@ -18,8 +18,8 @@ from pipeline import cluster, interrupts
 from pipeline.cli import Command, Look, check_settings, make_folder, newest_folder
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_json, write_tensors
+from pipeline.errors import UserError, without_secrets
+from pipeline.files import no_link, read_json, refuse_links, write_json, write_tensors
 from pipeline.origin import data_of
 from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
@@ -102,6 +102,7 @@ def work(name: str, command: Command, line: str) -> int:
     """Do a command: check everything first, then its stages, with a true status at the end."""
     job = Work(name, command, line)
     cluster.check(command.placement)
+    refuse_links(job.folder)
     dataset = job.dataset
     check_fits(job.config, dataset)
     job.fetch()
@@ -349,7 +350,7 @@ def sync(look: Look) -> int:
     mirror.send(Records(folder))
     if problems:
         raise UserError(problems[0])
-    console.print(f"all records of {folder} are in MLflow at {mirror.uri}")
+    console.print(f"all records of {folder} are in MLflow at {without_secrets(mirror.uri)}")
     return 0
 
 
@@ -376,7 +377,7 @@ def doctor(look: Look) -> int:
 def locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
     try:
-        file = (folder / ".lock").open("w")
+        file = open(folder / ".lock", "w", opener=no_link)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
     with file:
@@ -610,10 +611,11 @@ def _closing_lines(job: Work) -> None:
             console.print(f"{what:<9} {job.folder / name}")
     uri = job.command.options.tracking_uri
     shown = os.path.relpath(job.folder)
-    console.print(f"MLflow    {uri}" if uri else f"MLflow    grad-instructor ui --output {shown}")
+    console.print(f"MLflow    {without_secrets(uri)}" if uri else f"MLflow    grad-instructor ui --output {shown}")
 
 
 def _check_is_run(folder: Path) -> None:
+    refuse_links(folder)
     if not (folder / "records.jsonl").exists():
         raise UserError(f"{folder} holds no run; give the folder of one with --output.")
 

@@ -1,5 +1,6 @@
 """The one exception that a user is meant to read."""
 
+import re
 import reprlib
 from typing import Any
 
@@ -23,3 +24,11 @@ def shown(value: Any) -> str:
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+
+
+def without_secrets(text: str) -> str:
+    """Addresses without who may use them: neither ``//user:password@`` nor ``?password=`` and its like."""
+    return _SECRET.sub(r"\1…", re.sub(r"//[^\s'\"]*@", "//", text))
+
+
+_SECRET = re.compile(r"([?&][^=&\s]*(?:passw|pwd|token|secret|key|user)[^=&\s]*=)[^&\s'\"]*", re.IGNORECASE)

@@ -145,6 +145,25 @@ def sha256_of(path: Path) -> str:
     return _read(Path(path), lambda data: hashlib.sha256(data).hexdigest(), ())
 
 
+def no_link(path: Any, flags: int) -> int:
+    """For ``open``: a symbolic link is not followed (OSError), whatever it leads to stays as it is."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises UserError where a symbolic link is among a run's files: what it leads to would be read or written.
+
+    The folder itself may be one.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in sorted(folders + files):
+            if os.path.islink(path := os.path.join(place, name)):
+                raise UserError(
+                    f"{path} is a symbolic link, which is not followed in a run's folder; put the file itself there, or choose "
+                    "another --output."
+                )
+
+
 def is_inside(name: Any) -> bool:
     """Whether a path found in a file stays in the folder that it is relative to (links are not followed)."""
     return isinstance(name, str) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts

@@ -413,3 +413,38 @@ def test_every_result_says_what_made_it(here):
         assert "digest" in json.loads(read_metadata(path)["origin"])
     assert all(row["origin"] and row["provenance"]["commit"] for row in read_json(run / "training" / "unrolled.json"))
     assert os.path.exists(run / "report.json") and read_json(run / "report.json")["origin"]["data"]["name"] == "d"
+
+
+# -- links -------------------------------------------------------------------------------------------------------------
+
+LINKED = [
+    ".lock",
+    "records.jsonl",
+    "config.json",
+    "enn.safetensors",
+    "report.md",
+    "arms/l2-0.json",
+    "arms",
+    "training",
+    "figures",
+]
+
+
+@pytest.mark.parametrize("name", LINKED)
+def test_a_link_in_a_runs_folder_is_not_followed(name, here, refused):
+    """Neither what it leads to nor the folder is touched; the folder itself may be reached by one."""
+    path, victim = here / "run" / name, here / "victim"
+    if path.is_dir():
+        shutil.move(path, victim)
+    else:
+        victim.write_bytes(path.read_bytes() if name == "config.json" else b"precious")
+        path.unlink()
+    path.symlink_to(victim)
+    for command in ("report", "run", "instruct"):
+        assert f"{path} is a symbolic link" in refused(command, *RUN)
+    assert f"{path} is a symbolic link" in refused("sync", "--output", "run")
+
+
+def test_a_folder_reached_by_a_link_is_a_folder(here):
+    (here / "linked").symlink_to(here / "run")
+    assert main(["report", "--output", "linked", *NO_SERVER]) == 0

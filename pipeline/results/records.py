@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import is_inside, plain, write_atomic, write_error
+from pipeline.files import is_inside, no_link, plain, write_atomic, write_error
 
 Event = dict[str, Any]
 _HEAD = "folder"
@@ -157,7 +157,7 @@ class Records:
         try:
             if mode != "rb":
                 self.folder.mkdir(parents=True, exist_ok=True)
-            return open(self.path, mode)
+            return open(self.path, mode, opener=no_link)
         except OSError as error:
             raise write_error(self.path, error) from error
 

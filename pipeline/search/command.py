@@ -13,8 +13,8 @@ from pipeline.cli import Command, Options, Places, SearchCommand, make_folder
 from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
 from pipeline.config import to_dotted
 from pipeline.data import Dataset
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.errors import UserError, without_secrets
+from pipeline.files import read_json, refuse_links, write_atomic, write_json
 from pipeline.folder import check_noted
 from pipeline.origin import data_of, mapping
 from pipeline.progress import console, stage
@@ -42,6 +42,7 @@ def work(search: SearchCommand, line: str) -> int:
     plan = read_plan(search.file)
     job = _job(search, plan, line)
     cluster.check(search.placement)
+    refuse_links(job.folder)
     check_fits(job.config, job.dataset)
     job.fetch()
     _check_folder(plan, job.folder, job.dataset)
@@ -247,4 +248,4 @@ def _described(plan: Plan) -> dict[str, Any]:
 def _where(search: SearchCommand, job: Work) -> str:
     import os
 
-    return search.tracking_uri or f"grad-instructor ui --output {os.path.relpath(job.folder)}"
+    return without_secrets(search.tracking_uri or "") or f"grad-instructor ui --output {os.path.relpath(job.folder)}"
