@@ -524,5 +524,6 @@ def health(tracking_uri: str | None, folder: Path | None) -> str:
     try:
         _probe(uri)
     except OSError as error:
-        return f"{without_secrets(uri)}: cannot be reached ({_reason(error)}); a run goes on without it, `grad-instructor sync` sends later"
+        why = f"cannot be reached ({_reason(error)})"
+        return f"{without_secrets(uri)}: {why}; a run goes on without it, `grad-instructor sync` sends later"
     return f"{without_secrets(uri)}: " + ("answers" if uri.startswith("http") else "a database, not tried")
