@@ -165,7 +165,7 @@ def prepare_environment(own_cluster: bool = True, token: bool = True) -> None:
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
     if own_cluster and not has_token:
         os.environ["RAY_AUTH_TOKEN_PATH"], has_token = str(_private_token()), True
-    if has_token or os.path.exists(os.path.expanduser("~/.ray/auth_token")):
+    if has_token or os.path.exists(_home() / ".ray" / "auth_token"):
         # or ray.init does not show the token to a cluster that asks for it; said before Ray, which reads it once, is imported
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
@@ -321,6 +321,15 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"what answers at {address} is no Ray cluster; start one with `ray start --head` or drop --address.")
 
 
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder to keep Ray's token in; set HOME, or name a file with RAY_AUTH_TOKEN_PATH."
+        ) from error
+
+
 def _private_token() -> Path:
     """A file that only this user can read, with the token by which Ray's processes know each other.
 
@@ -329,9 +338,7 @@ def _private_token() -> Path:
     """
     import secrets
 
-    path = Path(os.path.expanduser("~/.cache/grad-instructor/ray-token"))
-    if not path.is_absolute():
-        raise UserError("there is no home folder to keep Ray's token in; set HOME, or name a file with RAY_AUTH_TOKEN_PATH.")
+    path = _home() / ".cache" / "grad-instructor" / "ray-token"
     mine = path.with_name(f".ray-token-{os.getpid()}")
     try:
         if not path.exists() or not path.stat().st_size:

@@ -9,6 +9,7 @@ Letters: P members.
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,14 @@ def check_populations(config: Config, dataset: Dataset, critics: Mapping[str, Cr
     """The populations in ``folder`` that do not say what they were made from (an earlier version's).
 
     Raises:
-        UserError: one is damaged, or was made with other data, settings, seeds, strengths or ENNs.
+        UserError: one was made with other data, settings, seeds, strengths or ENNs.
     """
     origin, arms = population_origin(config, dataset, critics), config.compare.arms
     tuning = [tuning_task(config, arm) for arm in arms if ARMS[arm].rule in TUNED]
     silent = [task for task in tuning if not _is_of_task(folder / "arms", task, config, origin)]
-    strengths = {arm: choice["strength"] for arm, choice in chosen_strengths(config, folder).items()}
+    strengths = {}
+    with suppress(UserError):  # a file is damaged: the stage that needs it says so
+        strengths = {arm: choice["strength"] for arm, choice in chosen_strengths(config, folder).items()}
     for task in final_tasks(config, arms, strengths):
         known = ARMS[task.arm].rule not in TUNED or task.arm in strengths
         if not _is_of_task(folder / "arms", task, config, origin, known):
@@ -153,14 +156,15 @@ def _is_of_task(arms: Path, task: Task, config: Config, origin: Origin, strength
         strengths: whether those of ``task`` are known, and to be compared.
 
     Raises:
-        UserError: it is damaged, or not of this task.
+        UserError: it is not of this task.
     """
     path = arms / f"{task.name}.json"
-    if not os.path.lexists(path):
-        return True
-    result = read_json(path)
+    try:
+        result = read_json(path) if os.path.lexists(path) else None
+    except UserError:  # it is damaged: the stage that needs it says so
+        result = None
     if not isinstance(result, dict):
-        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
+        return True
     says = fits(path, result.get("origin"), origin)
     wanted = {"arm": task.arm, "seeds": list(task.seeds)} | ({"strengths": list(task.strengths)} if strengths else {})
     wanted["steps"] = list(range(0, config.training.steps + 1, config.rl.period))

@@ -6,6 +6,7 @@ with its weights, the report (see :mod:`pipeline.origin`).
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,11 @@ def enns_made_by(folder: Path, config: Config) -> dict[str, list[dict[str, Any]]
 def populations(folder: Path, config: Config) -> dict[str, Any]:
     """The checksums of the comparison's weights, by population."""
     names = [task.name for task in final_tasks(config, config.compare.arms, {})]
-    paths = {name: folder / "arms" / f"{name}.json" for name in names}
-    return {name: read_json(path).get("weights") for name, path in paths.items() if path.exists()}
+    found = {}
+    for name in names:
+        with suppress(UserError):  # not there, or damaged: the stage that needs it says so
+            found[name] = mapping(read_json(folder / "arms" / f"{name}.json")).get("weights")
+    return found
 
 
 def report_origin(config: Config, dataset: Dataset, critics: Mapping[str, Critic]) -> Origin:
