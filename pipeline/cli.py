@@ -1,5 +1,10 @@
 """The command line: ``grad-instructor COMMAND [options]``. Nothing heavy is imported before a command is known to be sound."""
 
+if __name__ == "__main__":  # before the imports that take time, so that a process of its own can be interrupted well
+    from pipeline.program import program
+
+    program()
+
 import contextlib
 import dataclasses
 import io
@@ -14,10 +19,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from pipeline import interrupts
+from pipeline import guest, interrupts
 from pipeline.cluster import Placement, prepare_environment
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, shown, without_secrets
 
 COMMANDS = {
     "run": "the whole story: train an ENN, compare training with and without it, explain it, report",
@@ -30,6 +35,8 @@ COMMANDS = {
     "ui": "open the MLflow UI on a run's folder",
     "doctor": "print versions, devices, data sets found, and the tracking server's health",
 }
+LOOKING = ("ui", "sync", "doctor")
+"""commands that only look"""
 ALIASES = {"--dataset": "--data.dataset"}
 
 
@@ -111,21 +118,29 @@ class Look:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command and return the exit code: 0, 2 for bad input, 130 when interrupted."""
-    argv = sys.argv[1:] if arguments is None else arguments
-    _print_what_can_be_printed()
-    interrupts.install()
+    """Run one command in somebody's process, which is left as it was; the exit code: 0, 2 for bad input, 130 when interrupted.
+
+    Args:
+        arguments: instead of the process's own.
+    """
+    with guest.as_before():
+        interrupts.install(guest=True)
+        return run(sys.argv[1:] if arguments is None else arguments)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command, with the signals taken over; the exit code."""
     try:
-        prepare_environment(own_cluster=not any(word.partition("=")[0] == "--address" for word in argv))
+        _print_what_can_be_printed()
+        works = bool(argv) and argv[0] in COMMANDS and argv[0] not in LOOKING and not {"-h", "--help"} & set(argv)
+        prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
         print(f"grad-instructor: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
+        interrupts.hear()
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
-        if arguments is None:  # a process of its own: Python's tidying up after torch and Ray takes seconds
-            sys.stdout.flush()
-            os._exit(interrupts.INTERRUPTED)
         return interrupts.INTERRUPTED
     except BrokenPipeError:
         return 1
@@ -142,10 +157,10 @@ def dispatch(argv: list[str]) -> int:
         print(f"grad-instructor {__version__}")
         return 0
     name, rest = argv[0], _expand_aliases(argv[1:])
-    line = re.sub(r"//[^/@\s]*@", "//", "grad-instructor " + " ".join(argv))  # without the password of a tracking server
+    line = "grad-instructor " + " ".join(map(without_secrets, argv))
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
-    if name in ("ui", "sync", "doctor"):
+    if name in LOOKING:
         look = parse(Look, Look(), name, rest)
         if look is None:
             return 0
@@ -376,7 +391,3 @@ def newest_folder(runs: Path = Path("runs")) -> Path:
     if not folders:
         raise UserError("no run was found in ./runs; give its folder with --output.")
     return max(folders, key=lambda folder: (folder / "config.json").stat().st_mtime).absolute()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

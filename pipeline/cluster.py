@@ -9,12 +9,14 @@ import logging
 import math
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline import interrupts
 from pipeline.errors import UserError, reason_of
 
 ATTEMPTS = 4
@@ -75,6 +77,44 @@ def start(placement: Placement, data_bytes: int) -> None:
 
     if ray.is_initialized():
         return
+    children = _children()
+    try:
+        with interrupts.kept():
+            _start(placement, data_bytes)
+    except KeyboardInterrupt:
+        ray.shutdown()
+        for left in _children() - children:  # Ray forgets the processes that it had started by then
+            with suppress(Exception):  # it ended meanwhile
+                left.kill()
+        raise
+    gpus = ray.cluster_resources().get("GPU", 0)
+    if placement.gpus_per_worker > gpus:
+        raise UserError(
+            f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker."
+        )
+
+
+def is_running() -> bool:
+    """Whether this process has started or joined a Ray."""
+    ray = sys.modules.get("ray")
+    return hasattr(ray, "is_initialized") and ray.is_initialized()  # pyright: ignore[reportOptionalMemberAccess]
+
+
+def stop() -> None:
+    """End the Ray that was started, or leave the cluster that was joined."""
+    if is_running():
+        sys.modules["ray"].shutdown()
+
+
+def _children() -> set[Any]:
+    import psutil
+
+    return set(psutil.Process().children(recursive=True))
+
+
+def _start(placement: Placement, data_bytes: int) -> None:
+    import ray
+
     if placement.address:
         try:
             ours = [str(Path(__file__).resolve().parents[1] / name) for name in ("pipeline", "rl")]
@@ -103,19 +143,18 @@ def start(placement: Placement, data_bytes: int) -> None:
                 raise UserError(
                     f"Ray could not be started here ({reason}); give the same command again, or use --local."
                 ) from error
-    gpus = ray.cluster_resources().get("GPU", 0)
-    if placement.gpus_per_worker > gpus:
-        raise UserError(
-            f"a worker needs {placement.gpus_per_worker:g} GPUs and the cluster has {gpus:g}; lower --gpus-per-worker."
-        )
 
 
-def prepare_environment(own_cluster: bool = True) -> None:
+def prepare_environment(own_cluster: bool = True, token: bool = True) -> None:
     """Settings that Ray, MLflow and OpenMP read once, at import: no telemetry, one thread, a token file of one's own, and
     no port that other machines can reach.
 
     Args:
         own_cluster: Ray is started here; a cluster that runs already has a token, which Ray finds where ``ray start`` left it.
+        token: Ray will be used, and needs one.
+
+    Raises:
+        UserError: there is no place for the token.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -127,10 +166,12 @@ def prepare_environment(own_cluster: bool = True) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if own_cluster:  # the name notwithstanding: a Ray that no other machine can join listens on 127.0.0.1 only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+    if not token:
+        return
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
     if own_cluster and not has_token:
         os.environ["RAY_AUTH_TOKEN_PATH"], has_token = str(_private_token()), True
-    if has_token or (Path.home() / ".ray" / "auth_token").exists():
+    if has_token or os.path.exists(_home() / ".ray" / "auth_token"):
         # or ray.init does not show the token to a cluster that asks for it; said before Ray, which reads it once, is imported
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
@@ -286,6 +327,15 @@ def _check_reachable(address: str) -> None:
         raise UserError(f"what answers at {address} is no Ray cluster; start one with `ray start --head` or drop --address.")
 
 
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise UserError(
+            "there is no home folder to keep Ray's token in; set HOME, or name a file with RAY_AUTH_TOKEN_PATH."
+        ) from error
+
+
 def _private_token() -> Path:
     """A file that only this user can read, with the token by which Ray's processes know each other.
 
@@ -294,7 +344,7 @@ def _private_token() -> Path:
     """
     import secrets
 
-    path = Path.home() / ".cache" / "grad-instructor" / "ray-token"
+    path = _home() / ".cache" / "grad-instructor" / "ray-token"
     mine = path.with_name(f".ray-token-{os.getpid()}")
     try:
         if not path.exists() or not path.stat().st_size:

@@ -5,9 +5,8 @@ import math
 import os
 import signal
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,13 +19,17 @@ from pipeline import cluster, interrupts
 from pipeline.cli import Command, Look, check_settings, make_folder, newest_folder
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_json, write_tensors
+from pipeline.errors import UserError, without_secrets
+from pipeline.files import no_link, read_json, refuse_links, write_json, write_tensors
+from pipeline.origin import data_of
 from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
 from pipeline.results.storage import Storage
+
+TO_PREPARE = 3.0
+"""seconds that an interrupt waits for MLflow to be ready, so that it can say KILLED"""
 
 
 @dataclass
@@ -100,17 +103,23 @@ def work(name: str, command: Command, line: str) -> int:
     """Do a command: check everything first, then its stages, with a true status at the end."""
     job = Work(name, command, line)
     cluster.check(command.placement)
+    refuse_links(job.folder)
     dataset = job.dataset
     check_fits(job.config, dataset)
     job.fetch()
     check_settings(command)
+    _check_data(job)
     _check_needs(job)
+    noted = _check_origins(job)
+    _check_trained(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
     stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
     stages |= {"explain": [explain], "report": [report]}
     with locked(make_folder(command)):
         check_settings(command)  # once more: another command may have been first
-        write_json(job.folder / "config.json", {"preset": command.options.preset, "settings": to_dotted(job.config)})
+        _check_data(job)
+        settings = {"preset": command.options.preset, "settings": to_dotted(job.config)}
+        write_json(job.folder / "config.json", settings | ({"data": data_of(dataset)} if noted else {}))
         _work_through(job, stages[name])
     _closing_lines(job)
     return 0
@@ -141,14 +150,17 @@ def train_enn(job: Work) -> None:
             bar.say(f"{config.rl.updates} steps on {config.recorded.rounds} recorded populations, as in the search")
 
         def on_round(row: dict[str, Any]) -> None:
-            values = {key.replace("/he/", "/from_he/"): value for key, value in row.items() if key not in ("round", "seconds")}
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+            values = {key.replace("/he/", "/from_he/"): numbers[key] for key in numbers if key not in ("round", "seconds")}
             job.records.metrics(run, row["round"], values)
             job.send()
             bar.say(_round_line(config, row))
             bar.advance()
 
         placement = job.command.placement
-        trained = train_enn(config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker)
+        trained = train_enn(
+            config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker, job.provenance
+        )
     if trained["history"]:
         _figure(job, "learning", _learning_rounds(config, trained["history"]))
     files = list(trained["files"].values())
@@ -170,7 +182,8 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
     with stage("fine-tune ENN", -(-segments // KEEP)) as bar:
 
         def on_segment(row: dict[str, Any]) -> None:
-            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in row.items() if value == value}
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and value == value}
+            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in numbers.items()}
             job.records.metrics(run, row["segment"], values)
             job.send()
             bar.say(
@@ -180,7 +193,7 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
             )
             bar.advance()
 
-        return fine_tune_enn(job.config, job.dataset, job.folder, on_segment, device)["file"]
+        return fine_tune_enn(job.config, job.dataset, job.folder, on_segment, device, job.provenance)["file"]
 
 
 def instruct(job: Work) -> None:
@@ -200,7 +213,7 @@ def instruct(job: Work) -> None:
             _record_task(job, name)
             bar.advance(name)
 
-        compare(config, job.dataset, critics, job.folder, placement, on_task)
+        compare(config, job.dataset, critics, job.folder, placement, on_task, job.provenance)
     job.send()
 
 
@@ -239,8 +252,17 @@ def explain(job: Work) -> None:
 
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
-    from pipeline.compare import collect
-    from pipeline.report import curves, evaluate_on_test, head_to_head, head_to_head_line, prediction_line, prediction_points
+    from pipeline.compare import chosen_strengths, collect
+    from pipeline.folder import enns_made_by, populations, report_origin
+    from pipeline.report import (
+        curves,
+        evaluate_on_test,
+        head_to_head,
+        head_to_head_line,
+        made_by,
+        prediction_line,
+        prediction_points,
+    )
     from pipeline.results import figures
     from pipeline.results.tables import markdown, report_rows, rich_table
 
@@ -248,19 +270,26 @@ def report(job: Work) -> None:
     arms = collect(job.config, job.folder)
     if not path.exists():
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
-        rows = [row | {"provenance": job.provenance} for row in report_rows(tested, job.config.compare.baseline)]
+        enns = enns_made_by(job.folder, job.config)
+        rows = [
+            row | {"provenance": made_by(job.config, row["arm"], arms[row["arm"]]["provenance"], enns, job.provenance)}
+            for row in report_rows(tested, job.config.compare.baseline)
+        ]
         write_json(
             path,
             {
                 "rows": rows,
                 "head_to_head": head_to_head(tested),
                 "seeds": tested,
-                "candidates": read_json(job.folder / "arms" / "strengths.json"),
+                "candidates": chosen_strengths(job.config, job.folder),
+                "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
+                "populations": populations(job.folder, job.config),
             },
         )
     written = read_json(path)
     rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
-    _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {duel}" for duel in duels) + "\n")
+    lines = [*duels, *_commits(rows)]
+    _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {line}" for line in lines) + "\n")
     instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
     points = prediction_points(job.config, arms)
     write_json(
@@ -287,10 +316,19 @@ def report(job: Work) -> None:
         f"{job.config.compare.baseline}:"
     )
     console.print(rich_table(rows))
-    for duel in duels:
-        console.print(duel)
+    for line in lines:
+        console.print(line)
     for name, point in points.items():
         console.print(f"prediction by {name}: {prediction_line(point)}")
+
+
+def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where rows were made by another commit than the report: which, a sentence for those of the same."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        if commits := row["provenance"].get("commits"):
+            arms.setdefault(commits, []).append(row["arm"])
+    return [f"{', '.join(names)}: {commits}" for commits, names in arms.items()]
 
 
 # -- commands that only look -------------------------------------------------------------------------------------------
@@ -306,6 +344,7 @@ def ui(look: Look) -> int:
     try:
         return process.wait()
     except KeyboardInterrupt:
+        interrupts.hear()
         os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(5)
@@ -323,7 +362,7 @@ def sync(look: Look) -> int:
     mirror.send(Records(folder))
     if problems:
         raise UserError(problems[0])
-    console.print(f"all records of {folder} are in MLflow at {mirror.uri}")
+    console.print(f"all records of {folder} are in MLflow at {without_secrets(mirror.uri)}")
     return 0
 
 
@@ -350,7 +389,7 @@ def doctor(look: Look) -> int:
 def locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
     try:
-        file = (folder / ".lock").open("w")
+        file = open(folder / ".lock", "w", opener=no_link)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
     with file:
@@ -369,38 +408,56 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     for run in records.running():  # left by a command that was killed outright
         if not run.startswith(job.name):
             records.end(run, "KILLED")
-    records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
-    preparing = threading.Thread(target=job.mirror.prepare, daemon=True)
-    preparing.start()
+    preparing, stop_ray = threading.Thread(target=job.mirror.prepare, daemon=True), _stop_ray()
     try:
+        records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
+        preparing.start()
         yield
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt)
-        for run in records.running():
-            records.end(run, "KILLED" if interrupted else "FAILED")
-        if interrupted:
-            job.mirror.interrupted(records)
-        else:
-            job.send(last=True)
-            with suppress(UserError):  # the error that is under way is the one to tell
-                _copy_last(job)
-        _stop_ray()
+        interrupts.check()
+        records.end(job.name, "FINISHED")
+        preparing.join()
+        job.send(last=True)
+        interrupts.check()
+    except KeyboardInterrupt:
+        _killed(job, preparing)
+        stop_ray()
         raise
-    records.end(job.name, "FINISHED")
-    preparing.join()
-    job.send(last=True)
-    _stop_ray()
-    _copy_last(job)
+    except BaseException:
+        for run in records.running():
+            records.end(run, "FAILED")
+        job.send(last=True)
+        with suppress(UserError):  # the error that is under way is the one to tell
+            _copy_last(job)
+        stop_ray()
+        raise
+    try:
+        stop_ray()
+        _copy_last(job)
+    except KeyboardInterrupt:
+        _killed(job, preparing)
+        raise
+
+
+def _killed(job: Work, preparing: threading.Thread) -> None:
+    """After a signal: the truth in the records, then in MLflow as far as it can be had in a few seconds."""
+    interrupts.hear()
+    records = job.records = Records(job.folder)  # the old ones may have been cut off in the midst of a line
+    for run in [*records.running(), job.name]:
+        if records.knows(run):
+            records.end(run, "KILLED")
+    if preparing.is_alive():
+        preparing.join(TO_PREPARE)
+    job.mirror.interrupted(records)
+
+
+def _stop_ray() -> Callable[[], None]:
+    """What ends the command's Ray; one that runs already is somebody else's, and stays."""
+    return (lambda: None) if cluster.is_running() else cluster.stop
 
 
 def _copy_last(job: Work) -> None:
     if job.storage:
         job.storage.send(last=True)
-
-
-def _stop_ray() -> None:
-    if "ray" in sys.modules:
-        sys.modules["ray"].shutdown()
 
 
 def check_fits(config: Config, dataset: Dataset) -> None:
@@ -428,9 +485,39 @@ def _check_needs(job: Work) -> None:
         load_critics(job)
     elif job.config.unroll.start:
         load_start(job.config, target_of(job.config, job.dataset))
+
+
+def _check_trained(job: Work) -> None:
+    """Raises UserError where a command needs populations that are not there."""
     missing = _untrained(job) if job.name in ("explain", "report") else []
     if missing:
         raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
+
+
+def _check_data(job: Work) -> bool:
+    from pipeline.folder import check_data
+
+    noted = check_data(job.folder, job.dataset, [])
+    if noted or not os.path.lexists(job.folder / "records.jsonl"):
+        return noted
+    return check_data(job.folder, job.dataset, job.records.events)
+
+
+def _check_origins(job: Work) -> bool:
+    """Whether every result in the folder says what it was made from; all of them go with the data and settings of now.
+
+    Raises:
+        UserError: one does not, or is silent beside others that speak.
+    """
+    from pipeline.folder import check_results
+
+    silent = check_results(job.folder, job.config, job.dataset, _check_data(job))
+    if silent:
+        console.print(
+            f"warning: {silent[0]} ({len(silent)} files in all) was made by an earlier version, which did not note what it was "
+            "made from; what it does say was compared, and the rest is taken as it is."
+        )
+    return not silent
 
 
 def _untrained(job: Work) -> list[str]:
@@ -444,28 +531,9 @@ def _untrained(job: Work) -> list[str]:
 
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
-    from pipeline.compare import ARMS, BEFORE
-    from pipeline.enn import load_critic
-    from pipeline.setting import target_of
+    from pipeline.folder import load_enns
 
-    config, dataset = job.config, job.dataset
-    target = target_of(config, dataset)
-    critics = {}
-    files = {
-        reader: f"enn-{reader}.safetensors" if index else "enn.safetensors" for index, reader in enumerate(config.enn.readers)
-    }
-    if any(ARMS[arm].reader == BEFORE for arm in config.compare.arms):
-        files[BEFORE] = "enn-before.safetensors"
-    for name, file in files.items():
-        critic, reader = load_critic(job.folder / file), config.enn.readers[0] if name == BEFORE else name
-        if critic.reader_name != reader:
-            raise UserError(
-                f"an ENN in {job.folder} has the {critic.reader_name} reader where enn.readers has {reader}; "
-                "train it again with `grad-instructor train-enn` in another folder."
-            )
-        critic.reader.check(target)
-        critics[name] = critic
-    return critics
+    return load_enns(job.folder, job.config, job.dataset)
 
 
 def _record_task(job: Work, name: str) -> None:
@@ -559,10 +627,11 @@ def _closing_lines(job: Work) -> None:
             console.print(f"{what:<9} {job.folder / name}")
     uri = job.command.options.tracking_uri
     shown = os.path.relpath(job.folder)
-    console.print(f"MLflow    {uri}" if uri else f"MLflow    grad-instructor ui --output {shown}")
+    console.print(f"MLflow    {without_secrets(uri)}" if uri else f"MLflow    grad-instructor ui --output {shown}")
 
 
 def _check_is_run(folder: Path) -> None:
+    refuse_links(folder)
     if not (folder / "records.jsonl").exists():
         raise UserError(f"{folder} holds no run; give the folder of one with --output.")
 

@@ -7,8 +7,10 @@ Letters: P members.
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,12 @@ from pipeline.cluster import Placement, run_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_json, write_tensors
+from pipeline.enn.files import digest_of
+from pipeline.errors import UserError, shown
+from pipeline.files import read_json, sha256_of, write_json, write_tensors
 from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush, Rule
 from pipeline.instruction.loop import Trace, advance, train
+from pipeline.origin import TRAINING, Origin, fits, other
 from pipeline.seeding import stream
 from pipeline.setting import new_population, selection_data, target_of
 from pipeline.targets import Batches, Population
@@ -90,11 +94,16 @@ def compare(
     folder: Path,
     placement: Placement,
     on_task: Callable[[str, int, int], None] | None = None,
+    provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Train every arm; the arms' results, as :func:`collect` gives them. Tasks already done in ``folder`` are not done again.
 
     Args:
         on_task: called with a task's name, how many are done, and how many there are.
+        provenance: where the results come from, which they carry.
+
+    Raises:
+        UserError: a task that is done was done with other data, settings, seeds or ENNs.
     """
     arms_folder = folder / "arms"
     untuned = [arm for arm in config.compare.arms if ARMS[arm].rule not in TUNED]
@@ -102,12 +111,74 @@ def compare(
     first = [tuning_task(config, arm) for arm in tuned] + final_tasks(config, untuned, {})
     total = len(first) + len(final_tasks(config, tuned, dict.fromkeys(tuned, 0.0)))
     progress = _Progress(on_task, total)
-    _do(first, config, dataset, critics, arms_folder, placement, progress)
-    chosen = {arm: choose(config, arm, read_json(arms_folder / f"tune-{arm}.json", math.nan)) for arm in tuned}
+    _do(first, config, dataset, critics, arms_folder, placement, progress, provenance or {})
+    chosen = chosen_strengths(config, folder)
     write_json(arms_folder / "strengths.json", chosen)
     second = final_tasks(config, tuned, {arm: choice["strength"] for arm, choice in chosen.items()})
-    _do(second, config, dataset, critics, arms_folder, placement, progress)
+    _do(second, config, dataset, critics, arms_folder, placement, progress, provenance or {})
     return collect(config, folder)
+
+
+def population_origin(config: Config, dataset: Dataset, critics: Mapping[str, Critic]) -> Origin:
+    """What every population of a comparison is made from."""
+    return Origin.of(config, dataset, TRAINING, {name: digest_of(critic) for name, critic in critics.items()})
+
+
+def chosen_strengths(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
+    """What :func:`choose` says of each arm with a strength to choose whose candidates are trained."""
+    tuned = [arm for arm in config.compare.arms if ARMS[arm].rule in TUNED]
+    files = {arm: folder / "arms" / f"{tuning_task(config, arm).name}.json" for arm in tuned}
+    return {arm: choose(config, arm, read_json(file, math.nan)) for arm, file in files.items() if file.exists()}
+
+
+def check_populations(config: Config, dataset: Dataset, critics: Mapping[str, Critic], folder: Path) -> list[Path]:
+    """The populations in ``folder`` that do not say what they were made from (an earlier version's).
+
+    Raises:
+        UserError: one was made with other data, settings, seeds, strengths or ENNs.
+    """
+    origin, arms = population_origin(config, dataset, critics), config.compare.arms
+    tuning = [tuning_task(config, arm) for arm in arms if ARMS[arm].rule in TUNED]
+    silent = [task for task in tuning if not _is_of_task(folder / "arms", task, config, origin)]
+    strengths = {}
+    with suppress(UserError):  # a file is damaged: the stage that needs it says so
+        strengths = {arm: choice["strength"] for arm, choice in chosen_strengths(config, folder).items()}
+    for task in final_tasks(config, arms, strengths):
+        known = ARMS[task.arm].rule not in TUNED or task.arm in strengths
+        if not _is_of_task(folder / "arms", task, config, origin, known):
+            silent.append(task)
+    return [folder / "arms" / f"{task.name}.json" for task in silent]
+
+
+def _is_of_task(arms: Path, task: Task, config: Config, origin: Origin, strengths: bool = True) -> bool:
+    """Whether the result of ``task`` says what it was made from; one that is not there says nothing wrong.
+
+    Args:
+        strengths: whether those of ``task`` are known, and to be compared.
+
+    Raises:
+        UserError: it is not of this task.
+    """
+    path = arms / f"{task.name}.json"
+    try:
+        result = read_json(path) if os.path.lexists(path) else None
+    except UserError:  # it is damaged: the stage that needs it says so
+        result = None
+    if not isinstance(result, dict):
+        return True
+    says = fits(path, result.get("origin"), origin)
+    wanted = {"arm": task.arm, "seeds": list(task.seeds)} | ({"strengths": list(task.strengths)} if strengths else {})
+    wanted["steps"] = list(range(0, config.training.steps + 1, config.rl.period))
+    for name, value in wanted.items():
+        if result.get(name) != value:
+            raise other(path, f"{name} {shown(result.get(name))}", shown(value))
+    weights = path.with_suffix(".safetensors")
+    if task.keep and "weights" in result and not (weights.exists() and sha256_of(weights) == result["weights"]):
+        raise UserError(
+            f"{weights} does not hold the weights that {path.name} was written with; put them back, or delete both files and "
+            "give `grad-instructor instruct` again."
+        )
+    return says
 
 
 def tuning_task(config: Config, arm: str) -> Task:
@@ -270,7 +341,7 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
     """The arms' results with their groups joined: what :mod:`pipeline.results` draws and tables.
 
     Per arm: seeds (n), steps (D + 1), seconds (mean over groups), and, one row per seed, loss, accuracy, strength,
-    gradient_norm, instruction_norm, predicted (by reader); diverged_at; strength chosen.
+    gradient_norm, instruction_norm, predicted (by reader); diverged_at; strength chosen; provenance of each group that has it.
     """
     arms = {}
     for arm in config.compare.arms:
@@ -287,6 +358,7 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
         joined["seconds"] = np.mean([group["seconds"] for group in groups], axis=0).tolist()
         joined["ms_per_step"] = [1000 * group["seconds"][-1] / group["steps"][-1] for group in groups]
         joined["chosen_strength"] = groups[0]["strengths"][0]
+        joined["provenance"] = [group["provenance"] for group in groups if group.get("provenance")]
         arms[arm] = joined
     return arms
 
@@ -309,16 +381,20 @@ def _do(
     folder: Path,
     placement: Placement,
     progress: Callable[[str], None],
+    provenance: Mapping[str, Any],
 ) -> None:
     """Train what is not there yet, writing each result as it comes: weights first, the .json last."""
+    origin = population_origin(config, dataset, critics)
     missing = [task for task in tasks if not (folder / f"{task.name}.json").exists()]
     for task in tasks:
         if task not in missing:
+            _is_of_task(folder, task, config, origin)
             progress(task.name)
     shared = {"config": config, "dataset": dataset, "critics": dict(critics)}
     for _, output in run_tasks(train_task, missing, shared, placement):
         name = output["result"]["name"]
+        result = output["result"] | {"origin": origin.as_json(), "provenance": dict(provenance)}
         if output["weights"]:
-            write_tensors(folder / f"{name}.safetensors", output["weights"])
-        write_json(folder / f"{name}.json", output["result"])
+            result["weights"] = write_tensors(folder / f"{name}.safetensors", output["weights"])
+        write_json(folder / f"{name}.json", result)
         progress(name)

@@ -1,5 +1,6 @@
 """The one exception that a user is meant to read."""
 
+import re
 import reprlib
 from typing import Any
 
@@ -22,10 +23,19 @@ def shown(value: Any) -> str:
 
 
 def reason_of(error: BaseException) -> str:
-    """Why something of another package failed, in a sentence of ours: its first line of words, or, without any, its type."""
-    lines = str(error).strip().splitlines()
+    """Why something of another package failed, in a sentence of ours: its first line of words, or, without any, its type.
+    Addresses in it tell no password."""
+    lines = without_secrets(str(error)).strip().splitlines()
     return (lines[0][:LONGEST].rstrip(" .") if lines else "") or type(error).__name__
 
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+
+
+def without_secrets(text: str) -> str:
+    """Addresses without who may use them: neither ``//user:password@`` nor ``?password=`` and its like."""
+    return _SECRET.sub(r"\1…", re.sub(r"//[^\s'\"]*@", "//", text))
+
+
+_SECRET = re.compile(r"([?&][^=&\s]*(?:passw|pwd|token|secret|key|user)[^=&\s]*=)[^&\s'\"]*", re.IGNORECASE)

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name beside their place, synced, then renamed."""
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_FOLDER = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+LARGEST_HEADER = 100_000_000
+"""bytes; safetensors refuses larger ones"""
 
 
 def write_atomic(path: Path, data: bytes | str) -> None:
@@ -125,11 +128,13 @@ def _with_null(value: Any, null: Any) -> Any:
     return null if value is None else value
 
 
-def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> None:
-    """Write named tensors as safetensors."""
+def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"], metadata: dict[str, str] | None = None) -> str:
+    """Write named tensors as safetensors; the SHA-256 of the file."""
     from safetensors.torch import save
 
-    write_atomic(path, save({name: _own(tensor) for name, tensor in tensors.items()}, metadata))
+    data = save({name: _own(tensor) for name, tensor in tensors.items()}, metadata)
+    write_atomic(path, data)
+    return hashlib.sha256(data).hexdigest()
 
 
 def _own(tensor: "torch.Tensor") -> "torch.Tensor":
@@ -151,14 +156,69 @@ def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     return _read(Path(path), load, (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError))
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """The words that a safetensors file carries beside its tensors, which are not read.
+
+    Raises:
+        UserError: the file is missing, truncated or corrupt.
+    """
+
+    def parse(data: bytes) -> dict[str, str]:
+        header = json.loads(data[8:].decode())
+        return dict(header.get("__metadata__", {}))
+
+    damage = (ValueError, TypeError, AttributeError, RecursionError)
+    return _read(Path(path), parse, damage, _header)
+
+
+def _header(path: Path) -> bytes:
+    """The length and the header of a safetensors file."""
+    with path.open("rb") as file:
+        length = file.read(8)
+        return length + file.read(min(int.from_bytes(length, "little"), LARGEST_HEADER))
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits.
+
+    Raises:
+        UserError: it is missing.
+    """
+    return _read(Path(path), lambda data: hashlib.sha256(data).hexdigest(), ())
+
+
+def no_link(path: Any, flags: int) -> int:
+    """For ``open``: a symbolic link is not followed (OSError), whatever it leads to stays as it is."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises UserError where a symbolic link is among a run's files: what it leads to would be read or written.
+
+    The folder itself may be one.
+    """
+    for place, folders, files in os.walk(folder):
+        for name in sorted(folders + files):
+            if os.path.islink(path := os.path.join(place, name)):
+                raise UserError(
+                    f"{path} is a symbolic link, which is not followed in a run's folder; put the file itself there, or choose "
+                    "another --output."
+                )
+
+
 def is_inside(name: Any) -> bool:
     """Whether a path found in a file stays in the folder that it is relative to (links are not followed)."""
     return isinstance(name, str) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
-def _read(path: Path, parse: Callable[[bytes], Any], damage: tuple[type[Exception], ...]) -> Any:
+def _read(
+    path: Path,
+    parse: Callable[[bytes], Any],
+    damage: tuple[type[Exception], ...],
+    read: Callable[[Path], bytes] = Path.read_bytes,
+) -> Any:
     try:
-        data = path.read_bytes()
+        data = read(path)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}); give the command that writes it again.") from error
     try:

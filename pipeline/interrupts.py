@@ -1,8 +1,7 @@
 """Ctrl-C, SIGTERM and a closed terminal as KeyboardInterrupt, put off while something must not be cut in two.
 
-Whatever hangs, the process ends.
-
-An MLflow request cut in two leaves a database locked, or a run that is made twice.
+Whatever hangs, a process of our own ends. In somebody else's, a second signal interrupts again, and nothing is ended but the
+command. An MLflow request cut in two leaves a database locked, or a run that is made twice.
 """
 
 import os
@@ -19,29 +18,74 @@ GRACE = 20.0
 """seconds from Ctrl-C to the end, whatever hangs: time enough on busy cores, and less than the 30 that Kubernetes gives"""
 PATIENCE = 3.0
 """seconds that Ctrl-C waits for a request to MLflow"""
+AGAIN = 1.5
+"""seconds after which an interrupt that nobody has heard is raised again: libraries swallow some, in an import, say"""
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is under nohup
     SIGNALS.append(signal.SIGHUP)
 
 
 class _State:
-    put_off = pending = False
+    put_off = pending = heard = guest = False
     terminals: tuple[int, ...] = ()
     """the file descriptors that are one"""
+    replaced: dict[int, int] = {}  # noqa: RUF012 (there is one state)
+    """terminals that are gone, and copies of them"""
+    timer: threading.Timer | None = None
 
 
-def install() -> None:
-    """Take the signals over, for a new command."""
-    _State.put_off = _State.pending = False
+def install(guest: bool = False) -> None:
+    """Take the signals over, for a new command; ``guest``: in somebody else's process."""
+    _State.put_off = _State.pending = _State.heard = False
+    _State.guest = guest
     _State.terminals = tuple(filter(os.isatty, (1, 2)))
     install_again()
 
 
 def install_again() -> None:
-    """Take the signals back: Ray puts handlers of its own in their place when it starts."""
-    if threading.current_thread() is threading.main_thread() and not _State.pending:
+    """Take the signals back from whoever has put handlers of their own in their place."""
+    if _is_main_thread() and not _State.pending:
         for number in SIGNALS:
             signal.signal(number, _stop)
+
+
+@contextmanager
+def as_before() -> Iterator[None]:
+    """The handlers of signals, their timer and a lost terminal are those of before when the block ends."""
+    if not _is_main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
+    timer = signal.getitimer(signal.ITIMER_REAL)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if _State.timer is not None:
+            _State.timer.cancel()
+        for number, handler in handlers.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for terminal, copy in _State.replaced.items():
+            os.dup2(copy, terminal)
+            os.close(copy)
+        _State.replaced = {}
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """The signals stay ours during the block: Ray, when it starts, puts a handler in their place that ends the process."""
+    own = signal.signal
+
+    def keep(number: Any, handler: Any) -> Any:
+        return signal.getsignal(number) if number in SIGNALS else own(number, handler)
+
+    signal.signal = keep
+    try:
+        yield
+    finally:
+        signal.signal = own
+    check()
 
 
 @contextmanager
@@ -54,37 +98,65 @@ def put_off() -> Iterator[None]:
         _State.put_off = False
         if _State.pending:
             signal.setitimer(signal.ITIMER_REAL, 0)
-    if _State.pending:
+    check()
+
+
+def check() -> None:
+    """Raises KeyboardInterrupt where a signal came that nobody has heard."""
+    if _State.pending and not _State.heard:
         raise KeyboardInterrupt
+
+
+def hear() -> None:
+    """Whoever calls this tidies up after an interrupt: it is not raised again."""
+    _State.heard = True
+    if _State.pending and _is_main_thread():
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def over(code: int) -> None:
+    """The command is done and its status written: a signal that comes while Python tidies up ends the process at once."""
+    for number in SIGNALS:
+        signal.signal(number, lambda *_: os._exit(code))
 
 
 def _stop(number: int, _frame: Any) -> None:
     if number == signal.SIGHUP:
         _print_into_nothing()
-    for other in SIGNALS:
-        signal.signal(other, signal.SIG_IGN)
-    timer = threading.Timer(GRACE, _give_up)
-    timer.daemon = True
-    timer.start()
+    if _State.guest and _State.pending:
+        raise KeyboardInterrupt
+    if not _State.guest:
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_IGN)
+        _State.timer = threading.Timer(GRACE, _give_up)
+        _State.timer.daemon = True
+        _State.timer.start()
     _State.pending = True
+    signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE if _State.put_off else AGAIN, AGAIN)
     if not _State.put_off:
         raise KeyboardInterrupt
-    signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE)
 
 
 def _print_into_nothing() -> None:
     """Whatever is still printed on a terminal that is gone would raise OSError, and hide that this is an interrupt."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for terminal in _State.terminals:
+        _State.replaced.setdefault(terminal, os.dup(terminal))
         os.dup2(nothing, terminal)
+    os.close(nothing)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
+    if not _State.heard:
+        raise KeyboardInterrupt
 
 
 def _give_up() -> None:
     """End at once; Ray's processes end with this one."""
     os.write(2, f"\n{GOODBYE}\n".encode())
     os._exit(INTERRUPTED)
+
+
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()

@@ -1,6 +1,6 @@
 """The report: finished runs meet the test set, once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.files import read_tensors
 from pipeline.instruction.loop import returns
+from pipeline.origin import brief, distinct
 from pipeline.results.statistics import paired, rank_correlation
 from pipeline.results.tables import as_text, p_value
 from pipeline.setting import target_of
@@ -102,6 +103,54 @@ def prediction_points(config: Config, arms: Mapping[str, dict[str, Any]]) -> dic
         flat = [np.concatenate([part.ravel() for part in parts]).tolist() for parts in (predicted, realised, runs)]
         points[reader] = {"predicted": flat[0], "realised": flat[1], **rank_correlation(*flat)}
     return points
+
+
+def made_by(
+    config: Config,
+    arm: str,
+    trained: Sequence[Mapping[str, Any]],
+    enns: Mapping[str, Sequence[Mapping[str, Any]]],
+    reporting: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Where a row comes from.
+
+    Args:
+        trained: the provenance of the arm's populations.
+        enns: of each ENN, by reader and ``before``.
+        reporting: of the report.
+
+    Returns:
+        The provenance of the population that was trained last, and in it ``trained`` and ``enn`` (every command and commit that
+        had a part, with its date), ``reported``, and, where a commit is not the report's, ``commits``: a sentence on them.
+    """
+    populations, instructing = distinct(trained), list(enns.get(_instructing(config, arm), []))
+    facts = max(trained, key=lambda one: str(one.get("date")), default=reporting)
+    row = dict(facts) | {"trained": populations, "enn": instructing, "reported": brief(reporting)}
+    here = reporting.get("commit")
+    if all(one.get("commit") == here for one in [*populations, *instructing]) and populations:
+        return row
+    parts = [f"trained by {_words(populations)}", *([f"its ENN by {_words(instructing)}"] if instructing else [])]
+    return row | {"commits": f"{', '.join(parts)}; reported by {_words([brief(reporting)])}."}
+
+
+def _instructing(config: Config, arm: str) -> str:
+    """The name of the ENN that instructs an arm; empty where none does."""
+    reader = ARMS[arm].reader
+    if ARMS[arm].rule != "instruct":
+        return ""
+    return config.enn.readers[reader] if isinstance(reader, int) else reader
+
+
+def _words(made_by: Sequence[Mapping[str, Any]]) -> str:
+    commits: dict[str, str] = {}
+    for one in made_by:
+        commits.setdefault(_short(str(one.get("commit"))), str(one.get("date"))[:10])
+    words = " and ".join(f"commit {commit} on {date}" for commit, date in commits.items())
+    return words or "an earlier version, which did not note its commit"
+
+
+def _short(commit: str) -> str:
+    return commit[:10] + ("-dirty" if commit.endswith("-dirty") else "")
 
 
 def _strength(arm: str, value: float) -> str:

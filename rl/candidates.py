@@ -33,6 +33,7 @@ from pipeline.files import read_tensors, write_tensors
 from pipeline.instruction import Backprop, Instruct, Rule, instructions
 from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance, returns
+from pipeline.origin import Origin, read_checkpoint, write_checkpoint
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.search.ladder import Failed
 from pipeline.search.plan import Stage
@@ -339,7 +340,7 @@ class Learning:
         self.updates = int(tensors["updates"])
 
 
-def learn_from_recordings(config: Config, dataset: Dataset, reader: str, folder: Path) -> Critic:
+def learn_from_recordings(config: Config, dataset: Dataset, reader: str, folder: Path, origin: Origin | None = None) -> Critic:
     """The ENN with this reader after ``rl.updates`` steps on the populations that ``recorded`` describes, which are recorded
     unless ``folder`` holds them: the ENN that a search with these settings judges, before its fine-tuning.
 
@@ -354,10 +355,10 @@ def learn_from_recordings(config: Config, dataset: Dataset, reader: str, folder:
     recorded = record_rounds(recording, dataset, folder, rounds.rounds, rounds.updates)
     learning, state = Learning(config, critic, recorded, ~recorded.held_out()), folder / f"state-{reader}.safetensors"
     if state.exists():
-        learning.load(read_tensors(state))
+        learning.load(read_checkpoint(state, origin))
     while learning.updates < config.rl.updates:
         learning.advance(min(KEEP, config.rl.updates - learning.updates))
-        write_tensors(state, learning.tensors())
+        write_checkpoint(state, learning.tensors(), origin)
     return learning.critic
 
 

@@ -9,9 +9,8 @@ import copy
 import dataclasses
 import functools
 import logging
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,9 +35,19 @@ from scipy.stats import kendalltau
 from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, load_critic, save_critic
+from pipeline.enn.files import card_of
 from pipeline.errors import UserError
-from pipeline.files import read_json, read_tensors, write_json, write_tensors
+from pipeline.files import read_tensors, write_json
 from pipeline.instruction.loop import returns
+from pipeline.origin import (
+    Origin,
+    distinct,
+    learned_from,
+    read_checkpoint,
+    read_history,
+    tuned_from,
+    write_checkpoint,
+)
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, target_of
 from pipeline.targets import unflatten
@@ -64,6 +73,7 @@ def train_enn(
     on_round: Callable[[dict[str, Any]], None] | None = None,
     device: str = "cpu",
     gpus: float = 0.0,
+    provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Train the ENNs of ``config`` and export each to ``folder``/enn*.safetensors; return the history and the files.
 
@@ -73,50 +83,54 @@ def train_enn(
         on_round: called after every round with its row of the history (also for rounds that were done earlier).
         device: of the environment and learner in this process.
         gpus: GPUs per env runner, where the runs are collected in processes of their own.
+        provenance: command, commit and date, which the results carry.
+
+    Raises:
+        UserError: what ``folder`` holds was made from other data, settings or ENNs.
     """
+    origin = learned_from(config, dataset, provenance)
     if config.unroll.start:
-        return _start_from(config, dataset, folder)
+        return _start_from(config, dataset, folder, origin)
     if not config.rl.rounds:
-        return _from_recordings(config, dataset, folder)
+        return _from_recordings(config, dataset, folder, origin)
     real, config, training = config, coarsened(config), folder / "training"
-    file = training / "history.json"
-    history: list[dict[str, Any]] = read_json(file, math.nan) if file.exists() else []
+    history = read_history(training / "history.json", origin)
     for row in history:
         if on_round:
             on_round(row)
     if len(history) < config.rl.rounds or not (folder / enn_file(config, config.enn.readers[0])).exists():
         algorithm = build(config, dataset, device, gpus)
         try:
-            restore(algorithm, training, len(history))
+            restore(algorithm, training, len(history), origin)
             for number in range(len(history), config.rl.rounds):
-                history.append(play_round(algorithm, config, training, number))
-                write_json(file, history)
+                history.append(play_round(algorithm, config, training, number, origin))
+                write_json(training / "history.json", history)
                 if on_round:
                     on_round(history[-1])
-            export(algorithm, real, folder, history)
+            export(algorithm, real, folder, history, origin)
         finally:
             algorithm.stop()
     files = {name: f"{enn_file(config, name)}" for name in config.enn.readers}
     return {"history": history, "files": files}
 
 
-def _start_from(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
+def _start_from(config: Config, dataset: Dataset, folder: Path, origin: Origin) -> dict[str, Any]:
     """The ENN that ``unroll.start`` names, as if RL had trained it."""
     reader, file = config.enn.readers[0], folder / enn_file(config, config.enn.readers[0])
     if not file.exists():
         critic = first_critic(config, dataset)
         write_json(folder / "training" / "history.json", [])
-        save_critic(critic, file, {"settings": to_dotted(config), "start": config.unroll.start})
+        save_critic(critic, file, {"settings": to_dotted(config), "start": config.unroll.start} | _card(origin, []))
     return {"history": [], "files": {reader: file.name}}
 
 
-def _from_recordings(config: Config, dataset: Dataset, folder: Path) -> dict[str, Any]:
+def _from_recordings(config: Config, dataset: Dataset, folder: Path, origin: Origin) -> dict[str, Any]:
     """The ENNs that learn from recorded populations, one reader after the other; the instructing one last, as everywhere."""
     for reader in reversed(config.enn.readers):
         file = folder / enn_file(config, reader)
         if not file.exists():
-            critic = learn_from_recordings(config, dataset, reader, folder / "training" / "recorded")
-            card = {"settings": to_dotted(config), "instructs": reader == config.enn.readers[0]}
+            critic = learn_from_recordings(config, dataset, reader, folder / "training" / "recorded", origin)
+            card = {"settings": to_dotted(config), "instructs": reader == config.enn.readers[0]} | _card(origin, [])
             save_critic(at_home(critic, config), file, card)
     write_json(folder / "training" / "history.json", [])
     return {"history": [], "files": {reader: enn_file(config, reader) for reader in config.enn.readers}}
@@ -136,18 +150,31 @@ def fine_tune_enn(
     folder: Path,
     on_segment: Callable[[dict[str, Any]], None] | None = None,
     device: str = "cpu",
+    provenance: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune the instructing ENN of ``folder`` (see :mod:`rl.unrolled`); the history and the file that was written."""
     if device == "cpu":
         torch.set_num_threads(1)  # sums depend on their number, and a search judges with one
-    before = load_critic(folder / enn_file(config, config.enn.readers[0]))
-    critic, history = fine_tune(coarsened(config), dataset, before, folder / "training", on_segment, device)
+    path = folder / enn_file(config, config.enn.readers[0])
+    before = load_critic(path)
+    origin = tuned_from(config, dataset, before, provenance)
+    critic, history = fine_tune(coarsened(config), dataset, before, folder / "training", on_segment, device, origin)
     card = {"settings": to_dotted(config), "rounds": config.rl.rounds, "segments": len(history) and history[-1]["segment"]}
-    save_critic(at_home(critic, config), folder / "enn.safetensors", card | {"error": history[-1]["error"], "instructs": True})
+    card |= {"error": history[-1]["error"], "instructs": True} | _card(origin, history)
+    card["provenance"] = distinct([*card_of(path).get("provenance", []), *card["provenance"]])
+    save_critic(at_home(critic, config), folder / "enn.safetensors", card)
     return {"history": history, "file": "enn.safetensors"}
 
 
-def play_round(algorithm: "ENNTraining", config: Config, training: Path, number: int) -> dict[str, Any]:
+def _card(origin: Origin, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """What an ENN was made from, and the commands and commits that had a part in it."""
+    made_by = [row.get("provenance", {}) for row in history]
+    return {"origin": origin.as_json(), "provenance": distinct(made_by or [origin.provenance])}
+
+
+def play_round(
+    algorithm: "ENNTraining", config: Config, training: Path, number: int, origin: Origin | None = None
+) -> dict[str, Any]:
     """Collect, learn, record, checkpoint; the row of the history."""
     started = time.perf_counter()
     algorithm.local_replay_buffer.start_round(stream(config.seed, "replay", number))
@@ -155,10 +182,10 @@ def play_round(algorithm: "ENNTraining", config: Config, training: Path, number:
     before = {name: _copy(critic) for name, critic in _critics(algorithm).items()}
     algorithm.train()
     recording = algorithm.local_replay_buffer.recordings[-1]
-    write_tensors(training / f"round-{number:03d}.safetensors", recording.tensors())
-    row = {"round": number, "env_steps": int(recording.actions.size) * (number + 1)}
-    row |= judge(before, recording, config) | {"seconds": time.perf_counter() - started}
-    checkpoint(algorithm, training, number + 1)
+    write_checkpoint(training / f"round-{number:03d}.safetensors", recording.tensors(), origin)
+    row: dict[str, Any] = {"round": number, "env_steps": int(recording.actions.size) * (number + 1)}
+    row |= judge(before, recording, config) | {"seconds": time.perf_counter() - started} | (origin.row() if origin else {})
+    checkpoint(algorithm, training, number + 1, origin)
     return row
 
 
@@ -375,21 +402,22 @@ def _copy(critic: Critic) -> Critic:
     return copy.deepcopy(critic).cpu().eval().requires_grad_(False)
 
 
-def checkpoint(algorithm: "ENNTraining", training: Path, rounds: int) -> None:
+def checkpoint(algorithm: "ENNTraining", training: Path, rounds: int, origin: Origin | None = None) -> None:
     """Critics, their target copies and the optimiser after ``rounds`` rounds, without pickle."""
     tensors = {f"module/{name}": tensor for name, tensor in _module(algorithm).state_dict().items()}
     (optimiser,) = [optimiser for _, optimiser in _learner(algorithm).get_optimizers_for_module(MODULE)]
     tensors |= optimiser_tensors(optimiser)
-    write_tensors(training / f"state-{rounds:03d}.safetensors", {name: t.detach().cpu() for name, t in tensors.items()})
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    write_checkpoint(training / f"state-{rounds:03d}.safetensors", tensors, origin)
     (training / f"state-{rounds - 2:03d}.safetensors").unlink(missing_ok=True)
 
 
-def restore(algorithm: "ENNTraining", training: Path, rounds: int) -> None:
+def restore(algorithm: "ENNTraining", training: Path, rounds: int, origin: Origin | None = None) -> None:
     """Make a fresh algorithm what the one was that had played ``rounds`` rounds in ``training``."""
     for number in range(rounds):
-        algorithm.local_replay_buffer.keep(Recording.of(read_tensors(training / f"round-{number:03d}.safetensors")))
+        algorithm.local_replay_buffer.keep(Recording.of(read_checkpoint(training / f"round-{number:03d}.safetensors", origin)))
     if rounds:
-        tensors = read_tensors(training / f"state-{rounds:03d}.safetensors")
+        tensors = read_checkpoint(training / f"state-{rounds:03d}.safetensors", origin)
         module = {name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")}
         _module(algorithm).load_state_dict(module)  # strict, unlike RLlib's set_state
         _load_optimiser(algorithm, tensors)
@@ -407,7 +435,7 @@ def _load_optimiser(algorithm: "ENNTraining", tensors: dict[str, torch.Tensor]) 
     load_optimiser(optimiser, tensors)
 
 
-def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list[dict[str, Any]]) -> None:
+def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list[dict[str, Any]], origin: Origin) -> None:
     """Each ENN as safetensors + JSON; the instructing one last, so that its presence means that all are there."""
     for name, critic in reversed(_critics(algorithm).items()):
         card = {
@@ -416,6 +444,7 @@ def export(algorithm: "ENNTraining", config: Config, folder: Path, history: list
             "error": history[-1][f"error/{name}"],
             "kendall": history[-1][f"kendall/{name}"],
             "instructs": name == config.enn.readers[0],
+            **_card(origin, history),
         }
         save_critic(at_home(critic, config), folder / enn_file(config, name), card)
 

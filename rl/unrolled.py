@@ -38,9 +38,10 @@ from torch import Tensor
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
-from pipeline.files import read_json, read_tensors, write_json, write_tensors
+from pipeline.files import write_json
 from pipeline.instruction import instructions
 from pipeline.instruction.rules import per_member
+from pipeline.origin import Origin, read_checkpoint, read_history, write_checkpoint
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
@@ -64,6 +65,7 @@ def fine_tune(
     folder: Path,
     on_segment: Callable[[dict[str, Any]], None] | None = None,
     device: str = "cpu",
+    origin: Origin | None = None,
 ) -> tuple[Critic, list[dict[str, Any]]]:
     """A fine-tuned copy of ``critic`` and the history, one row per :data:`KEEP` segments; its home is that of ``config``.
 
@@ -71,12 +73,13 @@ def fine_tune(
 
     Args:
         on_segment: called with every new row of the history (also for rows of an earlier call).
+        origin: what the result is made from; what an earlier call left must be made from the same.
     """
     history_file = folder / "unrolled.json"
-    history: list[dict[str, Any]] = read_json(history_file, math.nan) if history_file.exists() else []
+    history = read_history(history_file, origin)
     tuning = FineTuning(config, dataset, critic, device)
     if history:
-        tuning.load(read_tensors(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors"))
+        tuning.load(read_checkpoint(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors", origin))
     for row in history:
         if on_segment:
             on_segment(row)
@@ -86,7 +89,8 @@ def fine_tune(
         if (number + 1) % KEEP == 0 or number + 1 == config.unroll.segments:
             row = {name: _mean([row[name] for row in rows]) for name in rows[0]}
             history.append({"segment": number + 1, **row, "seconds": time.perf_counter() - started})
-            write_tensors(folder / f"unrolled-{number + 1:06d}.safetensors", tuning.tensors())
+            history[-1] |= origin.row() if origin else {}
+            write_checkpoint(folder / f"unrolled-{number + 1:06d}.safetensors", tuning.tensors(), origin)
             write_json(history_file, history)
             for old in sorted(folder.glob("unrolled-*.safetensors"))[:-2]:
                 old.unlink()

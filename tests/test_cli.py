@@ -112,6 +112,8 @@ BAD_OPTIONS = {
     "malformed port": (["run", "--address", "127.0.0.1:99999"], "no Ray cluster answers at 127"),
     "tracking URI": (["run", "--tracking-uri", "ftp://host/x"], "tracking URI 'ftp://host/x' is none that MLflow can use"),
     "tracking URI of doctor": (["doctor", "--tracking-uri", "http://"], "tracking URI 'http://' is none"),
+    "a database in memory": (["run", "--tracking-uri", "sqlite:///:memory:"], ":memory:' is a database in memory.*sqlite:////"),
+    "a database in memory, for doctor": (["doctor", "--tracking-uri", "sqlite://"], "is a database in memory"),
     "no folder for ui": (["ui"], "no run was found in ./runs; give its folder with --output"),
     "no folder for sync": (["sync"], "no run was found in ./runs; give its folder with --output"),
     "ui on no run": (["ui", "--output", "."], "holds no run; give the folder of one with --output"),
@@ -376,6 +378,61 @@ def test_doctor_prints_versions_devices_data_and_tracking(tmp_path):
         assert re.search(expected, done.stdout), expected
     assert re.search("tracking +http://127.0.0.1:9: cannot be reached", done.stdout)
     assert not list(tmp_path.iterdir())
+
+
+HOMES = {"none": {"HOME": None}, "not writable": {"HOME": "/proc"}}
+
+
+@pytest.mark.parametrize("home", HOMES)
+def test_without_a_home_what_needs_none_works_and_the_rest_is_a_sentence(home, tmp_path, monkeypatch):
+    for name, value in HOMES[home].items():
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    for arguments in (["--version"], ["--help"], ["run", "--help"], ["doctor"]):
+        assert _run(tmp_path, *arguments).returncode == 0, arguments
+    if home == "not writable":
+        done = _run(tmp_path, "run", "--local")
+        assert done.returncode == 2 and "name a file with RAY_AUTH_TOKEN_PATH" in _sentence(done.stderr)
+
+
+SECRET = "pa55word"
+ADDRESSES = [
+    f"http://user:{SECRET}@127.0.0.1:9",
+    f"http://user:{SECRET}@{SECRET}@127.0.0.1:9",
+    f"http://127.0.0.1:9/?token={SECRET}",
+]
+
+
+@pytest.mark.parametrize("uri", ADDRESSES)
+def test_a_password_is_neither_shown_nor_recorded(uri, tmp_path):
+    folder = _folder_with_enn(tmp_path / "run", _config())
+    options = ["--output", "run", "--local", "--compare.seeds", "2"]
+    done = [
+        _run(tmp_path, command, *options[: 2 if command == "sync" else 3], "--tracking-uri", uri)
+        for command in ("instruct", "sync")
+    ]
+    done.append(_run(tmp_path, "doctor", "--tracking-uri", uri))
+    assert [one.returncode for one in done] == [0, 2, 0], done
+    assert not [one for one in done if SECRET in one.stdout + one.stderr]
+    assert not [name for name, data in _contents(folder).items() if data and SECRET.encode() in data]
+    assert any(data and b"127.0.0.1:9" in data for data in _contents(folder).values()), "the command is recorded"
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "a#b", "50%20off", "two words", "größe λ"])
+def test_a_folder_of_any_name_is_the_only_one_that_is_made(name, tmp_path):
+    from benchmarks.tiny_run import mlflow_runs
+    from pipeline.results.mirror import Mirror
+    from pipeline.results.records import Records
+
+    records = Records(tmp_path / name)
+    records.start("run", "main", None, {"a": 1}, {})
+    records.end("run", "FINISHED")
+    Mirror(tmp_path / name, None, "e", warn=pytest.fail).send(records)
+    assert os.listdir(tmp_path) == [name] and (tmp_path / name / "mlflow.db").exists()
+    again = Mirror(tmp_path / name, None, "e", warn=pytest.fail)
+    again.send(records)
+    assert [run.info.status for run in mlflow_runs(tmp_path / name, again.uri)] == ["FINISHED"]
 
 
 def test_a_folder_whose_name_looks_like_markup_is_printed_as_it_is(tmp_path):

@@ -46,11 +46,14 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all six arrays; computed once and pickled with the data set."""
+        """16 hexadecimal digits of the SHA-256 of all six arrays and of the number of classes, where the labels do not say it;
+        computed once and pickled with the data set."""
         total = hashlib.sha256()
         for array in self._arrays():
             total.update(repr(array.shape).encode())
             total.update(np.ascontiguousarray(array).data)
+        if self.classes != 1 + int(self.y_train.max()):
+            total.update(repr(self.classes).encode())
         return total.hexdigest()[:16]
 
     def tensors(

@@ -33,17 +33,36 @@ def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
     Raises:
         UserError: the folder cannot be written to.
     """
-    from safetensors.torch import save
-
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in critic.state_dict().items()})
-    description = {
-        "reader": critic.reader_name,
-        "enn": dataclasses.asdict(critic.config),
-        "home": dataclasses.asdict(critic.home),
-    }
+    weights, description = _weights(critic), _description(critic)
     description = {"format": FORMAT, "sha256": _checksum(weights, description), **description, "card": card}
     write_atomic(path, weights)
     write_json(path.with_suffix(".json"), description)
+
+
+def digest_of(critic: Critic) -> str:
+    """16 hexadecimal digits of the SHA-256 of an ENN: its weights and what they mean, wherever it is kept."""
+    return _checksum(_weights(critic), _description(critic))[:16]
+
+
+def card_of(path: Path) -> dict[str, Any]:
+    """Where the ENN at ``path`` says that it comes from.
+
+    Raises:
+        UserError: its .json is missing or damaged.
+    """
+    card = read_description(path).get("card")
+    return card if isinstance(card, dict) else {}
+
+
+def _weights(critic: Critic) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in critic.state_dict().items()})
+
+
+def _description(critic: Critic) -> dict[str, Any]:
+    own = {"enn": dataclasses.asdict(critic.config), "home": dataclasses.asdict(critic.home)}
+    return {"reader": critic.reader_name, **own}
 
 
 SHIPPED = Path(__file__).parent / "shipped"

@@ -195,7 +195,7 @@ def _limit(arrays: Iterable[Float[np.ndarray, "H W"]]) -> float:
     return max([*magnitudes, 1e-12])
 
 
-def _band(panel: Axes, x: Sequence[float], values_SE: Float[np.ndarray, "S E"], arm: str, number: int) -> None:
+def _band(panel: Axes, x: Sequence[float | int], values_SE: Float[np.ndarray, "S E"], arm: str, number: int) -> None:
     """Mean over seeds S at evaluations E and the 95 % band of that mean."""
     mean, half = values_SE.mean(0), np.zeros(values_SE.shape[1])
     if len(values_SE) > 1:

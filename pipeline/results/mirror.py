@@ -26,8 +26,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
-from pipeline.errors import UserError, reason_of
-from pipeline.files import read_json, write_json
+from pipeline.errors import UserError, reason_of, without_secrets
+from pipeline.files import no_link, read_json, write_json
 from pipeline.results.records import Event, Records
 
 Point = tuple[str, float | int | None, int, int]
@@ -121,8 +121,8 @@ class Mirror:
                 return
             self._warned = True
             self._warn(
-                f"MLflow at {_shown(self.uri)} cannot be used ({_reason(error)}); the work goes on and keeps its records in "
-                f"{self.folder}: what it has missed is sent when it is back, or later by `grad-instructor sync`."
+                f"MLflow at {without_secrets(self.uri)} cannot be used ({_reason(error)}); the work goes on and keeps its "
+                f"records in {self.folder}: what it has missed is sent when it is back, or later by `grad-instructor sync`."
             )
 
     def _connect(self) -> None:
@@ -171,12 +171,12 @@ class Mirror:
 
     def _read_progress(self) -> dict[str, Any]:
         path = self.folder / PROGRESS
-        return read_json(path).get(_shown(self.uri), {}) if path.exists() else {}
+        return read_json(path).get(without_secrets(self.uri), {}) if path.exists() else {}
 
     def _write_progress(self, progress: dict[str, Any]) -> None:
         path = self.folder / PROGRESS
         servers = read_json(path) if path.exists() else {}
-        write_json(path, {**servers, _shown(self.uri): progress})
+        write_json(path, {**servers, without_secrets(self.uri): progress})
 
     def _find_runs(self, folder_id: str) -> dict[str, str]:
         """MLflow's ids of the runs of this folder. Runs that a user has deleted there are absent: their events are skipped."""
@@ -398,7 +398,7 @@ def _reason(error: Exception) -> str:
 def _lock(folder: Path, deadline: float) -> Iterator[bool]:
     """Held by one process at a time; False when the deadline (of time.monotonic) passes first."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".mlflow.lock", "w") as file:
+    with open(folder / ".mlflow.lock", "w", opener=no_link) as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -414,25 +414,47 @@ def _lock(folder: Path, deadline: float) -> Iterator[bool]:
 
 def _checked(uri: str) -> str:
     scheme = uri.split(":")[0].split("+")[0]
-    if scheme not in SCHEMES or (scheme in ("http", "https") and not urlsplit(uri).hostname):
+    if scheme not in SCHEMES or (scheme in ("http", "https") and not _host(uri)):
         raise UserError(
-            f"the tracking URI {_shown(uri)!r} is none that MLflow can use; give the address of a server, such as "
+            f"the tracking URI {without_secrets(uri)!r} is none that MLflow can use; give the address of a server, such as "
             "http://127.0.0.1:5000, or a database, such as sqlite:////absolute/path/mlflow.db."
+        )
+    if scheme == "sqlite" and (":memory:" in uri or "mode=memory" in uri or not uri.partition(":")[2].strip("/")):
+        raise UserError(
+            f"the tracking URI {uri!r} is a database in memory, which ends with the command; give one in a file, such as "
+            "sqlite:////absolute/path/mlflow.db."
         )
     return uri
 
 
-def _shown(uri: str) -> str:
-    """The address without a password."""
-    return re.sub(r"//[^/@]*@", "//", uri)
+def _host(uri: str) -> str | None:
+    try:
+        return urlsplit(uri).hostname
+    except ValueError:  # brackets that are not closed
+        return None
 
 
 def _local_uri(folder: Path) -> str:
-    return f"sqlite:///{folder / 'mlflow.db'}"
+    return _sqlite_uri(folder / "mlflow.db")
+
+
+def _sqlite_uri(database: Path) -> str:
+    """MLflow makes a folder of what it reads in an address that begins with "sqlite:///", before SQLAlchemy decodes it."""
+    if not re.search("[?#%]", str(database)):
+        return f"sqlite:///{database}"
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite+pysqlite", database=str(database)).render_as_string()
 
 
 def _database(uri: str) -> Path | None:
-    return Path(uri.removeprefix("sqlite:///")).resolve() if uri.startswith("sqlite:///") else None
+    if not re.match(r"sqlite(\+\w+)?:///", uri):
+        return None
+    if not re.search("[?#%]", uri):
+        return Path(uri.partition(":///")[2]).resolve()
+    from sqlalchemy.engine import make_url
+
+    return Path((make_url(uri).database or "").removeprefix("file:")).resolve()
 
 
 def _artifact_location(uri: str) -> str | None:
@@ -461,7 +483,7 @@ def _make_database(uri: str) -> None:
     new = database.with_name(f".{database.name}-{os.getpid()}")
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _new_client(f"sqlite:///{new}").search_experiments(max_results=1)
+        _new_client(_sqlite_uri(new)).search_experiments(max_results=1)
         with suppress(FileExistsError):  # another process was first
             os.link(new, database)
     finally:
@@ -481,7 +503,7 @@ def ui_command(folder: Path, port: int = 5000, tracking_uri: str | None = None, 
     folder = Path(folder).resolve()
     uri = _checked(tracking_uri or _local_uri(folder))
     if uri.startswith(("http", "databricks")):
-        raise UserError(f"the runs are on a server that has its own UI; open {_shown(uri)} in a browser.")
+        raise UserError(f"the runs are on a server that has its own UI; open {without_secrets(uri)} in a browser.")
     database = _database(uri)
     if database is not None and not database.exists():
         raise UserError(f"there is no MLflow database at {database}; give the folder of a run, or start one first.")
@@ -500,7 +522,6 @@ def health(tracking_uri: str | None, folder: Path | None) -> str:
     try:
         _probe(uri)
     except OSError as error:
-        return (
-            f"{_shown(uri)}: cannot be reached ({_reason(error)}); a run goes on without it, `grad-instructor sync` sends later"
-        )
-    return f"{_shown(uri)}: " + ("answers" if uri.startswith("http") else "a database, not tried")
+        why = f"cannot be reached ({_reason(error)})"
+        return f"{without_secrets(uri)}: {why}; a run goes on without it, `grad-instructor sync` sends later"
+    return f"{without_secrets(uri)}: " + ("answers" if uri.startswith("http") else "a database, not tried")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import NO_JSON, is_inside, parse_json, strict, write_atomic, write_error
+from pipeline.files import NO_JSON, is_inside, no_link, parse_json, strict, write_atomic, write_error
 
 Event = dict[str, Any]
 _HEAD = "folder"
@@ -122,6 +122,10 @@ class Records:
         """Drop all that is recorded of a run, because its work was done again; it may then start as a new one."""
         self._replace([event for event in self._events if event.get("run") == run], "anew", {"run": run})
 
+    def knows(self, run: str) -> bool:
+        """Whether a run has ever started."""
+        return run in self._status
+
     def running(self) -> list[str]:
         """The runs that have started and not ended, children before their parents."""
         return [run for run, status in reversed(self._status.items()) if status == "RUNNING"]
@@ -152,7 +156,7 @@ class Records:
         try:
             if mode != "rb":
                 self.folder.mkdir(parents=True, exist_ok=True)
-            return open(self.path, mode)
+            return open(self.path, mode, opener=no_link)
         except OSError as error:
             raise write_error(self.path, error) from error
 

@@ -6,14 +6,13 @@ database is not copied: it is made from the records, wherever they are.
 """
 
 import os
-import re
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, without_secrets
 from pipeline.files import NO_JSON, is_inside, parse_json, write_atomic
 
 EVERY = 60.0
@@ -34,7 +33,7 @@ class Storage:
     def __init__(self, folder: Path, uri: str, warn: Callable[[str], None]) -> None:
         from pyarrow import fs
 
-        self.folder, self.shown = Path(folder), re.sub(r"//[^/@]*@", "//", uri)
+        self.folder, self.shown = Path(folder), without_secrets(uri)
         self._warn, self._warned, self._again_at = warn, False, 0.0
         self._same: dict[str, tuple[int, int]] = {}
         try:
@@ -162,4 +161,4 @@ def _state(path: Path) -> tuple[int, int]:
 def _reason(error: Exception) -> str:
     """The first words of what may be pages of an SDK's message."""
     text: Any = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())[:200].rstrip(".")
+    return without_secrets(" ".join(str(text).split()))[:200].rstrip(".")

@@ -12,8 +12,11 @@ from pipeline import cluster, interrupts
 from pipeline.cli import Command, Options, Places, SearchCommand, make_folder
 from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
 from pipeline.config import to_dotted
-from pipeline.errors import UserError
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.data import Dataset
+from pipeline.errors import UserError, without_secrets
+from pipeline.files import read_json, refuse_links, write_atomic, write_json
+from pipeline.folder import check_noted
+from pipeline.origin import data_of, mapping
 from pipeline.progress import console, stage
 from pipeline.results.tables import as_text
 from pipeline.search.drive import Search, drive
@@ -42,14 +45,15 @@ def work(search: SearchCommand, line: str) -> int:
     plan = read_plan(search.file)
     job = _job(search, plan, line)
     cluster.check(search.placement)
+    refuse_links(job.folder)
     check_fits(job.config, job.dataset)
     _check_starts(job, plan)
     job.fetch()
-    _check_folder(plan, job.folder)
+    _check_folder(plan, job.folder, job.dataset)
     _ = job.mirror
     with locked(make_folder(job.command)):
-        _check_folder(plan, job.folder)
-        write_json(job.folder / "plan.json", _as_json(plan))
+        _check_folder(plan, job.folder, job.dataset)
+        write_json(job.folder / "plan.json", _as_json(plan) | {"data": data_of(job.dataset)})
         with recorded_as(job, _described(plan)):
             console.print(f"{plan.question}\nresults go to {job.folder}".strip())
             job.records.dataset("search", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
@@ -233,13 +237,18 @@ def _as_json(plan: Plan) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
 
 
-def _check_folder(plan: Plan, folder: Path) -> None:
-    """Raises UserError where the folder holds something else. Nothing is written."""
+def _check_folder(plan: Plan, folder: Path, dataset: Dataset) -> None:
+    """Raises UserError where the folder holds something else, or a search on other data. Nothing is written."""
     if (folder / "config.json").exists():
         raise UserError(f"{folder} holds a run, not a search; choose another --output.")
     path = folder / "plan.json"
-    if path.exists() and dict(read_json(path), question="") != dict(_as_json(plan), question=""):
+    if not path.exists():
+        return
+    saved = mapping(read_json(path))
+    here, unlike = _as_json(plan), ("question", "data")
+    if any(saved.get(name) != here.get(name) for name in here.keys() | saved.keys() if name not in unlike):
         raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
+    check_noted(folder, saved.get("data"), dataset)
 
 
 def _check_starts(job: Work, plan: Plan) -> None:
@@ -266,4 +275,4 @@ def _described(plan: Plan) -> dict[str, Any]:
 def _where(search: SearchCommand, job: Work) -> str:
     import os
 
-    return search.tracking_uri or f"grad-instructor ui --output {os.path.relpath(job.folder)}"
+    return without_secrets(search.tracking_uri or "") or f"grad-instructor ui --output {os.path.relpath(job.folder)}"

@@ -1,0 +1,185 @@
+"""Whether what a run's folder holds belongs together, and to the data and settings that are there now.
+
+Every result is compared, whoever made it, before a command does any work: an ENN, the files of its training, each population
+with its weights, the report (see :mod:`pipeline.origin`).
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline.compare import ARMS, BEFORE, check_populations, final_tasks
+from pipeline.config import Config
+from pipeline.data.dataset import Dataset
+from pipeline.enn import Critic, load_critic
+from pipeline.enn.files import card_of, digest_of
+from pipeline.errors import UserError, shown
+from pipeline.files import read_json
+from pipeline.origin import REPORTING, Origin, data_of, distinct, fits, learned_from, mapping, other, training_fits, tuned_from
+from pipeline.setting import target_of
+
+INSTRUCTING, UNTUNED = "enn.safetensors", "enn-before.safetensors"
+"""the instructing ENN; and as RL left it, where it was fine-tuned"""
+
+
+def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether the folder notes its data, as every version does that notes what results are made from.
+
+    Args:
+        events: of its records, by which a folder of an earlier version is judged.
+
+    Raises:
+        UserError: its data are others.
+    """
+    path = folder / "config.json"
+    noted = mapping(read_json(path)).get("data") if os.path.lexists(path) else None
+    if check_noted(folder, noted, dataset):
+        return True
+    told = [event for event in events if event["kind"] == "dataset"]
+    check_noted(folder, told[-1] if told else None, dataset)
+    return False
+
+
+def check_noted(folder: Path, noted: Any, dataset: Dataset) -> bool:
+    """Whether ``noted`` says which data the results in the folder were made from.
+
+    Raises:
+        UserError: they are others.
+    """
+    if "digest" not in mapping(noted):
+        return False
+    if noted["digest"] != dataset.digest:
+        raise UserError(
+            f"{folder} holds work on other data ({_described(noted)} there and {_described(data_of(dataset))} here); give the "
+            "data that it was begun with, or choose another --output."
+        )
+    return True
+
+
+def _described(data: Mapping[str, Any]) -> str:
+    sizes = data.get("sizes")
+    counts = "/".join(str(count) for count in sizes.values()) if isinstance(sizes, Mapping) else "?"
+    return f"{shown(data.get('name'))} with {counts} examples and digest {shown(data['digest'])}"
+
+
+def check_results(folder: Path, config: Config, dataset: Dataset, noted: bool) -> list[Path]:
+    """The results in the folder that do not say what they were made from: an earlier version's.
+
+    Args:
+        noted: the folder notes its data, so that no such result belongs there.
+
+    Raises:
+        UserError: one is damaged, or was made from something else; the sentence names both. Or it says nothing, and should.
+    """
+    silent = []
+    for path in _silent(folder, config, dataset) if os.path.isdir(folder) else ():
+        if noted:
+            raise UserError(
+                f"{path} does not say what it was made from, as the results of this version in {folder} do; put back the file "
+                "that was there, or choose another --output."
+            )
+        silent.append(path)
+    return silent
+
+
+def _silent(folder: Path, config: Config, dataset: Dataset) -> Iterator[Path]:
+    yield from _check_enns(folder, config, dataset)
+    yield from _check_training(folder, config, dataset)
+    if os.path.lexists(folder / INSTRUCTING):
+        critics = load_enns(folder, config, dataset)
+        yield from check_populations(config, dataset, critics, folder)
+        yield from _check_report(folder, report_origin(config, dataset, critics), populations(folder, config))
+
+
+def enn_files(config: Config) -> dict[str, str]:
+    """The file names of a run's ENNs: by reader, and of the instructing one before it was fine-tuned."""
+    readers = config.enn.readers
+    files = {reader: f"enn-{reader}.safetensors" if index else INSTRUCTING for index, reader in enumerate(readers)}
+    return files | ({BEFORE: UNTUNED} if config.unroll.segments else {})
+
+
+def load_enns(folder: Path, config: Config, dataset: Dataset) -> dict[str, Critic]:
+    """The trained ENNs that a comparison needs, checked against the targets that they are to instruct."""
+    target, critics = target_of(config, dataset), {}
+    needed = any(ARMS[arm].reader == BEFORE for arm in config.compare.arms)
+    for name, file in enn_files(config).items():
+        if name == BEFORE and not needed:
+            continue
+        critic, reader = load_critic(folder / file), config.enn.readers[0] if name == BEFORE else name
+        if critic.reader_name != reader:
+            raise UserError(
+                f"an ENN in {folder} has the {critic.reader_name} reader where enn.readers has {reader}; "
+                "train it again with `grad-instructor train-enn` in another folder."
+            )
+        critic.reader.check(target)
+        critics[name] = critic
+    return critics
+
+
+def enns_made_by(folder: Path, config: Config) -> dict[str, list[dict[str, Any]]]:
+    """By reader (and ``before``) the commands and commits that had a part in an ENN; none where its card does not say."""
+    files = {name: folder / file for name, file in enn_files(config).items() if (folder / file).exists()}
+    said = {name: card_of(path).get("provenance") for name, path in files.items()}
+    return {name: distinct(made_by) if isinstance(made_by, list) else [] for name, made_by in said.items()}
+
+
+def populations(folder: Path, config: Config) -> dict[str, Any]:
+    """The checksums of the comparison's weights, by population."""
+    names = [task.name for task in final_tasks(config, config.compare.arms, {})]
+    found = {}
+    for name in names:
+        with suppress(UserError):  # not there, or damaged: the stage that needs it says so
+            found[name] = mapping(read_json(folder / "arms" / f"{name}.json")).get("weights")
+    return found
+
+
+def report_origin(config: Config, dataset: Dataset, critics: Mapping[str, Critic]) -> Origin:
+    """What a report is made from, beside the populations."""
+    return Origin.of(config, dataset, REPORTING, {name: digest_of(critic) for name, critic in critics.items()})
+
+
+def _before(folder: Path, config: Config) -> Critic | None:
+    """The instructing ENN as RL left it, where it is kept."""
+    return load_critic(folder / UNTUNED) if config.unroll.segments and os.path.lexists(folder / UNTUNED) else None
+
+
+def _check_enns(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
+    learned, tuned = learned_from(config, dataset), tuned_from(config, dataset, _before(folder, config))
+    silent = []
+    for file in enn_files(config).values():
+        path = folder / file
+        if not os.path.lexists(path):
+            continue
+        load_critic(path)  # whole, and with the card that belongs to it
+        card = card_of(path)
+        found = card.get("origin", {"settings": card.get("settings")})
+        if not fits(path, found, tuned if file == INSTRUCTING and config.unroll.segments else learned):
+            silent.append(path)
+    return silent
+
+
+def _check_training(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
+    training, before = folder / "training", _before(folder, config)
+    learned, files = learned_from(config, dataset), ("round-*.safetensors", "state-*.safetensors")
+    silent = training_fits(training, "history.json", files, learned)
+    if before is None:  # what is fine-tuned anew is compared then
+        return silent
+    tuned = tuned_from(config, dataset, before)
+    return silent + training_fits(training, "unrolled.json", ("unrolled-*.safetensors",), tuned)
+
+
+def _check_report(folder: Path, origin: Origin, populations: Mapping[str, Any]) -> list[Path]:
+    path = folder / "report.json"
+    if not os.path.lexists(path):
+        return []
+    report = read_json(path)
+    if not isinstance(report, dict):
+        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
+    says = fits(path, report.get("origin"), origin)
+    tested = report.get("populations", {})
+    for name, weights in populations.items():
+        if says and tested.get(name) != weights:
+            raise other(path, f"the population {name} of checksum {shown(tested.get(name))}", f"one of {shown(weights)}")
+    return [] if says else [path]

@@ -1,0 +1,24 @@
+"""The command ``grad-instructor``: a process of its own, which can be interrupted well before anything heavy is imported."""
+
+import os
+import sys
+
+from pipeline import interrupts
+
+
+def program() -> None:
+    """Run the command that this process was started for, and end it with the exit code of :func:`pipeline.cli.main`."""
+    interrupts.install()
+    try:
+        from pipeline.cli import run
+    except KeyboardInterrupt:
+        print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
+        code = interrupts.INTERRUPTED
+    else:
+        code = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if code == interrupts.INTERRUPTED:  # Python's tidying up after torch and Ray takes seconds
+        os._exit(code)
+    interrupts.over(code)
+    sys.exit(code)

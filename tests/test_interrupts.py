@@ -1,0 +1,161 @@
+"""A signal at any moment ends a command well; a command that is called in somebody's process leaves it as it was."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.tiny_run import CHECKOUT, STAGES, TINY, TO_END, Running, mlflow_runs, start, wait
+from pipeline import interrupts
+
+END = "grad-instructor: interrupted; give the same command again to continue."
+
+
+def _has(name: str) -> Callable[[Running, Path], bool]:
+    return lambda running, _: any(name in " ".join(process.cmdline()) for process in running.processes())
+
+
+MOMENTS: dict[str, Callable[[Running, Path], bool]] = {
+    "imports": lambda _, run: (run / "records.jsonl").exists() and '"start"' in (run / "records.jsonl").read_text(),
+    "Ray starts": _has("gcs_server"),
+    "Ray is nearly there": _has("raylet/raylet"),
+    "ENN": lambda _, run: STAGES["ENN"](run),
+    "comparing": lambda _, run: STAGES["targets"](run),
+    "report": lambda _, run: (run / "report.json").exists(),
+}
+QUICK = [("imports", signal.SIGTERM), ("Ray starts", signal.SIGTERM), ("Ray is nearly there", signal.SIGHUP)]
+SLOW = [(moment, number) for moment in MOMENTS for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize(
+    ("moment", "number"),
+    [pytest.param(*case, marks=() if case in QUICK else pytest.mark.slow, id="-".join(map(str, case))) for case in SLOW],
+)
+def test_a_signal_at_any_moment_is_an_interrupt(moment, number, folder):
+    running, run = start(folder, "run", "--output", "run", "--workers", "1", *TINY), folder / "run"
+    wait(running, lambda: MOMENTS[moment](running, run))
+    running.process.send_signal(number)
+    assert running.process.wait(TO_END + 5) == 130, running.log.read_text()
+    assert running.vanished(2), running.processes()
+    output = running.log.read_text()
+    assert output.rstrip().endswith(END) and "Traceback" not in output
+    ends = [event for event in map(json.loads, (run / "records.jsonl").open()) if event["kind"] == "end"]
+    assert {event["run"]: event["status"] for event in ends}["run"] == "KILLED"
+    if (run / "mlflow-sent.json").exists():  # else MLflow was not ready yet, and hears of it from the next command
+        statuses = {told.data.tags["grad_instructor.run"]: told.info.status for told in mlflow_runs(run)}
+        assert statuses["run"] == "KILLED" and set(statuses.values()) <= {"KILLED", "FINISHED"}
+
+
+def test_a_signal_before_anything_is_imported(folder):
+    """Again and again, until the handlers are there: the end is 130, never a traceback."""
+    program = f"""
+import os, signal, sys
+sys.argv = ["grad-instructor", "doctor"]
+sys.path.insert(0, {str(CHECKOUT)!r})
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "tyro":
+            os.kill(os.getpid(), signal.SIGTERM)
+sys.meta_path.insert(0, Finder())
+from pipeline.program import program
+program()
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and done.stderr.strip() == END and done.stdout == "", done.stderr
+
+
+# -- in somebody's process ---------------------------------------------------------------------------------------------
+
+HOST = """
+import faulthandler, json, logging, os, random, signal, sys, threading, time
+import numpy as np, torch
+from pathlib import Path
+
+def state():
+    loggers = [logging.root, *(logging.getLogger(name) for name in ("ray", "mlflow", "theirs", "ray.rllib", "ray.tune"))]
+    return {
+        "handlers": [signal.getsignal(number) for number in (*range(1, 32),)],
+        "timer": signal.getitimer(signal.ITIMER_REAL),
+        "environment": dict(os.environ),
+        "threads": torch.get_num_threads(),
+        "folder": os.getcwd(),
+        "logging": [(one.name, one.level) for one in loggers[:1] + loggers[3:]] + [list(logging.root.handlers)],
+        "hooks": (sys.excepthook, threading.excepthook, sys.unraisablehook, faulthandler.is_enabled()),
+        "errors": (sys.stdout.errors, sys.stderr.errors),
+        "random": (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),
+        "deterministic": (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic),
+        "timers": [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)],
+    }
+
+def theirs(number, frame):
+    raise SystemExit(77)
+
+signal.signal(signal.SIGTERM, theirs)
+signal.signal(signal.SIGUSR1, theirs)
+torch.set_num_threads(2)
+logging.getLogger("theirs").setLevel(17)
+logging.basicConfig(level=41)
+before = state()
+from pipeline.cli import main
+{work}
+after = state()
+different = [name for name in before if before[name] != after[name]]
+assert not different, [(before[name], after[name]) if name != "random" else name for name in different]
+ray = sys.modules.get("ray")
+assert ray is None or not ray.is_initialized()
+print("AS BEFORE", code, flush=True)
+signal.raise_signal(signal.SIGTERM)
+"""
+INTERRUPTED = """
+def interrupt():
+    while not {ready}:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+threading.Thread(target=interrupt, daemon=True).start()
+code = main({arguments})
+"""
+ARGUMENTS = ["run", "--output", "run", "--workers", "1", "--tracking-uri", "http://127.0.0.1:9", *TINY]
+WORK = {
+    "refused": ("code = main(['run', '--enn.resolution', '0'])", 2),
+    "helped": ("code = main(['run', '--help'])", 0),
+    "doctor": ("code = main(['doctor'])", 0),
+    "finished": (f"code = main({ARGUMENTS})", 0),
+    "interrupted": (
+        INTERRUPTED.format(ready="list(Path('run').glob('training/round-*'))", arguments=ARGUMENTS),
+        interrupts.INTERRUPTED,
+    ),
+    "raised": (
+        "import pipeline.cli\n"
+        "pipeline.cli.dispatch = lambda argv: {}['no such thing']\n"
+        "try:\n    main(['doctor'])\nexcept KeyError:\n    code = 'raised'",
+        "raised",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORK)
+def test_a_host_process_is_as_before(case, folder):
+    work, code = WORK[case]
+    environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "RAY_AUTH_MODE")}
+    environment |= {"PYTHONPATH": str(CHECKOUT)}
+    program = HOST.replace("{work}", work)
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen([sys.executable, "-c", program], cwd=folder, env=environment, stdout=log, stderr=log)
+        wait(Running(process, "", folder / "log"), lambda: "AS BEFORE" in (folder / "log").read_text())
+        ended = time.monotonic()
+        assert process.wait(60) == 77, (folder / "log").read_text()
+    assert f"AS BEFORE {code}" in (folder / "log").read_text()
+    assert time.monotonic() - ended < interrupts.GRACE + 20
+
+
+def test_a_ray_that_was_there_before_stays(ray_session, tmp_path):
+    from pipeline.cli import main
+
+    assert main(["train-enn", "--output", str(tmp_path / "run"), "--tracking-uri", "http://127.0.0.1:9", *TINY]) == 0
+    assert ray_session.is_initialized()
