@@ -11,7 +11,7 @@ the edge of its candidates (:mod:`benchmarks.edges`).
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -566,9 +566,46 @@ def _signed(difference: dict[str, Any], scale: float = 100) -> str:
     return f"{mean} [{low}, {high}]"
 
 
+def tangent(results: dict[str, Any]) -> str:
+    """What a Hessian product costs and errs by, one row per activation; below it what that does to costates."""
+    head = ["activation", *(f"{shapes}: takes n times the gradients" for shapes in ("mnist", "digits"))]
+    head += ["difference: relative error", "difference: cosine"]
+    lines = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for activation in dict.fromkeys(row["activation"] for row in results["cost"]):
+        costs = [row for row in results["cost"] if row["activation"] == activation]
+        errors = [row for row in results["error"] if row["activation"] == activation]
+        wrong, cosine = ([row[f"difference, {name}"] for row in errors] for name in ("relative error", "cosine"))
+        times = [[row["tangent / gradients"] for row in costs if row["shapes"] == shapes] for shapes in ("mnist", "digits")]
+        cells = [", ".join(f"{time:.2f}" for time in found) for found in times]
+        lines.append([activation, *cells, ", ".join(f"{value:.2g}" for value in wrong), ", ".join(f"{c:.2f}" for c in cosine)])
+    told = []
+    for row in results["costates"]:
+        (pushed,) = (key.split()[-1] for key in row if key.startswith("exact, norm at"))
+        agreed, norms = (
+            {
+                name: ", ".join(f"{v:.2g}" for key, v in row.items() if key.startswith(name + what))
+                for name in ("exact", "difference")
+            }
+            for what in (", promised", ", norm")
+        )
+        told.append(
+            f"- costates of {row['steps']} steps at learning rate {row['learning rate']:g}, {pushed} steps after the start: "
+            f"norm {norms['exact']}, by differences {norms['difference']}; correlation of promised and true changes, by "
+            f"length of the push: {agreed['exact']}, by differences {agreed['difference']}"
+        )
+    lengths = [key.split()[-1] for key in results["costates"][0] if key.startswith("exact, promised")]
+    steps = ", ".join(str(row["steps"]) for row in results["error"] if row["activation"] == "relu")
+    caption = (
+        f"`python benchmarks/tangent.py`: times for P = 8, 64, one thread; errors after {steps} steps from He on MNIST; pushes "
+        f"of {', '.join(lengths)} of the weights' norm ({_where(results['provenance'])})."
+    )
+    return "\n".join([_lines(lines), "", *told, "", caption])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "main-digits": main_job,
     "throughput": throughput,
+    "tangent": tangent,
     "reading": reading,
     "prediction": prediction,
     "paper-shallow": paper,
@@ -590,14 +627,35 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
+CORRECTED = "2026-11-26"
+EARLIER = (
+    f"‡ Made by code of before {CORRECTED}, when Hessian products became exact, V the greedy policy's value, and growth the "
+    "same under every optimiser (benchmarks/LOG.md)."
+)
+UNTOUCHED = ("throughput", "reading", "faults", "fuzz", "scaling")
+"""tables whose numbers that changed nothing of"""
+
+
 def filled(text: str) -> str:
-    """The README with every table made anew from its JSON."""
+    """The README with every table made anew from its JSON; below one that has a part older than CORRECTED, a note."""
 
     def table(match: re.Match[str]) -> str:
         name = match[1]
-        return f"<!-- table: {name} -->\n{TABLES[name](read_json(RESULTS / f'{name}.json'))}\n<!-- end -->"
+        results = read_json(RESULTS / f"{name}.json")
+        old = name not in UNTOUCHED and min(_dates(results)) < CORRECTED
+        parts = [f"<!-- table: {name} -->", TABLES[name](results), *(["", EARLIER] if old else []), "<!-- end -->"]
+        return "\n".join(parts)
 
     return re.sub(r"<!-- table: ([\w-]+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+
+
+def _dates(found: Any) -> Iterator[str]:
+    """Of all provenances in a result, YYYY-MM-DD."""
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if key == "date":
+            yield value[:10]
+        elif isinstance(value, dict | list):
+            yield from _dates(value)
 
 
 def main() -> int:

@@ -8,6 +8,7 @@ python benchmarks/ship.py --quick    # an untrained ENN with a made-up report, i
 """
 
 import dataclasses
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ def card(config: Config, run: Path) -> dict[str, Any]:
         "data": config.data.dataset,
         "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, {starts}",
         "optimiser": f"SGD, momentum {config.training.momentum:g}, learning rate {config.training.learning_rate:g}",
-        "command": facts["command"],
+        "command": re.sub(r" --output \S+", "", facts["command"]),
         "commit": facts["commit"],
         "seed": config.seed,
         "date": facts["date"],
