@@ -300,13 +300,17 @@ def saved_settings(folder: Path) -> tuple[str, Config] | None:
 
 
 def check_settings(command: Command) -> None:
-    """Raises UserError where the output folder holds a run of other settings. Nothing is written."""
+    """Raises UserError where the output folder holds a run of other settings. Nothing is written.
+
+    Data are told apart by what is in them, not by the path of their file (see :func:`pipeline.folder.check_data`).
+    """
     folder, here = command.folder, to_dotted(command.config)
     saved = saved_settings(folder)
     if saved is None:
         return
     there = to_dotted(saved[1])
-    changed = [key for key in here if here[key] != there[key]]
+    files = all(name.endswith(".npz") for name in (here["data.dataset"], there["data.dataset"]))
+    changed = [key for key in here if here[key] != there[key] and not (files and key == "data.dataset")]
     if changed:
         key, more = changed[0], f", and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UserError(

@@ -22,18 +22,21 @@ from pipeline.setting import target_of
 
 INSTRUCTING, UNTUNED = "enn.safetensors", "enn-before.safetensors"
 """the instructing ENN; and as RL left it, where it was fine-tuned"""
+RECORDED = "recorded"
+"""folder, in that of a training, of the recorded populations that an ENN learns from"""
 
 
-def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any]]) -> bool:
+def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any]], file: str = "config.json") -> bool:
     """Whether the folder notes its data, as every version does that notes what results are made from.
 
     Args:
+        file: where they are noted.
         events: of its records, by which a folder of an earlier version is judged.
 
     Raises:
         UserError: its data are others.
     """
-    path = folder / "config.json"
+    path = folder / file
     noted = mapping(read_json(path)).get("data") if os.path.lexists(path) else None
     if check_noted(folder, noted, dataset):
         return True
@@ -163,6 +166,7 @@ def _check_enns(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
 def _check_training(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
     training, before = folder / "training", _before(folder, config)
     learned, files = learned_from(config, dataset), ("round-*.safetensors", "state-*.safetensors")
+    files += tuple(f"{RECORDED}/{pattern}" for pattern in files)
     silent = training_fits(training, "history.json", files, learned)
     if before is None:  # what is fine-tuned anew is compared then
         return silent

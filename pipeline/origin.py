@@ -115,10 +115,10 @@ def brief(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 def distinct(made_by: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Those of different commands or commits, each as it was first."""
-    first: dict[tuple[Any, Any], dict[str, Any]] = {}
+    first: dict[tuple[str, str], dict[str, Any]] = {}
     for one in made_by:
-        if one:
-            first.setdefault((one.get("command"), one.get("commit")), brief(one))
+        if mapping(one):  # a file may hold anything
+            first.setdefault((str(one.get("command")), str(one.get("commit"))), brief(one))
     return list(first.values())
 
 
@@ -148,6 +148,12 @@ def learned_from(config: Config, dataset: Dataset, provenance: Mapping[str, Any]
         with suppress(UserError):  # it was taken over already, or will be missed when it is
             enns["start"] = digest_of(load_start(config, target_of(config, dataset)))
     return Origin.of(config, dataset, LEARNING, enns, provenance)
+
+
+def judged_from(config: Config, dataset: Dataset) -> Origin:
+    """What a search's recordings and candidates are made from: all their settings."""
+    enns = {"start": digest_of(load_start(config, target_of(config, dataset)))} if config.unroll.start else {}
+    return Origin.of(config, dataset, ("",), enns)
 
 
 def tuned_from(config: Config, dataset: Dataset, before: Critic | None, provenance: Mapping[str, Any] | None = None) -> Origin:

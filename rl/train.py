@@ -38,6 +38,7 @@ from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.enn.files import card_of
 from pipeline.errors import UserError
 from pipeline.files import read_tensors, write_json
+from pipeline.folder import RECORDED
 from pipeline.instruction.loop import returns
 from pipeline.origin import (
     Origin,
@@ -129,7 +130,7 @@ def _from_recordings(config: Config, dataset: Dataset, folder: Path, origin: Ori
     for reader in reversed(config.enn.readers):
         file = folder / enn_file(config, reader)
         if not file.exists():
-            critic = learn_from_recordings(config, dataset, reader, folder / "training" / "recorded", origin)
+            critic = learn_from_recordings(config, dataset, reader, folder / "training" / RECORDED, origin)
             card = {"settings": to_dotted(config), "instructs": reader == config.enn.readers[0]} | _card(origin, [])
             save_critic(at_home(critic, config), file, card)
     write_json(folder / "training" / "history.json", [])

@@ -12,7 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_GLOBAL_CHECKPOINT_S="3600")
+ASKED = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "TUNE_GLOBAL_CHECKPOINT_S": "3600"}
+"""of Tune, which reads some of it at import and the rest at every search"""
+os.environ.update(ASKED)
 os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
@@ -46,6 +48,7 @@ def with_tune(
             results are on disk, and the same command tries again.
         RuntimeError: the judge failed as it never should.
     """
+    os.environ.update(ASKED)  # an earlier search in this process has left its environment as it was before
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = search.folder.resolve() / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
