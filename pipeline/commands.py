@@ -21,7 +21,7 @@ from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
 from pipeline.errors import UserError, without_secrets
 from pipeline.files import no_link, read_json, refuse_links, write_json, write_tensors
-from pipeline.origin import data_of
+from pipeline.origin import data_of, sealed
 from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
@@ -253,7 +253,7 @@ def explain(job: Work) -> None:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
     from pipeline.compare import chosen_strengths, collect
-    from pipeline.folder import enns_made_by, populations, report_origin
+    from pipeline.folder import enns_made_by, is_stale, populations, report_origin
     from pipeline.report import (
         curves,
         evaluate_on_test,
@@ -268,24 +268,23 @@ def report(job: Work) -> None:
 
     path = job.folder / "report.json"
     arms = collect(job.config, job.folder)
-    if not path.exists():
+    tested_now = populations(job.folder, job.config)
+    if not path.exists() or is_stale(read_json(path), tested_now):
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
         enns = enns_made_by(job.folder, job.config)
         rows = [
             row | {"provenance": made_by(job.config, row["arm"], arms[row["arm"]]["provenance"], enns, job.provenance)}
             for row in report_rows(tested, job.config.compare.baseline)
         ]
-        write_json(
-            path,
-            {
-                "rows": rows,
-                "head_to_head": head_to_head(tested),
-                "seeds": tested,
-                "candidates": chosen_strengths(job.config, job.folder),
-                "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
-                "populations": populations(job.folder, job.config),
-            },
-        )
+        written = {
+            "rows": rows,
+            "head_to_head": head_to_head(tested),
+            "seeds": tested,
+            "candidates": chosen_strengths(job.config, job.folder),
+            "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
+            "populations": tested_now,
+        }
+        write_json(path, sealed(written))
     written = read_json(path)
     rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
     lines = [*duels, *_commits(rows)]

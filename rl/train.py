@@ -35,10 +35,9 @@ from scipy.stats import kendalltau
 from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, load_critic, save_critic
-from pipeline.enn.files import card_of
 from pipeline.errors import UserError
 from pipeline.files import read_tensors, write_json
-from pipeline.folder import RECORDED
+from pipeline.folder import RECORDED, made_by
 from pipeline.instruction.loop import returns
 from pipeline.origin import (
     Origin,
@@ -162,7 +161,7 @@ def fine_tune_enn(
     critic, history = fine_tune(coarsened(config), dataset, before, folder / "training", on_segment, device, origin)
     card = {"settings": to_dotted(config), "rounds": config.rl.rounds, "segments": len(history) and history[-1]["segment"]}
     card |= {"error": history[-1]["error"], "instructs": True} | _card(origin, history)
-    card["provenance"] = distinct([*card_of(path).get("provenance", []), *card["provenance"]])
+    card["provenance"] = distinct([*made_by(path), *card["provenance"]])
     save_critic(at_home(critic, config), folder / "enn.safetensors", card)
     return {"history": history, "file": "enn.safetensors"}
 
