@@ -56,8 +56,8 @@ def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any
     return False
 
 
-def check_noted(folder: Path, noted: Any, dataset: Dataset) -> bool:
-    """Whether ``noted`` says which data the results in the folder were made from.
+def check_noted(folder: Path | str, noted: Any, dataset: Dataset, option: str = "--output") -> bool:
+    """Whether ``noted`` says which data the results in the folder, which ``option`` names, were made from.
 
     Raises:
         UserError: they are others.
@@ -67,7 +67,7 @@ def check_noted(folder: Path, noted: Any, dataset: Dataset) -> bool:
     if noted["digest"] != dataset.digest:
         raise UserError(
             f"{folder} holds work on other data ({_described(noted)} there and {_described(data_of(dataset))} here); give the "
-            "data that it was begun with, or choose another --output."
+            f"data that it was begun with, or choose another {option}."
         )
     return True
 

@@ -148,7 +148,7 @@ def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_seal(path: Path, value: Mapping[str, Any]) -> None:
-    """Raises UserError where the file in ``path`` holds something else than what was written (earlier versions noted nothing)."""
+    """Raises UserError where the file in ``path`` does not hold what was written; earlier versions noted nothing."""
     found = _checksum({name: item for name, item in value.items() if name != CHECKSUM})
     if value.get(CHECKSUM, found) != found:
         raise UserError(
