@@ -38,6 +38,7 @@ COMMANDS = {
 }
 LOOKING = ("ui", "sync", "doctor")
 """commands that only look"""
+WITHOUT_RAY = (*LOOKING, "explain", "report")
 ALIASES = {"--dataset": "--data.dataset"}
 
 
@@ -133,7 +134,7 @@ def run(argv: list[str]) -> int:
     """Run one command, with the signals taken over; the exit code."""
     try:
         _print_what_can_be_printed()
-        works = bool(argv) and argv[0] in COMMANDS and argv[0] not in LOOKING and not {"-h", "--help"} & set(argv)
+        works = bool(argv) and argv[0] in COMMANDS and argv[0] not in WITHOUT_RAY and not {"-h", "--help"} & set(argv)
         prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
