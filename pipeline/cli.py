@@ -13,6 +13,7 @@ import os
 import re
 import sys
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,6 +38,7 @@ COMMANDS = {
 }
 LOOKING = ("ui", "sync", "doctor")
 """commands that only look"""
+WITHOUT_RAY = (*LOOKING, "explain", "report")
 ALIASES = {"--dataset": "--data.dataset"}
 
 
@@ -132,7 +134,7 @@ def run(argv: list[str]) -> int:
     """Run one command, with the signals taken over; the exit code."""
     try:
         _print_what_can_be_printed()
-        works = bool(argv) and argv[0] in COMMANDS and argv[0] not in LOOKING and not {"-h", "--help"} & set(argv)
+        works = bool(argv) and argv[0] in COMMANDS and argv[0] not in WITHOUT_RAY and not {"-h", "--help"} & set(argv)
         prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
@@ -300,17 +302,23 @@ def saved_settings(folder: Path) -> tuple[str, Config] | None:
 
 
 def check_settings(command: Command) -> None:
-    """Raises UserError where the output folder holds a run of other settings. Nothing is written."""
-    folder, here = command.folder, to_dotted(command.config)
-    saved = saved_settings(folder)
-    if saved is None:
-        return
-    there = to_dotted(saved[1])
-    changed = [key for key in here if here[key] != there[key]]
+    """Raises UserError where the output folder holds a run of other settings. Nothing is written.
+
+    Data are told apart by what is in them, not by the path of their file (see :func:`pipeline.folder.check_data`).
+    """
+    saved = saved_settings(command.folder)
+    if saved is not None:
+        compare_settings(str(command.folder), to_dotted(saved[1]), to_dotted(command.config))
+
+
+def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raises UserError where the run in ``place`` has other settings (by dotted name) than are given here."""
+    files = all(name.endswith(".npz") for name in (here["data.dataset"], str(there["data.dataset"])))
+    changed = [key for key in here if here[key] != there[key] and not (files and key == "data.dataset")]
     if changed:
         key, more = changed[0], f", and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise UserError(
-            f"{folder} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here{more}); "
+            f"{place} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here{more}); "
             "choose another --output or drop the options."
         )
 

@@ -26,6 +26,8 @@ STARTS = 4
 """how often Ray is started before it is given up: on busy machines its processes need longer than it waits for them"""
 ANSWER = 30.0
 """seconds that a cluster may take to answer, on busy machines"""
+NO_HOME = "/nonexistent"
+"""the home of a user who has none, as Debian has it"""
 _SETTINGS = b"\x04"
 _GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + _SETTINGS + bytes(5)
 """how HTTP/2, which Ray speaks, begins: whatever else listens would keep ray.init waiting for minutes"""
@@ -166,8 +168,15 @@ def prepare_environment(own_cluster: bool = True, token: bool = True) -> None:
     os.environ.setdefault("DO_NOT_TRACK", "1")
     if own_cluster:  # the name notwithstanding: a Ray that no other machine can join listens on 127.0.0.1 only
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    if not token:
-        return
+    if token:
+        _prepare_token(own_cluster)
+    try:
+        Path.home()
+    except RuntimeError:  # after the token, which must not be there: MLflow cannot be imported without a home
+        os.environ["HOME"] = NO_HOME
+
+
+def _prepare_token(own_cluster: bool) -> None:
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
     if own_cluster and not has_token:
         os.environ["RAY_AUTH_TOKEN_PATH"], has_token = str(_private_token()), True

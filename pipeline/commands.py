@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import cluster, interrupts
-from pipeline.cli import Command, Look, check_settings, make_folder, newest_folder
+from pipeline.cli import Command, Look, check_settings, compare_settings, make_folder, newest_folder
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
 from pipeline.errors import UserError, without_secrets
-from pipeline.files import no_link, read_json, refuse_links, write_json, write_tensors
-from pipeline.origin import data_of
+from pipeline.files import NO_JSON, no_link, parse_json, read_json, refuse_links, write_json, write_tensors
+from pipeline.origin import data_of, mapping, sealed
 from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
 from pipeline.results.provenance import provenance
@@ -83,7 +83,7 @@ class Work:
         if self.storage is None:
             return
         with locked(make_folder(self.command)):
-            count = self.storage.fetch()
+            count = self.storage.fetch(lambda files: _check_copy(self, files))
         if count:
             console.print(f"{count} files were fetched from {self.storage.shown}")
 
@@ -253,7 +253,7 @@ def explain(job: Work) -> None:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
     from pipeline.compare import chosen_strengths, collect
-    from pipeline.folder import enns_made_by, populations, report_origin
+    from pipeline.folder import enns_made_by, is_stale, populations, report_origin
     from pipeline.report import (
         curves,
         evaluate_on_test,
@@ -268,24 +268,23 @@ def report(job: Work) -> None:
 
     path = job.folder / "report.json"
     arms = collect(job.config, job.folder)
-    if not path.exists():
+    tested_now = populations(job.folder, job.config)
+    if not path.exists() or is_stale(read_json(path), tested_now):
         tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
         enns = enns_made_by(job.folder, job.config)
         rows = [
             row | {"provenance": made_by(job.config, row["arm"], arms[row["arm"]]["provenance"], enns, job.provenance)}
             for row in report_rows(tested, job.config.compare.baseline)
         ]
-        write_json(
-            path,
-            {
-                "rows": rows,
-                "head_to_head": head_to_head(tested),
-                "seeds": tested,
-                "candidates": chosen_strengths(job.config, job.folder),
-                "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
-                "populations": populations(job.folder, job.config),
-            },
-        )
+        written = {
+            "rows": rows,
+            "head_to_head": head_to_head(tested),
+            "seeds": tested,
+            "candidates": chosen_strengths(job.config, job.folder),
+            "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
+            "populations": tested_now,
+        }
+        write_json(path, sealed(written))
     written = read_json(path)
     rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
     lines = [*duels, *_commits(rows)]
@@ -492,6 +491,20 @@ def _check_trained(job: Work) -> None:
     missing = _untrained(job) if job.name in ("explain", "report") else []
     if missing:
         raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
+
+
+def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
+    """Raises UserError where the copy in the storage is of other data or settings; a damaged one is refused when it is here."""
+    from pipeline.folder import check_noted
+
+    assert job.storage is not None
+    for data in files.values():
+        with suppress(*NO_JSON):
+            saved = mapping(parse_json(data))
+            check_noted(job.storage.shown, saved.get("data"), job.dataset, "--storage-path")
+            if "settings" in saved:
+                here = to_dotted(job.config)
+                compare_settings(job.storage.shown, to_dotted(Config()) | dict(mapping(saved["settings"])), here)
 
 
 def _check_data(job: Work) -> bool:

@@ -28,7 +28,7 @@ from pipeline.errors import UserError, shown
 from pipeline.files import read_json, sha256_of, write_json, write_tensors
 from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, RandomPush, Rule
 from pipeline.instruction.loop import Trace, advance, train
-from pipeline.origin import TRAINING, Origin, fits, other
+from pipeline.origin import TRAINING, Origin, check_seal, fits, mapping, other, sealed
 from pipeline.seeding import stream
 from pipeline.setting import new_population, selection_data, target_of
 from pipeline.targets import Batches, Population
@@ -172,6 +172,7 @@ def _is_of_task(arms: Path, task: Task, config: Config, origin: Origin, strength
     for name, value in wanted.items():
         if result.get(name) != value:
             raise other(path, f"{name} {shown(result.get(name))}", shown(value))
+    check_seal(path, result)
     weights = path.with_suffix(".safetensors")
     if task.keep and "weights" in result and not (weights.exists() and sha256_of(weights) == result["weights"]):
         raise UserError(
@@ -358,7 +359,7 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
         joined["seconds"] = np.mean([group["seconds"] for group in groups], axis=0).tolist()
         joined["ms_per_step"] = [1000 * group["seconds"][-1] / group["steps"][-1] for group in groups]
         joined["chosen_strength"] = groups[0]["strengths"][0]
-        joined["provenance"] = [group["provenance"] for group in groups if group.get("provenance")]
+        joined["provenance"] = [mapping(group["provenance"]) for group in groups if group.get("provenance")]
         arms[arm] = joined
     return arms
 
@@ -396,5 +397,5 @@ def _do(
         result = output["result"] | {"origin": origin.as_json(), "provenance": dict(provenance)}
         if output["weights"]:
             result["weights"] = write_tensors(folder / f"{name}.safetensors", output["weights"])
-        write_json(folder / f"{name}.json", result)
+        write_json(folder / f"{name}.json", sealed(result))
         progress(name)

@@ -17,23 +17,37 @@ from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import card_of, digest_of
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json
-from pipeline.origin import REPORTING, Origin, data_of, distinct, fits, learned_from, mapping, other, training_fits, tuned_from
+from pipeline.origin import (
+    REPORTING,
+    Origin,
+    check_seal,
+    data_of,
+    distinct,
+    fits,
+    learned_from,
+    mapping,
+    training_fits,
+    tuned_from,
+)
 from pipeline.setting import target_of
 
 INSTRUCTING, UNTUNED = "enn.safetensors", "enn-before.safetensors"
 """the instructing ENN; and as RL left it, where it was fine-tuned"""
+RECORDED = "recorded"
+"""folder, in that of a training, of the recorded populations that an ENN learns from"""
 
 
-def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any]]) -> bool:
+def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any]], file: str = "config.json") -> bool:
     """Whether the folder notes its data, as every version does that notes what results are made from.
 
     Args:
+        file: where they are noted.
         events: of its records, by which a folder of an earlier version is judged.
 
     Raises:
         UserError: its data are others.
     """
-    path = folder / "config.json"
+    path = folder / file
     noted = mapping(read_json(path)).get("data") if os.path.lexists(path) else None
     if check_noted(folder, noted, dataset):
         return True
@@ -42,8 +56,8 @@ def check_data(folder: Path, dataset: Dataset, events: Iterable[Mapping[str, Any
     return False
 
 
-def check_noted(folder: Path, noted: Any, dataset: Dataset) -> bool:
-    """Whether ``noted`` says which data the results in the folder were made from.
+def check_noted(folder: Path | str, noted: Any, dataset: Dataset, option: str = "--output") -> bool:
+    """Whether ``noted`` says which data the results in the folder, which ``option`` names, were made from.
 
     Raises:
         UserError: they are others.
@@ -53,7 +67,7 @@ def check_noted(folder: Path, noted: Any, dataset: Dataset) -> bool:
     if noted["digest"] != dataset.digest:
         raise UserError(
             f"{folder} holds work on other data ({_described(noted)} there and {_described(data_of(dataset))} here); give the "
-            "data that it was begun with, or choose another --output."
+            f"data that it was begun with, or choose another {option}."
         )
     return True
 
@@ -121,8 +135,13 @@ def load_enns(folder: Path, config: Config, dataset: Dataset) -> dict[str, Criti
 def enns_made_by(folder: Path, config: Config) -> dict[str, list[dict[str, Any]]]:
     """By reader (and ``before``) the commands and commits that had a part in an ENN; none where its card does not say."""
     files = {name: folder / file for name, file in enn_files(config).items() if (folder / file).exists()}
-    said = {name: card_of(path).get("provenance") for name, path in files.items()}
-    return {name: distinct(made_by) if isinstance(made_by, list) else [] for name, made_by in said.items()}
+    return {name: made_by(path) for name, path in files.items()}
+
+
+def made_by(enn: Path) -> list[dict[str, Any]]:
+    """The commands and commits that had a part in an ENN; none where its card does not say."""
+    said = card_of(enn).get("provenance")
+    return distinct(said) if isinstance(said, list) else []
 
 
 def populations(folder: Path, config: Config) -> dict[str, Any]:
@@ -163,6 +182,7 @@ def _check_enns(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
 def _check_training(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
     training, before = folder / "training", _before(folder, config)
     learned, files = learned_from(config, dataset), ("round-*.safetensors", "state-*.safetensors")
+    files += tuple(f"{RECORDED}/{pattern}" for pattern in files)
     silent = training_fits(training, "history.json", files, learned)
     if before is None:  # what is fine-tuned anew is compared then
         return silent
@@ -178,8 +198,21 @@ def _check_report(folder: Path, origin: Origin, populations: Mapping[str, Any]) 
     if not isinstance(report, dict):
         raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
     says = fits(path, report.get("origin"), origin)
-    tested = report.get("populations", {})
-    for name, weights in populations.items():
-        if says and tested.get(name) != weights:
-            raise other(path, f"the population {name} of checksum {shown(tested.get(name))}", f"one of {shown(weights)}")
+    check_seal(path, report)
+    for name, (tested, here) in _replaced(report, populations).items() if says else ():
+        raise UserError(
+            f"{path} was made with the population {name} of checksum {shown(tested)} and this run has one of {shown(here)}; "
+            "put back what it was made with, or delete the report to have it made of what is there."
+        )
     return [] if says else [path]
+
+
+def is_stale(report: Any, populations: Mapping[str, Any]) -> bool:
+    """Whether a report was made of other populations: one was lost since then, and trained again with other numbers."""
+    return "populations" in mapping(report) and bool(_replaced(report, populations))
+
+
+def _replaced(report: Mapping[str, Any], populations: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """By name, the checksums in the report and in the folder of populations that differ in them."""
+    tested = mapping(report.get("populations"))
+    return {name: (tested.get(name), here) for name, here in populations.items() if tested.get(name) != here}

@@ -55,7 +55,7 @@ def as_before() -> Iterator[None]:
     if not _is_main_thread():
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in (*SIGNALS, signal.SIGALRM)}
+    handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}  # Ray Tune takes SIGUSR1, and stays
     timer = signal.getitimer(signal.ITIMER_REAL)
     try:
         yield
@@ -64,7 +64,8 @@ def as_before() -> Iterator[None]:
         if _State.timer is not None:
             _State.timer.cancel()
         for number, handler in handlers.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, signal.SIG_DFL if handler is None else handler)
         for terminal, copy in _State.replaced.items():
             os.dup2(copy, terminal)
             os.close(copy)

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config, to_dotted
 from pipeline.data.dataset import SPLITS, Dataset
-from pipeline.enn import Critic
+from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import digest_of
 from pipeline.errors import UserError, shown
-from pipeline.files import read_json, read_metadata, read_tensors, write_tensors
+from pipeline.files import read_json, read_metadata, read_tensors, strict, write_tensors
 from pipeline.setting import load_start, target_of
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ REPORTING = (*TRAINING, "rl.gamma", "rl.score", "compare.")
 CONTENTS = ("unroll.start",)
 """settings that name a file: what is in it counts, wherever it is"""
 DIGITS = 16
+CHECKSUM = "checksum"
 _PROVENANCE = ("command", "commit", "date")
 
 
@@ -115,10 +116,10 @@ def brief(provenance: Mapping[str, Any]) -> dict[str, Any]:
 
 def distinct(made_by: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Those of different commands or commits, each as it was first."""
-    first: dict[tuple[Any, Any], dict[str, Any]] = {}
+    first: dict[tuple[str, str], dict[str, Any]] = {}
     for one in made_by:
-        if one:
-            first.setdefault((one.get("command"), one.get("commit")), brief(one))
+        if mapping(one):  # a file may hold anything
+            first.setdefault((str(one.get("command")), str(one.get("commit"))), brief(one))
     return list(first.values())
 
 
@@ -141,13 +142,38 @@ def other(path: Path, there: str, here: str) -> UserError:
     )
 
 
+def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The contents of a .json file with their checksum, so that an edit by hand is noticed."""
+    return dict(value) | {CHECKSUM: _checksum(value)}
+
+
+def check_seal(path: Path, value: Mapping[str, Any]) -> None:
+    """Raises UserError where the file in ``path`` does not hold what was written; earlier versions noted nothing."""
+    found = _checksum({name: item for name, item in value.items() if name != CHECKSUM})
+    if value.get(CHECKSUM, found) != found:
+        raise UserError(
+            f"{path} was changed after it was written (checksum {shown(value[CHECKSUM])} then and {found!r} now); put back "
+            "what was there, or delete it and give the command that writes it again."
+        )
+
+
+def _checksum(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(strict(value), sort_keys=True).encode()).hexdigest()[:DIGITS]
+
+
 def learned_from(config: Config, dataset: Dataset, provenance: Mapping[str, Any] | None = None) -> Origin:
     """What an ENN of RL, or one taken over by ``unroll.start``, is made from."""
     enns = {}
     if config.unroll.start:
         with suppress(UserError):  # it was taken over already, or will be missed when it is
-            enns["start"] = digest_of(load_start(config, target_of(config, dataset)))
+            enns["start"] = digest_of(load_critic(config.unroll.start))  # also where it does not go with the settings
     return Origin.of(config, dataset, LEARNING, enns, provenance)
+
+
+def judged_from(config: Config, dataset: Dataset) -> Origin:
+    """What a search's recordings and candidates are made from: all their settings."""
+    enns = {"start": digest_of(load_start(config, target_of(config, dataset)))} if config.unroll.start else {}
+    return Origin.of(config, dataset, ("",), enns)
 
 
 def tuned_from(config: Config, dataset: Dataset, before: Critic | None, provenance: Mapping[str, Any] | None = None) -> Origin:

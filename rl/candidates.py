@@ -29,11 +29,10 @@ from pipeline.config import Config, coarsened, recording_config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
-from pipeline.files import read_tensors, write_tensors
 from pipeline.instruction import Backprop, Instruct, Rule, instructions
 from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance, returns
-from pipeline.origin import Origin, read_checkpoint, write_checkpoint
+from pipeline.origin import Origin, judged_from, read_checkpoint, write_checkpoint
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.search.ladder import Failed
 from pipeline.search.plan import Stage
@@ -104,20 +103,28 @@ def record(config: Config, dataset: Dataset, folder: Path, rounds: int, targets:
     """As :func:`record_rounds`, with all that candidates are measured by; train ``targets`` fresh targets conventionally. What
     ``folder`` holds is read."""
     path, far, coarse = folder / "conventional.safetensors", folder / "costates.safetensors", coarsened(config)
-    read = record_rounds(config, dataset, folder, rounds, updates)
+    origin = judged_from(config, dataset)
+    read = record_rounds(config, dataset, folder, rounds, updates, origin)
     if not path.exists():
-        accuracy = instruct_targets(config, dataset, None, targets)
-        write_tensors(path, {"accuracy": torch.tensor(accuracy), "gradients": _validation_gradients(coarse, dataset, read)})
+        accuracy = torch.tensor(instruct_targets(config, dataset, None, targets))
+        found = {"accuracy": accuracy, "gradients": _validation_gradients(coarse, dataset, read)}
+        write_checkpoint(path, found, origin)
     if not far.exists():
-        write_tensors(far, {"costates": _costates(coarse, dataset, read)})
-    tensors = read_tensors(path) | read_tensors(far)
+        write_checkpoint(far, {"costates": _costates(coarse, dataset, read)}, origin)
+    tensors = read_checkpoint(path, origin) | read_checkpoint(far, origin)
     found = {name: tensors[name].numpy() for name in ("gradients", "costates")}
     return dataclasses.replace(read, **found, conventional=tensors["accuracy"].numpy())
 
 
-def record_rounds(config: Config, dataset: Dataset, folder: Path, rounds: int, updates: int) -> Recorded:
+def record_rounds(
+    config: Config, dataset: Dataset, folder: Path, rounds: int, updates: int, origin: Origin | None = None
+) -> Recorded:
     """Record ``rounds`` populations of ``rl.members``, each under the ENN that those before it teach by ``updates`` gradient
-    steps, or under that of ``unroll.start``. They depend on ``config`` and the data alone; what ``folder`` holds is read."""
+    steps, or under that of ``unroll.start``. They depend on ``config`` and the data alone; what ``folder`` holds is read.
+
+    Raises:
+        UserError: it holds what was not made from ``origin``.
+    """
     torch.set_num_threads(1)
     config = coarsened(config)
     for number in range(rounds):
@@ -125,13 +132,13 @@ def record_rounds(config: Config, dataset: Dataset, folder: Path, rounds: int, u
         if not file.exists():
             critic = first_critic(config, dataset)
             if number and not config.unroll.start:
-                critic = _learned(config, critic, _read(folder, number), updates)
-            write_tensors(file, play_round(config, dataset, critic, number))
-    return _read(folder, rounds)
+                critic = _learned(config, critic, _read(folder, number, origin), updates)
+            write_checkpoint(file, play_round(config, dataset, critic, number), origin)
+    return _read(folder, rounds, origin)
 
 
-def _read(folder: Path, rounds: int) -> Recorded:
-    parts = [read_tensors(folder / f"round-{number:03d}.safetensors") for number in range(rounds)]
+def _read(folder: Path, rounds: int, origin: Origin | None) -> Recorded:
+    parts = [read_checkpoint(folder / f"round-{number:03d}.safetensors", origin) for number in range(rounds)]
     names = ("observations", "strengths", "loss", "accuracy")
     arrays = {name: np.concatenate([part[name].numpy() for part in parts]) for name in names}
     return Recorded(**arrays, gradients=np.empty(0), costates=np.empty(0), conventional=np.empty(0))
@@ -249,7 +256,7 @@ class Trained:
     """
 
     def __init__(self, config: Config, dataset: Dataset, recorded: Recorded) -> None:
-        self.config, self.dataset = coarsened(config), dataset
+        self.config, self.dataset, self.origin = coarsened(config), dataset, judged_from(config, dataset)
         if config.enn.probes > len(dataset.x_train) and config.enn.readers[0] == "probes":
             raise Failed(f"enn.probes is {config.enn.probes} and there are {len(dataset.x_train)} training examples")
         critic = first_critic(self.config, dataset)
@@ -274,12 +281,16 @@ class Trained:
         tensors = {f"learning/{name}": tensor for name, tensor in self.learning.tensors().items()}
         if self.tuning is not None:
             tensors |= {f"tuning/{name}": tensor for name, tensor in self.tuning.tensors().items()}
-        write_tensors(folder / "state.safetensors", tensors | {"done": torch.tensor([updates, segments])})
+        write_checkpoint(folder / "state.safetensors", tensors | {"done": torch.tensor([updates, segments])}, self.origin)
 
     def load(self, folder: Path, stage: Stage) -> tuple[int, int]:
-        """What was saved, and how many updates and segments it has had; (0, 0) where nothing was, or more than of ``stage``."""
+        """What was saved, and how many updates and segments it has had; (0, 0) where nothing was, or more than of ``stage``.
+
+        Raises:
+            UserError: it was made from something else.
+        """
         path = folder / "state.safetensors"
-        tensors = read_tensors(path) if path.exists() else {"done": torch.tensor([0, 0])}
+        tensors = read_checkpoint(path, self.origin) if path.exists() else {"done": torch.tensor([0, 0])}
         updates, segments = tensors["done"].tolist()
         if not updates + segments or updates > stage.updates or segments > stage.segments:
             return 0, 0
@@ -352,7 +363,7 @@ def learn_from_recordings(config: Config, dataset: Dataset, reader: str, folder:
     critic = fresh_critic(config, dataset)
     if not config.rl.updates:
         return critic
-    recorded = record_rounds(recording, dataset, folder, rounds.rounds, rounds.updates)
+    recorded = record_rounds(recording, dataset, folder, rounds.rounds, rounds.updates, origin)
     learning, state = Learning(config, critic, recorded, ~recorded.held_out()), folder / f"state-{reader}.safetensors"
     if state.exists():
         learning.load(read_checkpoint(state, origin))

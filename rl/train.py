@@ -35,9 +35,9 @@ from scipy.stats import kendalltau
 from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, load_critic, save_critic
-from pipeline.enn.files import card_of
 from pipeline.errors import UserError
 from pipeline.files import read_tensors, write_json
+from pipeline.folder import RECORDED, made_by
 from pipeline.instruction.loop import returns
 from pipeline.origin import (
     Origin,
@@ -129,7 +129,7 @@ def _from_recordings(config: Config, dataset: Dataset, folder: Path, origin: Ori
     for reader in reversed(config.enn.readers):
         file = folder / enn_file(config, reader)
         if not file.exists():
-            critic = learn_from_recordings(config, dataset, reader, folder / "training" / "recorded", origin)
+            critic = learn_from_recordings(config, dataset, reader, folder / "training" / RECORDED, origin)
             card = {"settings": to_dotted(config), "instructs": reader == config.enn.readers[0]} | _card(origin, [])
             save_critic(at_home(critic, config), file, card)
     write_json(folder / "training" / "history.json", [])
@@ -155,15 +155,17 @@ def fine_tune_enn(
     """Fine-tune the instructing ENN of ``folder`` (see :mod:`rl.unrolled`); the history and the file that was written."""
     if device == "cpu":
         torch.set_num_threads(1)  # sums depend on their number, and a search judges with one
-    path = folder / enn_file(config, config.enn.readers[0])
+    path, tuned = folder / enn_file(config, config.enn.readers[0]), folder / "enn.safetensors"
+    if tuned.exists() and not (folder / "training" / "unrolled.json").exists():
+        return {"history": [], "file": tuned.name}  # it was done, and populations know this ENN: it is not made anew
     before = load_critic(path)
     origin = tuned_from(config, dataset, before, provenance)
     critic, history = fine_tune(coarsened(config), dataset, before, folder / "training", on_segment, device, origin)
     card = {"settings": to_dotted(config), "rounds": config.rl.rounds, "segments": len(history) and history[-1]["segment"]}
     card |= {"error": history[-1]["error"], "instructs": True} | _card(origin, history)
-    card["provenance"] = distinct([*card_of(path).get("provenance", []), *card["provenance"]])
-    save_critic(at_home(critic, config), folder / "enn.safetensors", card)
-    return {"history": history, "file": "enn.safetensors"}
+    card["provenance"] = distinct([*made_by(path), *card["provenance"]])
+    save_critic(at_home(critic, config), tuned, card)
+    return {"history": history, "file": tuned.name}
 
 
 def _card(origin: Origin, history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -189,16 +189,16 @@ def test_a_training_from_recordings_goes_on_where_it_was(stop, tmp_path, digits,
     from rl import candidates
 
     monkeypatch.setattr(candidates, "KEEP", 2)
-    config, write, written = _plan(tmp_path, _text("off-policy only")).config(), candidates.write_tensors, []
+    config, write, written = _plan(tmp_path, _text("off-policy only")).config(), candidates.write_checkpoint, []
 
-    def until(path: Path, tensors: Any) -> None:
+    def until(path: Path, *contents: Any) -> None:
         if len(written) == stop:
             raise KeyboardInterrupt
         written.append(path)
-        write(path, tensors)
+        write(path, *contents)
 
     with monkeypatch.context() as patch:
-        patch.setattr(candidates, "write_tensors", until)
+        patch.setattr(candidates, "write_checkpoint", until)
         with pytest.raises(KeyboardInterrupt):
             _trained(config, digits, tmp_path / "parts")
     assert _same(_trained(config, digits, tmp_path / "parts"), _trained(config, digits, tmp_path / "straight"))
@@ -428,16 +428,16 @@ def test_a_search_on_a_full_disk_is_finished_by_the_same_command(tmp_path, monke
 
     monkeypatch.chdir(tmp_path)
     plan = _plan(tmp_path, _text("fine-tuning only").replace('"candidates": 1', '"candidates": 2'))
-    write, calls = candidates.write_tensors, []
+    write, calls = candidates.write_checkpoint, []
 
-    def full(path: Path, tensors: Any) -> None:
+    def full(path: Path, *contents: Any) -> None:
         calls.append(path)
         if len(calls) > 5:  # two populations, what is measured of them, and one candidate
             raise UserError(f"the disk is full and {path} could not be written; give the same command again.")
-        write(path, tensors)
+        write(path, *contents)
 
     with monkeypatch.context() as patch:
-        patch.setattr(candidates, "write_tensors", full)
+        patch.setattr(candidates, "write_checkpoint", full)
         assert main(["search", "search.yaml", "--local", "--output", "out"]) == 2
     error = capfd.readouterr().err
     assert error.startswith("grad-instructor: the disk is full") and len(error.splitlines()) == 1

@@ -343,9 +343,8 @@ def _as_earlier(run: Path) -> None:
         write_json(path, description | {"card": card})
     for path in [*run.glob("arms/*.json"), run / "report.json"]:
         result = read_json(path)
-        write_json(
-            path, {name: result[name] for name in result if name not in ("origin", "provenance", "weights", "populations")}
-        )
+        later = ("origin", "provenance", "weights", "populations", "checksum")
+        write_json(path, {name: result[name] for name in result if name not in later})
     for path in run.glob("training/*.safetensors"):
         write_tensors(path, read_tensors(path))
     for path in run.glob("training/*.json"):

@@ -8,7 +8,7 @@ database is not copied: it is made from the records, wherever they are.
 import os
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from pipeline.files import NO_JSON, is_inside, parse_json, write_atomic
 EVERY = 60.0
 """seconds between two copies while the work goes on; the end of a command copies what is left"""
 RECORDS = "records.jsonl"
+SAYING = ("config.json", "plan.json")
 
 
 class Storage:
@@ -46,8 +47,12 @@ class Storage:
         if not self._root.strip("/"):
             raise UserError(f"--storage-path {self.shown!r} names no folder; give one such as s3://bucket/folder.")
 
-    def fetch(self) -> int:
+    def fetch(self, check: Callable[[Mapping[str, bytes]], None] | None = None) -> int:
         """Bring here what the copy holds, if it has come further than the folder; how many files that are.
+
+        Args:
+            check: is given the copy's files that say what it is of (``SAYING``), and raises UserError where it does not belong
+                here; nothing is brought then.
 
         Raises:
             UserError: the storage cannot be read, or holds another run.
@@ -56,6 +61,8 @@ class Storage:
             there = self._there()
             if RECORDS not in there or not self._is_ahead(self._read(RECORDS)):
                 return 0
+            if check is not None:
+                check({name: self._read(name) for name in SAYING if name in there})
             for name in sorted(there, key=_records_last):
                 write_atomic(self.folder / name, self._read(name))
                 self._same[name] = _state(self.folder / name)

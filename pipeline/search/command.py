@@ -12,11 +12,10 @@ from pipeline import cluster, interrupts
 from pipeline.cli import Command, Options, Places, SearchCommand, make_folder
 from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
 from pipeline.config import to_dotted
-from pipeline.data import Dataset
 from pipeline.errors import UserError, without_secrets
 from pipeline.files import read_json, refuse_links, write_atomic, write_json
-from pipeline.folder import check_noted
-from pipeline.origin import data_of, mapping
+from pipeline.folder import check_data
+from pipeline.origin import data_of, distinct, mapping
 from pipeline.progress import console, stage
 from pipeline.results.tables import as_text
 from pipeline.search.drive import Search, drive
@@ -49,10 +48,10 @@ def work(search: SearchCommand, line: str) -> int:
     check_fits(job.config, job.dataset)
     _check_starts(job, plan)
     job.fetch()
-    _check_folder(plan, job.folder, job.dataset)
+    _check_folder(plan, job)
     _ = job.mirror
     with locked(make_folder(job.command)):
-        _check_folder(plan, job.folder, job.dataset)
+        _check_folder(plan, job)
         write_json(job.folder / "plan.json", _as_json(plan) | {"data": data_of(job.dataset)})
         with recorded_as(job, _described(plan)):
             console.print(f"{plan.question}\nresults go to {job.folder}".strip())
@@ -68,7 +67,7 @@ def _search(job: Work, plan: Plan) -> None:
     if not job.command.placement.local:
         cluster.start(job.command.placement, size)
         interrupts.install_again()
-    search = Search(plan, job.folder)
+    search = Search(plan, job.folder, job.dataset, job.provenance)
     total = sum(ladder.total for ladder in search.ladders.values())
     with stage("search", total) as bar:
         told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
@@ -185,6 +184,7 @@ def _report(job: Work, search: Search) -> None:
     figures = outcome.draw(search, rows, folder / "figures")
     facts: dict[str, Any] = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
     written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
+    written |= {"judged_by": distinct(search.made_by.values())}
     written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": _as_json(plan)}
     write_json(folder / "search.json", written)
     table = outcome.markdown(plan, front)
@@ -237,18 +237,16 @@ def _as_json(plan: Plan) -> dict[str, Any]:
     return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
 
 
-def _check_folder(plan: Plan, folder: Path, dataset: Dataset) -> None:
+def _check_folder(plan: Plan, job: Work) -> None:
     """Raises UserError where the folder holds something else, or a search on other data. Nothing is written."""
+    folder, path = job.folder, job.folder / "plan.json"
     if (folder / "config.json").exists():
         raise UserError(f"{folder} holds a run, not a search; choose another --output.")
-    path = folder / "plan.json"
-    if not path.exists():
-        return
-    saved = mapping(read_json(path))
-    here, unlike = _as_json(plan), ("question", "data")
-    if any(saved.get(name) != here.get(name) for name in here.keys() | saved.keys() if name not in unlike):
+    saved, here, unlike = mapping(read_json(path)) if path.exists() else {}, _as_json(plan), ("question", "data")
+    if saved and any(saved.get(name) != here.get(name) for name in here.keys() | saved.keys() if name not in unlike):
         raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
-    check_noted(folder, saved.get("data"), dataset)
+    if not check_data(folder, job.dataset, [], "plan.json") and (folder / "records.jsonl").exists():
+        check_data(folder, job.dataset, job.records.events, "plan.json")
 
 
 def _check_starts(job: Work, plan: Plan) -> None:

@@ -14,15 +14,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.cluster import Placement
-from pipeline.config import Config, identity
+from pipeline.config import PRESETS, Config, identity, to_dotted
+from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.origin import Origin, brief, data_of, fits, mapping
 from pipeline.search.ladder import Failed, Ladder, Result, Task, name_of
 from pipeline.search.plan import Group, Plan, Stage
 from pipeline.search.propose import Proposals
 
 OWN_FAULT = "own_fault"
 """marks a failed result as the candidate's own fault: the same would come out again"""
+ORIGIN, PROVENANCE = "origin", "provenance"
+"""in a stage's file, what it was made from and by, beside what was found out"""
 Judge = Callable[..., Result]
 """(config, stages up to the one asked for, the candidate's folder, **shared) -> what it found out
 
@@ -31,10 +35,23 @@ It raises :class:`pipeline.search.ladder.Failed` where the candidate is to blame
 
 
 class Search:
-    """The candidates of a plan in a folder: those judged already are read."""
+    """The candidates of a plan in a folder: those judged already are read.
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self.plan, self.folder = plan, folder
+    Args:
+        dataset: what they are judged on, which results carry beside their settings; those of something else are refused.
+        provenance: command, commit and date, which results carry.
+
+    Raises:
+        UserError: a result was made from something else.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, dataset: Dataset | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        self.plan, self.folder, self.dataset = plan, folder, dataset
+        self.provenance = brief(provenance or {})
+        self.made_by: dict[tuple[str, int, int], Mapping[str, Any]] = {}
+        """by group, candidate and stage"""
         self.ladders = {group.name: self._ladder(group) for group in plan.groups}
 
     def next(self) -> Task | Literal["wait", "finished"]:
@@ -51,7 +68,10 @@ class Search:
         """Write a result, then count it. A failed one that comes here is the candidate's own fault, and says so."""
         if "failed" in result:
             result = result | {OWN_FAULT: True}
-        write_json(self._file(task.group, task.number, task.stage), result)
+        self.made_by[task.group, task.number, task.stage] = self.provenance
+        origin = self._origin(next(group for group in self.plan.groups if group.name == task.group), dict(task.chosen))
+        noted = {ORIGIN: origin.as_json(), PROVENANCE: self.provenance} if origin else {}
+        write_json(self._file(task.group, task.number, task.stage), result | noted)
         self.ladders[task.group].done(task.number, task.stage, result)
 
     def folder_of(self, task: Task) -> Path:
@@ -80,13 +100,28 @@ class Search:
             for stage in range(len(self.plan.stages)):
                 path = self._file(group.name, number, stage)
                 if path.exists() and _counts(result := read_json(path, math.nan)):
-                    ladder.results[number, stage] = result
+                    ladder.results[number, stage] = self._judged(path, result, group, number, stage)
         return ladder
+
+    def _judged(self, path: Path, result: Result, group: Group, number: int, stage: int) -> Result:
+        """What a file says that a stage found out, without what it was made from, which is compared."""
+        settings = path.with_name("candidate.json")
+        origin = self._origin(group, read_json(settings)) if settings.exists() else None
+        if origin is not None:
+            fits(path, result.get(ORIGIN), origin)
+        self.made_by[group.name, number, stage] = mapping(result.get(PROVENANCE))
+        return {name: value for name, value in result.items() if name not in (ORIGIN, PROVENANCE)}
+
+    def _origin(self, group: Group, chosen: Any) -> Origin | None:
+        """What a candidate's results are made from; None where the data are not known."""
+        if self.dataset is None:
+            return None
+        return Origin(data_of(self.dataset), to_dotted(PRESETS[self.plan.preset]) | group.settings | dict(mapping(chosen)))
 
 
 def _counts(result: Result) -> bool:
     """Whether a result is one: an earlier form of the search kept a full disk or lost memory as a candidate's failure."""
-    return "failed" not in result or bool(result.get(OWN_FAULT))
+    return isinstance(result, dict) and ("failed" not in result or bool(result.get(OWN_FAULT)))
 
 
 def drive(

@@ -22,7 +22,8 @@ Row = dict[str, Any]
 
 
 def rows_of(search: Search) -> list[Row]:
-    """One row per candidate: its name, group, number, settings, how it ended and where, and the last stage's results."""
+    """One row per candidate: its name, group, number, settings, how it ended and where, the last stage's results, and the
+    commits that judged it."""
     rows = []
     for group in search.plan.groups:
         ladder = search.ladders[group.name]
@@ -38,6 +39,7 @@ def rows_of(search: Search) -> list[Row]:
                     "stage": search.plan.stages[stage].name,
                     "result": ladder.results.get((number, stage), {}),
                     "seconds": _seconds(ladder, number),
+                    "commits": _commits(search, group.name, number),
                 }
             )
     return rows
@@ -46,6 +48,11 @@ def rows_of(search: Search) -> list[Row]:
 def _seconds(ladder: Ladder, number: int) -> float:
     """Of the processor, over all stages of a candidate."""
     return sum(float(result.get("seconds", 0.0)) for (other, _), result in ladder.results.items() if other == number)
+
+
+def _commits(search: Search, group: str, number: int) -> list[str]:
+    by = [made_by for (name, other, _), made_by in sorted(search.made_by.items()) if (name, other) == (group, number)]
+    return sorted({str(one["commit"]) for one in by if "commit" in one})
 
 
 def pareto(plan: Plan, rows: Sequence[Row]) -> list[Row]:

@@ -12,10 +12,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_GLOBAL_CHECKPOINT_S="3600")
-os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-
 from ray import tune
 from ray.exceptions import RayError, RayTaskError
 from ray.tune.search import Searcher
@@ -46,6 +42,7 @@ def with_tune(
             results are on disk, and the same command tries again.
         RuntimeError: the judge failed as it never should.
     """
+    _ask_tune()
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = search.folder.resolve() / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
@@ -82,6 +79,13 @@ def with_tune(
             f"the workers that judged candidate {tasks.dead[0].candidate} died {ATTEMPTS} times ({type(error).__name__}); if "
             "memory was short, take fewer --workers, and give the same command again (earlier results are kept)."
         ) from error
+
+
+def _ask_tune() -> None:
+    """What Tune reads of the environment, at every search: an earlier one in this process has left it as it was before."""
+    os.environ.update(TUNE_DISABLE_AUTO_CALLBACK_LOGGERS="1", TUNE_DISABLE_SIGINT_HANDLER="1", TUNE_GLOBAL_CHECKPOINT_S="3600")
+    os.environ.setdefault("TUNE_PRINT_ALL_TRIAL_ERRORS", "0")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 
 class Tasks(Searcher):
