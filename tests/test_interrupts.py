@@ -121,10 +121,24 @@ threading.Thread(target=interrupt, daemon=True).start()
 code = main({arguments})
 """
 ARGUMENTS = ["run", "--output", "run", "--workers", "1", "--tracking-uri", "http://127.0.0.1:9", *TINY]
+SEARCH = """kind: target
+settings: {target.hidden: [8], training.steps: 20, rl.period: 10, instruction.refresh: 10, unroll.segments: 0}
+space: {training.learning_rate: {choice: [0.1, 0.2]}}
+stages: [{name: whole, targets: 2}]
+budget: {candidates: 1}
+objectives: {accuracy: maximise}
+"""
+SEARCHING = ["search", "s.yaml", "--output", "search", "--workers", "1", "--tracking-uri", "http://127.0.0.1:9"]
 WORK = {
     "refused": ("code = main(['run', '--enn.resolution', '0'])", 2),
     "helped": ("code = main(['run', '--help'])", 0),
     "doctor": ("code = main(['doctor'])", 0),
+    "a thread": (
+        "codes = []\nworker = threading.Thread(target=lambda: codes.append(main(['doctor'])))\n"
+        "worker.start()\nworker.join()\n(code,) = codes",
+        0,
+    ),
+    "searched": (f"Path('s.yaml').write_text({SEARCH!r})\ncode = main({SEARCHING})", 0),
     "finished": (f"code = main({ARGUMENTS})", 0),
     "interrupted": (
         INTERRUPTED.format(ready="list(Path('run').glob('training/round-*'))", arguments=ARGUMENTS),
