@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_run import CHECKOUT, STAGES, TINY, TO_END, Running, mlflow_runs, start, wait
+from benchmarks.tiny_run import CHECKOUT, HANGS, STAGES, TINY, Running, mlflow_runs, start, wait
 from pipeline import interrupts
 
 END = "grad-instructor: interrupted; give the same command again to continue."
@@ -41,8 +41,8 @@ def test_a_signal_at_any_moment_is_an_interrupt(moment, number, folder):
     running, run = start(folder, "run", "--output", "run", "--workers", "1", *TINY), folder / "run"
     wait(running, lambda: MOMENTS[moment](running, run))
     running.process.send_signal(number)
-    assert running.process.wait(TO_END + 5) == 130, running.log.read_text()
-    assert running.vanished(2), running.processes()
+    assert running.process.wait(HANGS) == 130, running.log.read_text()
+    assert running.vanished(), running.processes()
     output = running.log.read_text()
     assert output.rstrip().endswith(END) and "Traceback" not in output
     ends = [event for event in map(json.loads, (run / "records.jsonl").open()) if event["kind"] == "end"]
