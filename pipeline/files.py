@@ -78,10 +78,10 @@ def strict(value: Any) -> Any:
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int | str):
         return value
-    return strict(_plain(value))
+    return strict(plain(value))
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """What JSON can hold instead of ``value`` (an array, a scalar of numpy or torch, a path).
 
     Raises:

@@ -23,6 +23,7 @@ from pipeline.cli import COMMANDS, main
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
 from pipeline.enn import Critic, save_critic
+from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.setting import home_of, target_of
 
@@ -394,6 +395,25 @@ def test_without_a_home_what_needs_none_works_and_the_rest_is_a_sentence(home, t
     if home == "not writable":
         done = _run(tmp_path, "run", "--local")
         assert done.returncode == 2 and "name a file with RAY_AUTH_TOKEN_PATH" in _sentence(done.stderr)
+    done = _run(tmp_path, "report", "--output", "none")
+    assert done.returncode == 2 and "holds no ENN" in _sentence(done.stderr), "it uses no Ray"
+
+
+def test_a_user_without_any_home(monkeypatch):
+    """A container's, whom the system does not know: MLflow cannot be imported without a home."""
+    from pipeline.cluster import NO_HOME, prepare_environment
+
+    def unknown() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("HOME", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", unknown)
+    with pytest.raises(UserError, match="set HOME, or name a file"):
+        prepare_environment()
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "token")
+    prepare_environment()
+    assert os.environ.pop("HOME") == NO_HOME
 
 
 SECRET = "pa55word"

@@ -131,6 +131,25 @@ def test_other_data_are_refused_though_nobody_noted_them_in_the_settings(here, r
     )
 
 
+def test_the_same_data_in_another_file_go_on(here, refused):
+    os.rename(here / "d.npz", here / "renamed.npz")
+    assert main(["run", "--dataset", "renamed.npz", *RUN]) == 0 and main(["report", *RUN]) == 0
+    _data(here / "other.npz", seed=1)
+    assert "holds work on other data" in refused("run", "--dataset", "other.npz", *RUN)
+
+
+def test_a_copy_of_other_data_or_settings_is_not_fetched(here, refused):
+    store = ["--storage-path", str(here / "store")]
+    assert main(["report", *RUN, *store]) == 0
+    _data(here / "other.npz", seed=1)
+    new = ["run", "--output", "new", *NO_SERVER, *SETTINGS, *store]
+    assert f"{here}/store holds work on other data" in refused(*new, "--dataset", "other.npz")
+    sentence = refused(*new, "--dataset", "d.npz", "--training.learning-rate", "0.2")
+    assert f"{here}/store holds a run with other settings (training.learning_rate is 0.1 there and 0.2" in sentence
+    assert [path.name for path in (here / "new").iterdir()] == [".lock"]
+    assert main([*new, "--dataset", "d.npz"]) == 0 and (here / "new" / "report.json").exists()
+
+
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
 @pytest.mark.parametrize("kind", ["x", "y"])
 def test_the_digest_is_of_all_that_is_in_the_data(kind, split, digits):
@@ -169,6 +188,22 @@ def test_a_search_goes_on_with_its_own_data_alone(here, refused, capfd):
     del plan["data"]
     write_json(here / "search" / "plan.json", plan)
     assert main(search) == 0, "an earlier version noted no data"
+    found = read_json(here / "search" / "search.json")
+    assert found["judged_by"][0]["command"].startswith("grad-instructor search")
+    assert all(row["commits"] == [found["provenance"]["commit"]] and "origin" not in row["result"] for row in found["rows"])
+    stages = [here / "search" / "candidates" / number / "whole.json" for number in ("000", "001")]
+    kept = [path.read_bytes() for path in stages]
+    stages[0].write_bytes(kept[1])
+    assert re.search(r"000/whole\.json was made with training\.learning_rate 0\.\d and this run has 0\.\d", refused(*search))
+    result = json.loads(kept[0])
+    result["origin"]["data"]["digest"] = "0" * 16
+    write_json(stages[0], result)
+    assert re.search(r"000/whole\.json was made with the data 'digits' of digest '0+' and this run has", refused(*search))
+    stages[0].write_bytes(kept[0])
+    (here / "search" / "plan.json").unlink()
+    records = here / "search" / "records.jsonl"
+    records.write_text(records.read_text().replace(load("digits").digest, "0" * 16))
+    assert "search holds work on other data" in refused(*search), "by its records"
 
 
 # -- ENNs and populations ----------------------------------------------------------------------------------------------
@@ -230,6 +265,56 @@ def test_a_file_of_another_run_is_refused(case, here, refused, tiny):
         assert re.search(expected, refused(command, *RUN)), case
 
 
+EDITED = {
+    "a population": ("arms/conventional-0.json", lambda result: result["accuracy"][-1].__setitem__(0, 0.99)),
+    "a search for a strength": ("arms/tune-l2.json", lambda result: result["accuracy"][0].__setitem__(0, 0.99)),
+    "the report": ("report.json", lambda result: result["rows"][0].__setitem__("test_accuracy", 0.99)),
+    "who made it": ("arms/l2-0.json", lambda result: result.__setitem__("provenance", 5)),
+}
+
+
+@pytest.mark.parametrize("case", EDITED)
+def test_a_result_edited_by_hand_is_refused(case, here, refused):
+    name, edit = EDITED[case]
+    result = read_json(here / "run" / name)
+    edit(result)
+    write_json(here / "run" / name, result)
+    assert f"{name} was changed after it was written" in refused("run", *RUN)
+    write_json(here / "run" / name, {key: value for key, value in result.items() if key != "checksum"})
+    if case == "who made it":  # in somebody's file, without a checksum
+        (here / "run" / "report.json").unlink()
+        assert main(["run", *RUN]) == 0
+
+
+def test_a_report_of_populations_that_were_trained_anew_is_made_anew(here, monkeypatch, refused):
+    """A population was lost, and another machine does not train it to the bit."""
+    import pipeline.compare
+
+    run, plain = here / "run", pipeline.compare.train_task
+    before = read_json(run / "report.json")["populations"]
+
+    def elsewhere(task: Any, **shared: Any) -> Any:
+        output = plain(task, **shared)
+        return output | {"weights": {name: tensor + 1e-6 for name, tensor in output["weights"].items()}}
+
+    monkeypatch.setattr(pipeline.compare, "train_task", elsewhere)
+    (run / "arms" / "conventional-0.json").unlink()
+    assert main(["instruct", *RUN]) == 0
+    assert re.search(r"report\.json was made with the population conventional-0 .* delete the report", refused("report", *RUN))
+    (run / "arms" / "conventional-0.json").unlink()
+    assert main(["run", *RUN]) == 0 and main(["report", *RUN]) == 0
+    after = read_json(run / "report.json")["populations"]
+    assert [name for name in before if before[name] != after[name]] == ["conventional-0"]
+
+
+def test_an_enn_whose_training_is_gone_is_not_made_anew(here, finished):
+    """On another machine it would be another one, and no population would know it."""
+    shutil.rmtree(here / "run" / "training")
+    assert main(["run", *RUN]) == 0
+    assert (here / "run" / "enn.safetensors").read_bytes() == (finished / "run" / "enn.safetensors").read_bytes()
+    assert not (here / "run" / "training" / "unrolled.json").exists()
+
+
 def test_an_enn_that_nobody_made_here_is_refused(here, refused, tiny):
     """It does not say what it was made from; and one that says the same was not the one that the populations know."""
     run, other = here / "run", here / "other"
@@ -249,6 +334,14 @@ def test_a_setting_edited_by_hand_is_refused_by_name(kind, here, refused):
         assert re.search(r"made with training\.learning_rate 0\.1 and this run has 0\.9", refused(command, *RUN))
     _set(here / "run", training__learning_rate=0.1, training__steps=40)
     assert re.search(r"made with training\.steps 20 and this run has 40", refused("run", *RUN))
+
+
+def test_another_enn_to_start_from_is_refused_also_where_it_cannot_read_the_targets(here, refused):
+    _set(here / "run", unroll__start="mnist-mlp")
+    assert re.search(r"enn-before\.safetensors was made with the ENN 'start' of digest", refused("run", *RUN))
+    _set(here / "run", unroll__start="start.safetensors")
+    (here / "start.safetensors").unlink()
+    assert main(["run", *RUN]) == 0, "it was taken over long ago"
 
 
 def test_what_an_enn_does_not_depend_on_does_not_invalidate_it(here):
@@ -293,6 +386,34 @@ def test_a_training_is_resumed_with_its_own_data_alone(here, refused):
     (run / "config.json").write_text(kept)
     _swap(here, "training/unrolled-000002.safetensors")
     assert "was made with seed 1" in refused("train-enn", *RUN)
+
+
+RECORDED = ["--rl.updates", "4", "--rl.members", "64", "--recorded.rounds", "2", "--recorded.updates", "2"]
+RECORDED += ["--unroll.start", "", "--unroll.segments", "0"]
+
+
+def test_recorded_populations_go_with_what_they_were_recorded_from(here, refused):
+    """Killed when the populations were recorded and no ENN was there yet."""
+    options = ["train-enn", "--output", "recorded", *NO_SERVER]
+    assert main([*options, "--dataset", "d.npz", *SETTINGS, *RECORDED]) == 0
+    run = here / "recorded"
+    rounds = run / "training" / "recorded"
+    trained, recorded = (run / "enn.safetensors").read_bytes(), (rounds / "round-001.safetensors").read_bytes()
+    for path in (run / "enn.safetensors", run / "enn.json", rounds / "state-probes.safetensors", run / "records.jsonl"):
+        path.unlink()
+    kept = (run / "config.json").read_text()
+    _set(run, training__learning_rate=0.9)
+    assert re.search(r"round-000\.safetensors was made with training\.learning_rate 0\.1 .* has 0\.9", refused(*options))
+    (run / "config.json").write_text(kept)
+    shutil.copy(rounds / "round-000.safetensors", rounds / "round-001.safetensors")
+    assert re.search(r"round-001\.safetensors was made with the name 'round-000", refused(*options))
+    (rounds / "round-001.safetensors").write_bytes(recorded)
+    (run / "config.json").unlink()
+    _data(here / "other.npz", seed=1)
+    sentence = refused(*options, "--dataset", "other.npz", *SETTINGS, *RECORDED)
+    assert re.search(r"round-000\.safetensors was made with the data 'd' of digest .* and this run has 'other'", sentence)
+    assert main([*options, "--dataset", "d.npz", *SETTINGS, *RECORDED]) == 0
+    assert (run / "enn.safetensors").read_bytes() == trained
 
 
 # -- RL ----------------------------------------------------------------------------------------------------------------

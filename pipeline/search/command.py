@@ -18,7 +18,7 @@ from pipeline.folder import check_data
 from pipeline.origin import data_of, distinct, mapping
 from pipeline.progress import console, stage
 from pipeline.results.tables import as_text
-from pipeline.search.drive import Search, drive
+from pipeline.search.drive import Search, check_results, drive
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan, read_plan
 
@@ -247,6 +247,7 @@ def _check_folder(plan: Plan, job: Work) -> None:
         raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
     if not check_data(folder, job.dataset, [], "plan.json") and (folder / "records.jsonl").exists():
         check_data(folder, job.dataset, job.records.events, "plan.json")
+    check_results(plan, folder, job.dataset)
 
 
 def _check_starts(job: Work, plan: Plan) -> None:

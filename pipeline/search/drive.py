@@ -18,7 +18,7 @@ from pipeline.config import PRESETS, Config, identity, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from pipeline.origin import Origin, brief, data_of, fits, mapping
+from pipeline.origin import Origin, brief, checkpoint_fits, data_of, fits, judged_from, mapping
 from pipeline.search.ladder import Failed, Ladder, Result, Task, name_of
 from pipeline.search.plan import Group, Plan, Stage
 from pipeline.search.propose import Proposals
@@ -38,11 +38,8 @@ class Search:
     """The candidates of a plan in a folder: those judged already are read.
 
     Args:
-        dataset: what they are judged on, which results carry beside their settings; those of something else are refused.
+        dataset: what they are judged on, which results carry beside their settings (see :func:`check_results`).
         provenance: command, commit and date, which results carry.
-
-    Raises:
-        UserError: a result was made from something else.
     """
 
     def __init__(
@@ -69,8 +66,10 @@ class Search:
         if "failed" in result:
             result = result | {OWN_FAULT: True}
         self.made_by[task.group, task.number, task.stage] = self.provenance
-        origin = self._origin(next(group for group in self.plan.groups if group.name == task.group), dict(task.chosen))
-        noted = {ORIGIN: origin.as_json(), PROVENANCE: self.provenance} if origin else {}
+        noted: dict[str, Any] = {}
+        if self.dataset is not None:
+            group = next(group for group in self.plan.groups if group.name == task.group)
+            noted = {ORIGIN: _origin(self.plan, group, dict(task.chosen), self.dataset).as_json(), PROVENANCE: self.provenance}
         write_json(self._file(task.group, task.number, task.stage), result | noted)
         self.ladders[task.group].done(task.number, task.stage, result)
 
@@ -100,23 +99,43 @@ class Search:
             for stage in range(len(self.plan.stages)):
                 path = self._file(group.name, number, stage)
                 if path.exists() and _counts(result := read_json(path, math.nan)):
-                    ladder.results[number, stage] = self._judged(path, result, group, number, stage)
+                    ladder.results[number, stage] = self._judged(result, group.name, number, stage)
         return ladder
 
-    def _judged(self, path: Path, result: Result, group: Group, number: int, stage: int) -> Result:
-        """What a file says that a stage found out, without what it was made from, which is compared."""
-        settings = path.with_name("candidate.json")
-        origin = self._origin(group, read_json(settings)) if settings.exists() else None
-        if origin is not None:
-            fits(path, result.get(ORIGIN), origin)
-        self.made_by[group.name, number, stage] = mapping(result.get(PROVENANCE))
+    def _judged(self, result: Result, group: str, number: int, stage: int) -> Result:
+        """What a stage found out, without what it was made from and by."""
+        self.made_by[group, number, stage] = mapping(result.get(PROVENANCE))
         return {name: value for name, value in result.items() if name not in (ORIGIN, PROVENANCE)}
 
-    def _origin(self, group: Group, chosen: Any) -> Origin | None:
-        """What a candidate's results are made from; None where the data are not known."""
-        if self.dataset is None:
-            return None
-        return Origin(data_of(self.dataset), to_dotted(PRESETS[self.plan.preset]) | group.settings | dict(mapping(chosen)))
+
+def check_results(plan: Plan, folder: Path, dataset: Dataset) -> None:
+    """Compare what a search's folder holds with what it is to be made from. Nothing is written.
+
+    Raises:
+        UserError: a recording, a candidate's state or a stage's result was made from something else.
+    """
+    for name, config in plan.recordings().items() if plan.kind == "enn" else ():
+        for path in sorted((folder / "recordings" / name).glob("*.safetensors")):
+            checkpoint_fits(path, judged_from(config, dataset))
+    for group in plan.groups:
+        for number in range(plan.budget.candidates):
+            place = folder / "candidates" / name_of(group.name, number)
+            if (place / "candidate.json").exists():
+                _check_candidate(plan, group, place, dataset)
+
+
+def _check_candidate(plan: Plan, group: Group, place: Path, dataset: Dataset) -> None:
+    chosen = dict(mapping(read_json(place / "candidate.json")))
+    for stage in plan.stages:
+        if (path := place / f"{stage.name}.json").exists():
+            fits(path, mapping(read_json(path)).get(ORIGIN), _origin(plan, group, chosen, dataset))
+    if (path := place / "state.safetensors").exists():
+        checkpoint_fits(path, judged_from(plan.config(group, chosen), dataset))
+
+
+def _origin(plan: Plan, group: Group, chosen: Mapping[str, Any], dataset: Dataset) -> Origin:
+    """What a candidate's results are made from: also of settings that do not go together, which is a result."""
+    return Origin(data_of(dataset), to_dotted(PRESETS[plan.preset]) | group.settings | dict(chosen))
 
 
 def _counts(result: Result) -> bool:
