@@ -1,6 +1,6 @@
 #!/bin/bash
 # One run on several nodes of a Slurm cluster:  sbatch cluster/slurm.sh --preset mnist --output "$HOME/results/mnist"
-# Not tried here: it needs Slurm. No dashboard is started, so that nothing is needed beyond `pip install .`.
+# Not tried here: it needs Slurm. No dashboard is started, so that the package alone is enough, without an extra.
 # A job that was cut off by its time limit is continued by the same command. For GPUs: #SBATCH --gpus-per-node=1, and
 # --gpus-per-worker 1 (or a fraction) behind sbatch's own options.
 #SBATCH --job-name=grad-instructor

@@ -83,6 +83,7 @@ class Work:
         if self.storage is None:
             return
         with locked(make_folder(self.command)):
+            refuse_links(self.folder)
             count = self.storage.fetch(lambda files: _check_copy(self, files))
         if count:
             console.print(f"{count} files were fetched from {self.storage.shown}")
@@ -103,7 +104,7 @@ def work(name: str, command: Command, line: str) -> int:
     """Do a command: check everything first, then its stages, with a true status at the end."""
     job = Work(name, command, line)
     cluster.check(command.placement)
-    refuse_links(job.folder)
+    refuse_links(job.folder, begun_only=True)
     dataset = job.dataset
     check_fits(job.config, dataset)
     job.fetch()
@@ -116,6 +117,7 @@ def work(name: str, command: Command, line: str) -> int:
     stages = {"run": [train_enn, instruct, explain, report], "train-enn": [train_enn], "instruct": [instruct]}
     stages |= {"explain": [explain], "report": [report]}
     with locked(make_folder(command)):
+        refuse_links(job.folder)
         check_settings(command)  # once more: another command may have been first
         _check_data(job)
         settings = {"preset": command.options.preset, "settings": to_dotted(job.config)}

@@ -192,11 +192,20 @@ def no_link(path: Any, flags: int) -> int:
     return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
-def refuse_links(folder: Path) -> None:
+BEGUN = ("records.jsonl", "config.json", "plan.json")
+"""files of which a folder has one as soon as a command has worked in it"""
+
+
+def refuse_links(folder: Path, begun_only: bool = False) -> None:
     """Raises UserError where a symbolic link is among a run's files: what it leads to would be read or written.
 
     The folder itself may be one.
+
+    Args:
+        begun_only: look only where a command has worked before: what else is named as an output folder may be anything.
     """
+    if begun_only and not any(os.path.lexists(os.path.join(folder, name)) for name in BEGUN):
+        return
     for place, folders, files in os.walk(folder):
         for name in sorted(folders + files):
             if os.path.islink(path := os.path.join(place, name)):

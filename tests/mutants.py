@@ -611,8 +611,8 @@ SEARCH = (
     Mutation(
         "what is to be large is made small",
         "pipeline/search/outcome.py",
-        '(-1.0 if direction == "maximise" else 1.0)',
-        '(1.0 if direction == "maximise" else 1.0)',
+        'signs = {"maximise": -1.0, "minimise": 1.0}',
+        'signs = {"maximise": 1.0, "minimise": 1.0}',
         "the best row of the table would be the worst",
         ("tests/test_search.py::test_the_front_is_what_nothing_beats",),
     ),

@@ -44,13 +44,14 @@ def work(search: SearchCommand, line: str) -> int:
     plan = read_plan(search.file)
     job = _job(search, plan, line)
     cluster.check(search.placement)
-    refuse_links(job.folder)
+    refuse_links(job.folder, begun_only=True)
     check_fits(job.config, job.dataset)
     _check_starts(job, plan)
     job.fetch()
     _check_folder(plan, job)
     _ = job.mirror
     with locked(make_folder(job.command)):
+        refuse_links(job.folder)
         _check_folder(plan, job)
         write_json(job.folder / "plan.json", _as_json(plan) | {"data": data_of(job.dataset)})
         with recorded_as(job, _described(plan)):
@@ -199,8 +200,8 @@ def _report(job: Work, search: Search) -> None:
     )
     console.print(outcome.rich_table(plan, front))
     for file in best:
-        what = "train-enn" if plan.kind == "enn" else "run"
-        console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {what} --config {folder / file}")
+        enn, target = (f"grad-instructor train-enn --config {folder / file}", f"grad-instructor run --config {folder / file}")
+        console.print(f"the best in {plan.objectives[0][0]}: {enn if plan.kind == 'enn' else target}")
     failed = [row for row in rows if row["outcome"] == "failed"]
     if failed and len(failed) == len(rows):
         raise UserError(f"no candidate could be judged; the first one: {failed[0]['result']['failed']}")
