@@ -1,7 +1,7 @@
 """A GPU: whether it gives the CPU's numbers, and how many targets it trains per second.
 
     python benchmarks/gpu.py                        # at most 8 minutes; writes benchmarks/results/gpu.json
-    python benchmarks/gpu.py --device cpu --quick   # seconds, to try this file; writes only to a given --output
+    python benchmarks/gpu.py --device cpu --quick   # seconds, to try this file; into a temporary folder
 
 Needs torch ≥ 2.11, numpy and jaxtyping, and nothing else of what the package needs, so that it runs on a bare GPU machine.
 
@@ -26,6 +26,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -85,7 +86,8 @@ class Clock:
             raise TimeUp
 
         self._before = signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.left))
+        # again every second: raised in a destructor or a callback of the garbage collector, Python would only print it
+        signal.setitimer(signal.ITIMER_REAL, max(0.001, self.left), 1.0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -570,7 +572,9 @@ def driver() -> str:
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="seconds, on the CPU where there is no GPU; no file by itself")
+    parser.add_argument(
+        "--quick", action="store_true", help="seconds, on the CPU where there is no GPU; results go to a temporary folder"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], help="default: cuda; with --quick, cpu where there is no GPU")
     parser.add_argument("--seconds", type=float, default=LIMIT, help=f"limit on the whole (default: {LIMIT:.0f})")
     parser.add_argument("--output", type=Path, help=f"where the JSON goes (default: {OUTPUT.name} in benchmarks/results)")
@@ -581,7 +585,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("no GPU is available here; give --device cpu to measure this machine's processor")
     if not options.seconds > 0:
         parser.error("--seconds is a time above 0")
-    if options.output is None and options.device == "cuda" and not options.quick:
+    if options.output is None and options.quick:
+        options.output = Path(tempfile.mkdtemp(prefix="grad-instructor-quick-")) / OUTPUT.name
+    if options.output is None and options.device == "cuda":
         options.output = OUTPUT
     return options
 

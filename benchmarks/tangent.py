@@ -1,7 +1,7 @@
 """What an exact Hessian product costs, and what a difference of two gradients in its place does to a costate.
 
     python benchmarks/tangent.py            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
-    python benchmarks/tangent.py --quick    # seconds, on digits; writes nothing
+    python benchmarks/tangent.py --quick    # seconds, on digits; into a temporary folder
 
 *Cost*: a tangent against the gradients of the same batch, medians of turns side by side. *Error*: one product of a difference
 over 0.3 % of the weights' norm, which fine-tuning used before, against the tangent in float64. *Costates*: led back through a
@@ -11,7 +11,6 @@ promise it and as it comes true.
 Writes benchmarks/results/tangent.json.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks import quick
 from pipeline.cluster import prepare_environment
 
 prepare_environment()
@@ -37,7 +37,6 @@ from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
 from rl.descent import Descent
 from rl.unrolled import log_loss_costate
 
-RESULT = Path(__file__).resolve().parent / "results" / "tangent.json"
 SHAPES = {"mnist": ((784, 100, 10), 100), "digits": ((64, 32, 10), 32)}
 """widths and batch size"""
 MEMBERS, TURNS = (8, 64), 9
@@ -50,13 +49,12 @@ LENGTHS = (1e-4, 1e-3, 1e-2, 3e-2)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
-    parser.add_argument("--quick", action="store_true", help="seconds, on digits; writes nothing")
-    quick = parser.parse_args().quick
+    options = quick.parser_of(__doc__).parse_args()
+    file = quick.results_folder(options.quick) / "tangent.json"
     torch.set_num_threads(1)
-    dataset = load("digits" if quick else "mnist")
-    shapes = {name: SHAPES[name] for name in (("digits",) if quick else SHAPES)}
-    turns, steps, pushes = (2, 12, 8) if quick else (TURNS, STEPS, PUSHES)
+    dataset = load("digits" if options.quick else "mnist")
+    shapes = {name: SHAPES[name] for name in (("digits",) if options.quick else SHAPES)}
+    turns, steps, pushes = (2, 12, 8) if options.quick else (TURNS, STEPS, PUSHES)
     found: dict[str, Any] = {
         "cost": [
             cost(name, *shape, activation, p, turns)
@@ -73,9 +71,8 @@ def main() -> int:
             print(
                 "  ".join(f"{key} {value:.3g}" if isinstance(value, float) else f"{key} {value}" for key, value in row.items())
             )
-    if not quick:
-        write_json(RESULT, found)
-        print(f"written to {RESULT}")
+    write_json(file, found)
+    print(f"written to {file}")
     return 0
 
 

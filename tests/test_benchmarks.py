@@ -196,10 +196,10 @@ def test_an_enn_is_known_by_its_weights(tmp_path) -> None:
     save_critic(critic, file, {"card": "one"})
     first = enn_digest(file)
     save_critic(critic, file, {"card": "another"})
-    assert enn_digest(file) == first
+    assert enn_digest(file) == first == enn_digest("mnist-mlp")
     critic.load_state_dict({name: tensor + 1e-3 * ("bias" in name) for name, tensor in critic.state_dict().items()})
     save_critic(critic, file, {"card": "another"})
-    assert len({first, enn_digest(file), enn_digest("mnist-mlp"), enn_digest("mnist-tuned")}) == 4
+    assert len({first, enn_digest(file), enn_digest("mnist-tuned")}) == 3
 
 
 def test_constants_are_those_in_capitals() -> None:
