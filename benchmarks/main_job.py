@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import psutil
 
 from benchmarks import quick
+from benchmarks.commands import without_folder
 from benchmarks.tiny_run import TINY
 from pipeline.config import PRESETS, identity
 from pipeline.files import read_json, write_atomic, write_json
@@ -42,8 +43,7 @@ def main() -> int:
     if status:
         return status
     report, prediction = read_json(folder / "report.json"), read_json(folder / "prediction.json")
-    for row in report["rows"]:
-        row["provenance"]["command"] = " ".join(["grad-instructor run --preset", options.preset, *added])
+    report = without_folder(report)
     measured = {
         "preset": options.preset,
         "settings": identity(PRESETS[options.preset]),

@@ -8,7 +8,6 @@ python benchmarks/ship.py --quick    # an untrained ENN with a made-up report, i
 """
 
 import dataclasses
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import quick
+from benchmarks.commands import without_folder
 from pipeline.config import PRESETS, Config, coarsened, from_dotted, to_dotted
 from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.enn.files import SHIPPED
@@ -93,7 +93,7 @@ def card(config: Config, run: Path) -> dict[str, Any]:
         "data": config.data.dataset,
         "targets": f"hidden layers {list(config.target.hidden)}, {config.target.activation}, {starts}",
         "optimiser": f"SGD, momentum {config.training.momentum:g}, learning rate {config.training.learning_rate:g}",
-        "command": re.sub(r" --output \S+", "", facts["command"]),
+        "command": without_folder(facts)["command"],
         "commit": facts["commit"],
         "seed": config.seed,
         "date": facts["date"],

@@ -328,3 +328,14 @@ def test_what_was_not_committed_is_said_to_be_so() -> None:
 def test_a_row_of_several_parts_has_all_their_commits() -> None:
     parts = [Part(1, {"commit": "aa"}), Part(2, {"commit": "bb"}), Part(3, {"commit": "aa"})]
     assert made_by(parts) == {"commit": "aa", "commits": ["aa", "bb"]}
+
+
+def test_what_is_committed_names_no_folder_of_a_machine() -> None:
+    from benchmarks.commands import without_folder
+
+    found = {
+        "rows": [{"command": "grad-instructor run --output /home/me/r --seed 1", "trained": [{"command": "x --output 'a b'"}]}]
+    }
+    assert without_folder(found) == {"rows": [{"command": "grad-instructor run --seed 1", "trained": [{"command": "x"}]}]}
+    for path in sorted((*(FOLDER / "results").glob("*.json"), *(CHECKOUT / "pipeline" / "enn" / "shipped").glob("*.json"))):
+        assert "--output /" not in path.read_text(), path.name
