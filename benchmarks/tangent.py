@@ -31,6 +31,7 @@ from torch import Tensor
 from pipeline.config import TrainingConfig
 from pipeline.data import load
 from pipeline.files import write_json
+from pipeline.instruction.loop import norms
 from pipeline.instruction.rules import per_member
 from pipeline.results.provenance import provenance
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
@@ -128,7 +129,7 @@ def difference(
     population: Population, batch: tuple[Tensor, Tensor], vector: Sequence[Tensor], at: list[Tensor]
 ) -> list[Tensor]:
     """``(∇L(θ + εv) − ∇L(θ)) / ε``."""
-    epsilon = DIFFERENCE * norm(at).clamp_min(1.0) / norm(vector).clamp_min(1e-20)
+    epsilon = DIFFERENCE * norms(at).clamp_min(1.0) / norms(vector).clamp_min(1e-20)
     here = [gradient.clone() for gradient in Population(population.target, at).grads(*batch)]
     shifted = [tensor + per_member(epsilon, own) * own for tensor, own in zip(at, vector, strict=True)]
     there = Population(population.target, shifted).grads(*batch)
@@ -162,16 +163,16 @@ def costates(dataset: Any, rate: float, steps: int, pushes: int) -> dict[str, An
     promises = {}
     for name, product in led.items():
         costate = log_loss_costate(population, examples)
-        largest = norm(costate.parameters)
+        largest = norms(costate.parameters)
         for step in reversed(range(pushed, steps)):
             here, batch, taken = path[step]
             descent.back(costate, taken, lambda vector, batch=batch, here=here, product=product: product(batch, vector, here))
-            largest = torch.maximum(largest, norm(costate.parameters))
-        found |= {f"{name}, largest norm": float(largest), f"{name}, norm at step {pushed}": float(norm(costate.parameters))}
+            largest = torch.maximum(largest, norms(costate.parameters))
+        found |= {f"{name}, largest norm": float(largest), f"{name}, norm at step {pushed}": float(norms(costate.parameters))}
         promises[name] = costate.parameters
     directions = others(dataset, target, path[pushed][0], pushes)
     for length in LENGTHS:
-        size = length * norm(path[pushed][0]) / norm(directions)
+        size = length * norms(path[pushed][0]) / norms(directions)
         moves = [per_member(size, own) * own for own in directions]
         many = Population(
             target, [tensor + own for tensor, own in zip(path[pushed][0], moves, strict=True)], learning_rate=rate
@@ -202,10 +203,6 @@ def started(dataset: Any, target: MLP, rate: float, seeds: Sequence[int]) -> tup
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
-
-
-def norm(tensors: Sequence[Tensor]) -> Tensor:
-    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
 
 
 if __name__ == "__main__":

@@ -85,9 +85,7 @@ def start(placement: Placement, data_bytes: int) -> None:
             _start(placement, data_bytes)
     except KeyboardInterrupt:
         ray.shutdown()
-        for left in _children() - children:  # Ray forgets the processes that it had started by then
-            with suppress(Exception):  # it ended meanwhile
-                left.kill()
+        _end(_children() - children)  # Ray forgets the processes that it had started by then
         raise
     gpus = ray.cluster_resources().get("GPU", 0)
     if placement.gpus_per_worker > gpus:
@@ -112,6 +110,14 @@ def _children() -> set[Any]:
     import psutil
 
     return set(psutil.Process().children(recursive=True))
+
+
+def _end(processes: set[Any]) -> None:
+    import psutil
+
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            process.kill()
 
 
 def _start(placement: Placement, data_bytes: int) -> None:
