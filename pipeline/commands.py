@@ -260,13 +260,18 @@ def report(job: Work) -> None:
         curves,
         evaluate_on_test,
         head_to_head,
-        head_to_head_line,
         made_by,
-        prediction_line,
         prediction_points,
     )
     from pipeline.results import figures
-    from pipeline.results.tables import markdown, report_rows, rich_table
+    from pipeline.results.tables import (
+        corrected,
+        head_to_head_line,
+        markdown,
+        prediction_line,
+        report_rows,
+        rich_table,
+    )
 
     path = job.folder / "report.json"
     arms = collect(job.config, job.folder)
@@ -288,7 +293,7 @@ def report(job: Work) -> None:
         }
         write_json(path, sealed(written))
     written = read_json(path)
-    rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
+    rows, duels = written["rows"], [head_to_head_line(duel) for duel in corrected(written["head_to_head"])]
     lines = [*duels, *_commits(rows)]
     _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {line}" for line in lines) + "\n")
     instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
