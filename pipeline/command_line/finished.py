@@ -1,6 +1,6 @@
 """Whether a command has nothing left to do, decided from files alone: no torch, no Ray, no MLflow.
 
-A command that has gone through checks the folder and does all its stages; then it notes in ``.finished.json`` by which bytes:
+A command that has gone through checks the folder and does all its stages; then it notes in ``.finished`` by which bytes:
 the settings, the files that the data are read from, the ENNs that are named in the settings, every file in the folder. While
 all of these are the same to the bit, so is what the checks and stages would find. Where one is not, the command does its
 work: it checks, refuses what does not fit, and makes again what is missing.
@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.files import header_of, read_json, sha256_of, strict, write_json
 from pipeline.results.storage import RECORDS, files_of
 
-FILE = ".finished.json"
+FILE = ".finished"
 FORM = 1
 """of the file, and of what its writers check: what was noted by another one counts for nothing"""
 ON_THE_WAY = ("training", "recordings", "candidates")
