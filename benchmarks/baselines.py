@@ -194,7 +194,7 @@ def trained(seed: int, cache: Cache, dataset: Dataset) -> Path:
     folder = cache.place(f"enn-{seed}", **decides).absolute() / "run"
     if not (folder / "enn.safetensors").exists():
         print(f"training the ENN of seed {seed} in {folder}", flush=True)
-        command = [sys.executable, "-m", "pipeline.cli", "train-enn", "--preset", ENN, "--seed", str(seed), "--local"]
+        command = [sys.executable, "-m", "pipeline.command_line", "train-enn", "--preset", ENN, "--seed", str(seed), "--local"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         if subprocess.run([*command, "--output", str(folder)], cwd=ROOT, env=environment).returncode:
             raise UserError(f"the ENN of seed {seed} could not be trained; its own message stands above.")

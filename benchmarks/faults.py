@@ -48,7 +48,7 @@ from benchmarks.tiny_run import (
     wait,
 )
 from pipeline.files import read_json, write_json
-from pipeline.results.mirror import ui_command
+from pipeline.results.mlflow import ui_command
 from pipeline.results.provenance import provenance
 
 RUN = ("run", "--output", "run", *TINY)

@@ -38,7 +38,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from benchmarks import quick
-from pipeline.cli import saved_settings
+from pipeline.command_line.beginning import saved_settings
 from pipeline.config import Config, to_dotted, validate
 from pipeline.data.npz import load_npz
 from pipeline.enn import Critic, load_critic, save_critic

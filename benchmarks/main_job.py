@@ -38,7 +38,17 @@ def main() -> int:
     results, added = quick.results_folder(options.quick), ["--local", *TINY] if options.quick else []
     temporary = tempfile.mkdtemp(prefix="grad-instructor-")
     folder = options.output or Path(temporary) / "run"
-    command = [sys.executable, "-m", "pipeline.cli", "run", "--preset", options.preset, "--output", str(folder), *added]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.command_line",
+        "run",
+        "--preset",
+        options.preset,
+        "--output",
+        str(folder),
+        *added,
+    ]
     seconds, peak, status = watched(command)
     if status:
         return status

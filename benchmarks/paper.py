@@ -140,7 +140,7 @@ def run(protocol: str, variant: str, output: Path) -> int:
     folder = output / protocol / variant
     folder.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["run", "--preset", protocol, *VARIANTS[variant], *ALL]
-    command = [sys.executable, "-m", "pipeline.cli", *arguments, "--output", str(folder)]
+    command = [sys.executable, "-m", "pipeline.command_line", *arguments, "--output", str(folder)]
     log = folder.parent / f"{variant}.log"
     print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: begins; progress in {log}", flush=True)
     with log.open("a") as file:

@@ -21,8 +21,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks import edges, quick
 from benchmarks.paper import NAMES
 from pipeline.files import read_json, write_atomic
-from pipeline.report import head_to_head_line, prediction_line
-from pipeline.results.tables import NONE, as_cell, as_text, markdown
+from pipeline.results.tables import NONE, as_cell, as_text, head_to_head_line, markdown, prediction_line
 from pipeline.results.tables import p_value as _p
 
 RESULTS = ROOT / "benchmarks" / "results"

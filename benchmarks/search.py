@@ -68,7 +68,16 @@ def searched(folder: Path, text: str) -> Path:
     """
     plan = folder / "tiny.yaml"
     write_atomic(plan, text)
-    command = [sys.executable, "-m", "pipeline.cli", "search", str(plan), "--local", "--output", str(folder / "search")]
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline.command_line",
+        "search",
+        str(plan),
+        "--local",
+        "--output",
+        str(folder / "search"),
+    ]
     if subprocess.run(command, cwd=Path(__file__).resolve().parents[1]).returncode:
         raise UserError("the search failed; its own message stands above.")
     return folder / "search"

@@ -71,7 +71,7 @@ def start(folder: Path, *arguments: str, terminal: bool = False, **variables: st
     """The program, at work in ``folder`` (or in a ``terminal``), with further environment ``variables``."""
     mark, log = uuid4().hex, folder / f"log-{time.monotonic_ns()}"
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1", MARK: mark, **variables}
-    command = [sys.executable, *(IN_A_TERMINAL if terminal else []), "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, *(IN_A_TERMINAL if terminal else []), "-m", "pipeline.command_line", *arguments]
     with log.open("w") as file:
         process = subprocess.Popen(
             command,

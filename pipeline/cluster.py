@@ -57,15 +57,19 @@ def check(placement: Placement) -> None:
         raise UserError(f"--device {placement.device!r} is unknown; give cpu or cuda.")
     if placement.local and placement.address:
         raise UserError("--local trains without Ray and --address names a Ray cluster; give one of them.")
-    import torch
-
     wants = placement.device != "cpu" or (placement.gpus_per_worker > 0 and not placement.address)
-    if wants and not torch.cuda.is_available():
+    if wants and not _has_gpu():
         raise UserError(
             "a GPU was asked for and this machine has none that torch can use; use --device cpu --gpus-per-worker 0."
         )
     if placement.address and placement.address != "auto":
         _check_reachable(placement.address)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def start(placement: Placement, data_bytes: int) -> None:

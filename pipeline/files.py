@@ -168,11 +168,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(header.get("__metadata__", {}))
 
     damage = (ValueError, TypeError, AttributeError, RecursionError)
-    return _read(Path(path), parse, damage, _header)
+    return _read(Path(path), parse, damage, header_of)
 
 
-def _header(path: Path) -> bytes:
-    """The length and the header of a safetensors file."""
+def header_of(path: Path) -> bytes:
+    """The length and the header of a safetensors file: names, types, shapes and places of its tensors, and its metadata."""
     with path.open("rb") as file:
         length = file.read(8)
         return length + file.read(min(int.from_bytes(length, "little"), LARGEST_HEADER))

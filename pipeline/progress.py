@@ -17,34 +17,60 @@ QUIET = 2.0
 
 
 class Bar:
-    """Counts the parts of one stage."""
+    """Counts the parts of one stage. Those that an earlier command has done take no time here, and foretell none."""
 
     def __init__(self, title: str, total: int, progress: Progress | None) -> None:
-        self.title, self.total, self.progress, self.done = title, total, progress, 0
+        self.title, self.total, self.progress, self.done, self.before = title, total, progress, 0, 0
         self.started = self.printed = time.monotonic()
+        self._told = False
         self.task: TaskID | None = progress.add_task(title, total=total) if progress else None
+
+    def of(self, total: int) -> None:
+        """So many parts there are, which was not known at the start."""
+        self.total = total
+        if self.progress is not None and self.task is not None:
+            self.progress.update(self.task, total=total)
+
+    def skip(self, parts: int = 1) -> None:
+        """Parts that were done before."""
+        self.done, self.before = self.done + parts, self.before + parts
+        self.started = self.printed = time.monotonic()
+        if self.progress is not None and self.task is not None:
+            self.progress.reset(self.task, total=self.total, completed=self.done)
 
     def advance(self, message: str = "") -> None:
         """One more part is done."""
+        self.tell_skipped()
         self.done += 1
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=self.done, description=f"{self.title} {message}")
         elif time.monotonic() - self.printed > QUIET or self.done == self.total:
             self.printed = time.monotonic()
-            left = (self.printed - self.started) / self.done * (self.total - self.done)
+            left = (self.printed - self.started) / max(1, self.done - self.before) * (self.total - self.done)
             console.print(f"{self.title}: {self.done}/{self.total}, {left:.0f} s left {message}".rstrip())
 
     def say(self, line: str) -> None:
         """A line that stays on the screen."""
+        self.tell_skipped()
         (self.progress.console if self.progress else console).print(line)
+
+    def tell_skipped(self) -> None:
+        """Say once how much was done before."""
+        if self.before and not self._told:
+            self._told = True
+            self.say(f"{self.title}: {self.before} of {self.total} were done before")
 
 
 @contextmanager
 def stage(title: str, total: int) -> Iterator[Bar]:
     """The bar of one stage."""
     if not console.is_terminal:
-        yield Bar(title, total, None)
+        bar = Bar(title, total, None)
+        yield bar
+        bar.tell_skipped()
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
-        yield Bar(title, total, progress)
+        bar = Bar(title, total, progress)
+        yield bar
+        bar.tell_skipped()

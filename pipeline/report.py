@@ -14,7 +14,7 @@ from pipeline.files import read_tensors
 from pipeline.instruction.loop import returns
 from pipeline.origin import brief, distinct
 from pipeline.results.statistics import paired, rank_correlation
-from pipeline.results.tables import as_text, p_value
+from pipeline.results.tables import corrected
 from pipeline.setting import target_of
 from pipeline.targets import Population
 
@@ -56,25 +56,15 @@ DUELS = (("instructed", "growth"), ("instructed", "he"), ("instructed-he", "he")
 
 
 def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Differences in test accuracy, paired by seed, with their 95 % intervals and p, for the pairs in ``DUELS``."""
+    """Differences in test accuracy, paired by seed, with their 95 % intervals and p, for the pairs in ``DUELS``; ``p_holm`` is
+    corrected for their number."""
     duels = [(arm, other) for arm, other in DUELS if arm in tested and other in tested]
-    return [
-        {"arm": arm, "against": other, **paired(tested[arm]["test_accuracy"], tested[other]["test_accuracy"])}
-        for arm, other in duels
-    ]
-
-
-def head_to_head_line(duel: Mapping[str, Any]) -> str:
-    """One duel in words, in points of test accuracy."""
-    difference, low, high = (as_text(duel[name], "+.2f", 100) for name in ("difference", "low", "high"))
-    p = "p < 0.001" if p_value(duel["p"]) == "<0.001" else f"p = {p_value(duel['p'])}"
-    return f"{duel['arm']} against {duel['against']}: {difference} [{low}, {high}], {p} ({duel['test']}, n = {duel['n']})"
-
-
-def prediction_line(point: Mapping[str, Any]) -> str:
-    """How well an ENN predicted, in words."""
-    tau, low, high, r2 = (as_text(point[name], ".2f") for name in ("kendall", "low", "high", "r2"))
-    return f"τ = {tau} [{low}, {high}], R² = {r2}"
+    return corrected(
+        [
+            {"arm": arm, "against": other, **paired(tested[arm]["test_accuracy"], tested[other]["test_accuracy"])}
+            for arm, other in duels
+        ]
+    )
 
 
 def curves(values: Mapping[str, Any], figure: str) -> dict[str, Any]:

@@ -1,9 +1,12 @@
 """One seed, named streams: the same seed and names give the same numbers in any process, on any number of workers."""
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def stream(seed: int, *names: str | int) -> int:
@@ -17,6 +20,8 @@ def numpy_stream(seed: int, *names: str | int) -> np.random.Generator:
     return np.random.default_rng(stream(seed, *names))
 
 
-def torch_stream(seed: int, *names: str | int) -> torch.Generator:
+def torch_stream(seed: int, *names: str | int) -> "torch.Generator":
     """A torch generator (always on the CPU, so that a GPU run draws the same numbers) for the named stream."""
+    import torch
+
     return torch.Generator().manual_seed(stream(seed, *names))

@@ -14,7 +14,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
 
 
-GROUPS = dict.fromkeys(("test_resume", "test_faults", "test_nodes", "test_storage"), "undisturbed")
+GROUPS = dict.fromkeys(("test_resume", "test_faults", "test_nodes", "test_storage", "test_finished"), "undisturbed")
 GROUPS |= dict.fromkeys(("test_cluster", "test_rl"), "ray")
 """files whose tests share something costly, a whole run or a Ray; any other file is a group of its own"""
 FIRST = ("undisturbed", "ray", "test_mlflow", "test_search", "test_cli")

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.cli import main, settings_of
 from pipeline.cluster import Placement
+from pipeline.command_line import main
+from pipeline.command_line.beginning import settings_of
 from pipeline.config import Config, identity, recording_config, validate
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError

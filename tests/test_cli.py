@@ -19,7 +19,8 @@ import pytest
 import torch
 
 from benchmarks.tiny_run import HANGS
-from pipeline.cli import COMMANDS, main
+from pipeline.command_line import main
+from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
 from pipeline.enn import Critic, save_critic
@@ -73,7 +74,7 @@ def _contents(folder: Path) -> dict[str, bytes | None]:
 def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.CompletedProcess:
     """The program in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    command = [sys.executable, "-m", "pipeline.command_line", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS, **settings)
 
 
@@ -349,7 +350,7 @@ def test_help_is_complete_and_imports_nothing_heavy(command, tmp_path):
     arguments = [*([command] if command else []), "--help"]
     program = f"""
 import sys
-from pipeline.cli import main
+from pipeline.command_line import main
 assert main({arguments!r}) == 0
 print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
 """
@@ -442,7 +443,7 @@ def test_a_password_is_neither_shown_nor_recorded(uri, tmp_path):
 @pytest.mark.parametrize("name", ["what?x=1", "a#b", "50%20off", "two words", "größe λ"])
 def test_a_folder_of_any_name_is_the_only_one_that_is_made(name, tmp_path):
     from benchmarks.tiny_run import mlflow_runs
-    from pipeline.results.mirror import Mirror
+    from pipeline.results.mlflow import Mirror
     from pipeline.results.records import Records
 
     records = Records(tmp_path / name)
@@ -468,5 +469,5 @@ def test_a_terminal_without_greek_letters_gets_question_marks(encoding, tmp_path
     done = _run(tmp_path, "run", "--enn.resolution", "0")
     assert "ρ" in done.stderr
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
-    command = [sys.executable, "-m", "pipeline.cli", "run", "--help"]
+    command = [sys.executable, "-m", "pipeline.command_line", "run", "--help"]
     assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True).returncode == 0

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import config as module
 from pipeline.config import PRESETS, Config, ENNConfig, RLConfig, from_dotted, identity, to_dotted, validate
+from pipeline.config import dotted as module
 from pipeline.errors import UserError
 from pipeline.seeding import numpy_stream, stream, torch_stream
 
@@ -33,14 +33,20 @@ def test_presets_that_differ_have_names_that_differ():
 
 
 def test_every_setting_has_one_sentence_of_help_and_a_dotted_name():
-    for kind in ast.parse(Path(module.__file__).read_text()).body:
-        if isinstance(kind, ast.ClassDef) and kind.name != "Config":
-            settings, helps = kind.body[1::2], kind.body[2::2]
-            assert len(settings) == len(helps) and all(isinstance(setting, ast.AnnAssign) for setting in settings)
-            assert all(len(ast.literal_eval(help.value)) > 5 for help in helps)
+    stages = [kind for path in Path(module.__file__).parent.glob("*.py") for kind in ast.parse(path.read_text()).body]
+    stages = [kind for kind in stages if isinstance(kind, ast.ClassDef) and kind.name != "Config"]
+    assert sorted(kind.name for kind in stages) == sorted(type(value).__name__ for value in _stages(Config()))
+    for kind in stages:
+        settings, helps = kind.body[1::2], kind.body[2::2]
+        assert len(settings) == len(helps) and all(isinstance(setting, ast.AnnAssign) for setting in settings)
+        assert all(len(ast.literal_eval(help.value)) > 5 for help in helps)
     dotted = to_dotted(Config())
     assert dotted["rl.gamma"] == RLConfig().gamma and dotted["target.hidden"] == list(Config().target.hidden)
     assert all(isinstance(value, int | float | str | bool | list) for value in dotted.values())
+
+
+def _stages(config: Config) -> list:
+    return [value for item in dataclasses.fields(config) if dataclasses.is_dataclass(value := getattr(config, item.name))]
 
 
 def test_a_setting_reaches_its_field_and_the_others_keep_their_defaults():

@@ -83,7 +83,7 @@ def test_records_that_name_files_outside_of_their_folder_are_refused(tmp_path, n
 
 
 def test_a_link_out_of_the_folder_is_not_sent(tmp_path):
-    from pipeline.results.mirror import Mirror
+    from pipeline.results.mlflow import Mirror
 
     folder, secret = tmp_path / "run", tmp_path / "secret"
     (folder / "figures").mkdir(parents=True)
@@ -142,8 +142,8 @@ def test_a_ray_of_our_own_listens_on_this_machine_only(monkeypatch):
 
 
 def test_the_mlflow_ui_listens_on_this_machine_unless_told_otherwise(tmp_path):
-    from pipeline.cli import Look
-    from pipeline.results.mirror import ui_command
+    from pipeline.command_line.options import Look
+    from pipeline.results.mlflow import ui_command
 
     (tmp_path / "mlflow.db").touch()
     command = ui_command(tmp_path)
@@ -151,14 +151,12 @@ def test_the_mlflow_ui_listens_on_this_machine_unless_told_otherwise(tmp_path):
 
 
 def test_a_password_of_a_tracking_server_is_written_nowhere(monkeypatch, environment):
-    from pipeline import commands
-    from pipeline.cli import main
-    from pipeline.search import command as searching
+    from pipeline.command_line import main, run, search
 
     lines = []
-    monkeypatch.setattr(commands, "work", lambda _name, _command, line: lines.append(line) or 0)
+    monkeypatch.setattr(run, "command", lambda _command, line: lines.append(line) or 0)
     assert main(["run", "--tracking-uri", "http://me:secret@host:5000"]) == 0
     assert lines == ["grad-instructor run --tracking-uri http://host:5000"]
-    monkeypatch.setattr(searching, "work", lambda _command, line: lines.append(line) or 0)
+    monkeypatch.setattr(search, "command", lambda _command, line: lines.append(line) or 0)
     assert main(["search", "a.yaml", "--tracking-uri", "http://me:secret@host:5000"]) == 0
     assert lines[1:] == ["grad-instructor search a.yaml --tracking-uri http://host:5000"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.cli import main
+from pipeline.command_line import main
 from pipeline.data import load
 from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.files import read_json, read_metadata, read_tensors, write_json, write_tensors
@@ -494,12 +494,12 @@ def test_a_folder_of_an_earlier_version_goes_on_with_a_warning(here, finished, r
 
 
 def test_rows_name_the_commit_that_trained_them_and_the_report_says_where_it_differs(here, monkeypatch, capfd):
-    import pipeline.commands
+    import pipeline.command_line.work
 
-    run, plain = here / "run", pipeline.commands.provenance
+    run, plain = here / "run", pipeline.command_line.work.provenance
     own = read_json(run / "report.json")["rows"][0]["provenance"]
     assert own["reported"] == own["trained"][0] and "commits" not in own
-    monkeypatch.setattr(pipeline.commands, "provenance", lambda line, seed: plain(line, seed) | {"commit": "f" * 40})
+    monkeypatch.setattr(pipeline.command_line.work, "provenance", lambda line, seed: plain(line, seed) | {"commit": "f" * 40})
     for name in ("report.json", "arms/instructed-1.json"):
         (run / name).unlink()
     assert main(["instruct", *RUN]) == 0 and main(["report", *RUN]) == 0

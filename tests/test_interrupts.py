@@ -63,7 +63,7 @@ class Finder:
         if name == "tyro":
             os.kill(os.getpid(), signal.SIGTERM)
 sys.meta_path.insert(0, Finder())
-from pipeline.program import program
+from pipeline.command_line.program import program
 program()
 """
     done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60)
@@ -102,7 +102,7 @@ torch.set_num_threads(2)
 logging.getLogger("theirs").setLevel(17)
 logging.basicConfig(level=41)
 before = state()
-from pipeline.cli import main
+from pipeline.command_line import main
 {work}
 after = state()
 different = [name for name in before if before[name] != after[name]]
@@ -145,8 +145,8 @@ WORK = {
         interrupts.INTERRUPTED,
     ),
     "raised": (
-        "import pipeline.cli\n"
-        "pipeline.cli.dispatch = lambda argv: {}['no such thing']\n"
+        "import pipeline.command_line.dispatch\n"
+        "pipeline.command_line.dispatch.dispatch = lambda argv: {}['no such thing']\n"
         "try:\n    main(['doctor'])\nexcept KeyError:\n    code = 'raised'",
         "raised",
     ),
@@ -169,7 +169,7 @@ def test_a_host_process_is_as_before(case, folder):
 
 
 def test_a_ray_that_was_there_before_stays(ray_session, tmp_path):
-    from pipeline.cli import main
+    from pipeline.command_line import main
 
     assert main(["train-enn", "--output", str(tmp_path / "run"), "--tracking-uri", "http://127.0.0.1:9", *TINY]) == 0
     assert ray_session.is_initialized()

@@ -12,8 +12,10 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from pipeline.cli import COMMANDS, Command, Options, parse
 from pipeline.cluster import Placement
+from pipeline.command_line.options import Command, Options
+from pipeline.command_line.parsing import parse
+from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS
 
 CHECKOUT = Path(__file__).parent.parent

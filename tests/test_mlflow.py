@@ -17,8 +17,8 @@ import pytest
 
 from benchmarks.tiny_run import HANGS, heed_hangup
 from pipeline.errors import UserError
-from pipeline.results import mirror as module
-from pipeline.results.mirror import Mirror, health, ui_command
+from pipeline.results.mlflow import Mirror, client, health, ui_command
+from pipeline.results.mlflow import mirror as sending
 from pipeline.results.records import Records
 
 
@@ -173,12 +173,12 @@ def test_killed_after_any_call_and_sent_again_each_record_is_there_once(store, t
     records = Records(tmp_path)
     _tell(records)
     _mirror(tmp_path, store, "whole").send(records)
-    whole, new_client = _runs(store, "whole"), module._new_client
+    whole, new_client = _runs(store, "whole"), client.new_client
     deaths = 0
     while True:
         experiment = f"killed {deaths + 1}"
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_new_client", lambda uri, n=deaths + 1: _Dying(new_client(uri), n))
+            patch.setattr(client, "new_client", lambda uri, n=deaths + 1: _Dying(new_client(uri), n))
             try:
                 _mirror(tmp_path, store, experiment).send(records)
                 break
@@ -272,9 +272,9 @@ def _free_port() -> int:
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
 def test_without_a_server_one_warning_and_the_records_are_sent_later(store, tmp_path, silent, monkeypatch):
-    records, asked, probe = Records(tmp_path), [], module._probe
-    monkeypatch.setattr(module, "_probe", lambda uri: (asked.append(uri), probe(uri)))
-    monkeypatch.setattr(module, "AGAIN", 3600.0)
+    records, asked, probe = Records(tmp_path), [], client.probe
+    monkeypatch.setattr(client, "probe", lambda uri: (asked.append(uri), probe(uri)))
+    monkeypatch.setattr(sending, "AGAIN", 3600.0)
     _tell(records)
     said: list[str] = []
     with socket.socket() as listener:
@@ -305,7 +305,7 @@ def test_a_broken_database_is_one_warning(tmp_path):
 
 def test_a_database_that_was_half_made_is_made_again(tmp_path, monkeypatch):
     """A kill or a full disk in the seconds that MLflow takes for its schema."""
-    new_client, said = module._new_client, []
+    new_client, said = client.new_client, []
 
     def full(uri):
         Path(uri.removeprefix("sqlite:///")).write_bytes(b"half")
@@ -314,10 +314,10 @@ def test_a_database_that_was_half_made_is_made_again(tmp_path, monkeypatch):
     records = Records(tmp_path)
     records.start("run", "main", None, {}, {})
     mirror = Mirror(tmp_path, None, "e", warn=said.append)
-    monkeypatch.setattr(module, "_new_client", full)
+    monkeypatch.setattr(client, "new_client", full)
     mirror.send(records)
     assert len(said) == 1 and not list(tmp_path.glob("*mlflow.db*"))
-    monkeypatch.setattr(module, "_new_client", new_client)
+    monkeypatch.setattr(client, "new_client", new_client)
     mirror.send(records)
     assert not (tmp_path / "mlflow.db").exists(), "it waits a while before it tries again"
     mirror.send(records, last=True)
@@ -348,7 +348,7 @@ def test_records_that_were_cut_and_went_on_are_sent_without_doubles(store, tmp_p
 @pytest.mark.parametrize("calls", [0, 1, 2, 5])
 def test_what_is_done_again_replaces_its_run_in_mlflow(calls, store, tmp_path, monkeypatch):
     """Also when the sending dies, so many calls from where the old run is dropped."""
-    records, new_client, experiment = Records(tmp_path), module._new_client, f"anew {calls}"
+    records, new_client, experiment = Records(tmp_path), client.new_client, f"anew {calls}"
     _tell(records)
     _mirror(tmp_path, store, experiment).send(records)
     (tmp_path / "map.png").write_bytes(b"")
@@ -358,7 +358,7 @@ def test_what_is_done_again_replaces_its_run_in_mlflow(calls, store, tmp_path, m
     curve = next(event for event in records.events if event["kind"] == "series")
     curve["values"][0] = 7.0  # as the clock of the second training says
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_new_client", lambda uri: _Dying(new_client(uri), calls, "delete_run"))
+        patch.setattr(client, "new_client", lambda uri: _Dying(new_client(uri), calls, "delete_run"))
         with suppress(_Killed):
             _mirror(tmp_path, store, experiment).send(records)
             assert not calls
@@ -383,8 +383,8 @@ def test_addresses_that_are_none():
 
 
 def test_importing_the_mirror_imports_no_mlflow():
-    code = "import sys, pipeline.results.mirror; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=Path(module.__file__).parents[2]).returncode == 0
+    code = "import sys, pipeline.results.mlflow; sys.exit('mlflow' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(sending.__file__).parents[3]).returncode == 0
 
 
 def _wait_for(uri: str, process: subprocess.Popen, log: Path) -> None:
@@ -408,7 +408,7 @@ def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store
     command = [
         sys.executable,
         "-m",
-        "pipeline.cli",
+        "pipeline.command_line",
         "ui",
         "--output",
         str(tmp_path),
@@ -466,9 +466,9 @@ def test_a_server_that_is_killed_and_comes_back(server, tmp_path, monkeypatch):
     records = Records(tmp_path / "run")
     (tmp_path / "run").mkdir()
     _tell(records, end=False)
-    new_client = module._new_client
+    new_client = client.new_client
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_new_client", lambda uri: _Dying(new_client(uri), 14))
+        patch.setattr(client, "new_client", lambda uri: _Dying(new_client(uri), 14))
         with pytest.raises(_Killed):
             _mirror(tmp_path / "run", server.uri, "server").send(records)
     said: list[str] = []

@@ -59,7 +59,7 @@ def test_a_job_that_is_submitted_gives_the_same_numbers(undisturbed, folder):
     """`ray start --head --include-dashboard=true` and `ray job submit -- grad-instructor run --address auto`."""
     needed = "Ray's dashboard is not installed; pip install '.[cluster]'"
     pytest.importorskip("ray.dashboard.optional_deps", reason=needed, exc_type=ImportError)
-    port, ours = free_port(), [sys.executable, "-m", "pipeline.cli"]
+    port, ours = free_port(), [sys.executable, "-m", "pipeline.command_line"]
     with cluster(2, dashboard=port) as (_, _, variables):
         submit = [sys.executable, "-m", "ray.scripts.scripts", "job", "submit", "--address", f"http://127.0.0.1:{port}", "--"]
         submit += [*ours, *RUN, "--address", "auto", "--workers", "1", "--output", str(folder / "run")]

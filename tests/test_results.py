@@ -17,12 +17,12 @@ from scipy import stats
 
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_atomic, write_json, write_tensors
-from pipeline.report import head_to_head, head_to_head_line, prediction_line
+from pipeline.report import head_to_head
 from pipeline.results import figures
 from pipeline.results.provenance import PACKAGE, commit, provenance
 from pipeline.results.records import Records
-from pipeline.results.statistics import mean_interval, paired, rank_correlation
-from pipeline.results.tables import markdown, report_rows, rich_table
+from pipeline.results.statistics import holm, mean_interval, paired, rank_correlation
+from pipeline.results.tables import corrected, head_to_head_line, markdown, prediction_line, report_rows, rich_table
 
 ROOT = Path(__file__).parent.parent
 
@@ -322,6 +322,50 @@ def test_equal_differences():
     assert paired([0.5 + 0.25, 0.25 + 0.25, 1.25], [0.5, 0.25, 1.0])["p"] == 2 / 8
     with pytest.raises(ValueError, match="paired"):
         paired([1.0, 2.0], [1.0])
+
+
+def test_holm_equals_the_formula_worked_by_hand():
+    """Of four tests: 0.01 · 4, then 0.02 · 3 = 0.06, then 0.03 · 2 = 0.06 (no smaller than the one before), then 0.5 · 1."""
+    assert holm([0.03, 0.01, 0.5, 0.02]) == pytest.approx([0.06, 0.04, 0.5, 0.06])
+    assert holm([0.04, 0.03]) == pytest.approx([0.06, 0.06]), "the larger p is raised to the smaller one's correction"
+    assert holm([0.4, 0.7]) == pytest.approx([0.8, 0.8]) and holm([0.9, 0.8]) == [1.0, 1.0] and holm([]) == []
+    with_gaps = holm([None, 0.01, math.nan, 0.02])
+    assert np.isnan([with_gaps[0], with_gaps[2]]).all() and [with_gaps[1], with_gaps[3]] == pytest.approx([0.02, 0.02])
+
+
+def test_holm_is_never_below_p_keeps_the_order_and_is_the_slow_definition():
+    draws = np.random.default_rng(5)
+    for count in (1, 2, 7, 30):
+        p = (draws.random(count) ** 3).round(2).tolist()  # with ties
+        found = holm(p)
+        assert all(p_i <= found_i <= 1 for p_i, found_i in zip(p, found, strict=True))
+        assert all(a <= b for p_i, a in zip(p, found, strict=True) for p_j, b in zip(p, found, strict=True) if p_i <= p_j)
+        ordered = sorted(p)
+        slow = {q: min(1, max((count - j) * ordered[j] for j in range(count) if ordered[j] <= q)) for q in p}
+        assert found == pytest.approx([slow[q] for q in p])
+        order = draws.permutation(count)
+        assert holm([p[i] for i in order]) == [found[i] for i in order]
+
+
+def test_under_true_hypotheses_holm_rarely_rejects_one_and_the_raw_p_often():
+    draws = np.random.default_rng(6)
+    families = [stats.ttest_1samp(draws.normal(size=(10, 8)), 0.0).pvalue.tolist() for _ in range(200)]
+    assert np.mean([min(holm(p)) <= 0.05 for p in families]) <= 0.08 < 0.2 < np.mean([min(p) <= 0.05 for p in families])
+
+
+def test_tables_show_the_corrected_p_also_of_a_report_without_it():
+    draws = np.random.default_rng(7)
+    arms = {name: _arm(range(6), draws.normal(0.9, 0.01, 6)) for name in ("conventional", "l1", "l2", "he")}
+    rows = report_rows(arms)
+    assert [row["p_holm"] for row in rows[1:]] == holm([row["p"] for row in rows[1:]]) and math.isnan(rows[0]["p_holm"])
+    smallest = min(rows[1:], key=lambda row: row["p"])
+    assert smallest["p_holm"] == pytest.approx(min(1, 3 * smallest["p"])), "the baseline is no test"
+    old = [{key: value for key, value in row.items() if key != "p_holm"} for row in rows]
+    assert markdown(old) == markdown(rows) and "| p (Holm) |" in markdown(rows)
+    assert corrected([{"p": 0.01, "p_holm": 0.5}])[0]["p_holm"] == 0.5, "what is written is not made anew"
+    duels = head_to_head({"instructed": arms["l1"], "growth": arms["l2"], "he": arms["he"]})
+    assert [duel["p_holm"] for duel in duels] == holm([duel["p"] for duel in duels]) and len(duels) == 2
+    assert ", p (Holm) = " in head_to_head_line(duels[0])
 
 
 @pytest.mark.parametrize("grouped", [False, True])

@@ -17,8 +17,9 @@ import torch
 import yaml
 
 from benchmarks.tiny_run import HANGS
-from pipeline.cli import main, settings_of
 from pipeline.cluster import Placement
+from pipeline.command_line import main
+from pipeline.command_line.beginning import settings_of
 from pipeline.config import from_dotted, to_dotted, validate
 from pipeline.errors import UserError
 from pipeline.search.drive import Search, drive
@@ -450,7 +451,7 @@ def test_a_task_whose_worker_dies_is_handed_out_again_and_not_for_ever(tmp_path)
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pipeline.cli", "search", "smoke.yaml", "--output", "out", *arguments]
+    command = [sys.executable, "-m", "pipeline.command_line", "search", "smoke.yaml", "--output", "out", *arguments]
     with (folder / f"log-{time.monotonic_ns()}").open("w") as log:
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True)
 

@@ -20,8 +20,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from pipeline.cli import COMMANDS, Command, Look, Options, SearchCommand, _expand_aliases, _option, parse
 from pipeline.cluster import Placement
+from pipeline.command_line.options import Command, Look, Options, SearchCommand
+from pipeline.command_line.parsing import expand_aliases, option, parse
+from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS
 from pipeline.errors import UserError
 
@@ -164,11 +166,11 @@ def split(command: str) -> list[str]:
 def ours(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("X", "COMMAND", "--help"):
         return
-    name, rest = arguments[0], _expand_aliases(arguments[1:])
+    name, rest = arguments[0], expand_aliases(arguments[1:])
     assert name in COMMANDS, f"there is no command {name}"
     if not rest:
         return  # it is only named
-    preset = _option(rest, "--preset") or "digits"
+    preset = option(rest, "--preset") or "digits"
     assert preset in PRESETS, preset
     default = Command(Options(), Placement(), PRESETS[preset])
     kind, start = {"search": (SearchCommand, None)}.get(name, (Command, default))
@@ -299,8 +301,8 @@ def test_many_are_found_in_all_kinds_of_files() -> None:
         ("tune_configs/every_enn.yaml", "python benchmarks/predicted_enn.py FOLDER"),
         ("benchmarks/baselines.py", "python benchmarks/baselines.py --steps 330 --baseline adamw"),
         ("benchmarks/ship.py", "python benchmarks/ship.py digits-mlp runs/digits-3b5c"),
-        ("pipeline/search/command.py", "grad-instructor train-enn --config X"),
-        ("pipeline/cli.py", "grad-instructor run"),
+        ("pipeline/command_line/search.py", "grad-instructor train-enn --config X"),
+        ("pipeline/command_line/dispatch.py", "grad-instructor run"),
         ("pipeline/cluster.py", "ray start --head"),
         ("pipeline/enn/shipped/digits-mlp.json", "grad-instructor run --preset digits"),
         ("notebooks/instruct_your_own.ipynb", "grad-instructor run --dataset mine.npz"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.tiny_run import TINY, assert_same, finish, results
-from pipeline.cli import main
+from pipeline.command_line import main
 from pipeline.errors import UserError
 from pipeline.results.records import Records
 from pipeline.results.storage import Storage

@@ -7,9 +7,10 @@ from pathlib import Path
 from pipeline.data import known
 from pipeline.data.dataset import Dataset
 from pipeline.data.npz import load_npz
+from pipeline.data.sources import sources_digest
 from pipeline.errors import UserError
 
-__all__ = ["Dataset", "data_folder", "found", "load"]
+__all__ = ["Dataset", "data_folder", "found", "load", "sources_digest"]
 
 
 def load(dataset: str, folder: str | None = None, download: bool = False) -> Dataset:

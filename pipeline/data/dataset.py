@@ -1,14 +1,19 @@
-"""A data set in memory: six arrays that never change, and the tensors made from them."""
+"""A data set in memory: six arrays that never change, and the tensors made from them.
+
+torch is imported when tensors are asked for (it takes two seconds): a data set can be known without it.
+"""
 
 import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float32, Int64
-from torch import Tensor
+from jaxtyping import Float32, Int64
+
+if TYPE_CHECKING:
+    import torch
 
 SPLITS = ("train", "validation", "test")
 
@@ -57,16 +62,19 @@ class Dataset:
         return total.hexdigest()[:16]
 
     def tensors(
-        self, split: str, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32, limit: int | None = None
-    ) -> tuple[Float[Tensor, "n features"], Int64[Tensor, "n"]]:
-        """x and y of ``split`` (train, validation or test) on ``device``; ``limit`` keeps the first n examples.
+        self, split: str, device: "str | torch.device" = "cpu", dtype: "torch.dtype | None" = None, limit: int | None = None
+    ) -> tuple["torch.Tensor", "torch.Tensor"]:
+        """x (n, features), float32 unless ``dtype`` says otherwise, and y (n,), int64, of ``split`` (train, validation or test)
+        on ``device``; ``limit`` keeps the first n examples.
 
         Always copies: the arrays may be read-only memory shared between processes, which torch must not write to.
         """
+        import torch
+
         if split not in SPLITS or (limit is not None and limit < 1):
             raise ValueError(f"no split {split!r} with limit {limit}; splits are {SPLITS}, a limit is at least 1")
         x, y = getattr(self, f"x_{split}")[:limit], getattr(self, f"y_{split}")[:limit]
-        return torch.tensor(x, dtype=dtype, device=device), torch.tensor(y, device=device)
+        return torch.tensor(x, dtype=dtype or torch.float32, device=device), torch.tensor(y, device=device)
 
     def _arrays(self) -> list[np.ndarray]:
         return [getattr(self, f"{kind}_{split}") for split in SPLITS for kind in "xy"]

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.npz import load_npz
+from pipeline.data.splits import FOLDER as SPLITS
 from pipeline.data.splits import committed
 from pipeline.errors import UserError, reason_of
 
@@ -105,6 +106,11 @@ def idx_problem(name: str, folder: Path) -> str | None:
     return None
 
 
+def idx_paths(name: str, folder: Path) -> list[Path]:
+    """The files of MNIST or Fashion-MNIST."""
+    return [_idx_path(name, folder, file) for file in IDX_FILES]
+
+
 def load_cifar10(folder: Path, download: bool = False) -> Dataset:
     """CIFAR-10 (50,000 + 10,000 colour images of 32 × 32 pixels) from ``folder``/cifar-10-batches-py.
 
@@ -133,10 +139,22 @@ def cifar10_problem(folder: Path) -> str | None:
     """What keeps CIFAR-10 from being read, judged by which files are there; None if nothing."""
     if only_subset(folder):
         return None
-    for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"):
-        if not os.path.isfile(path := folder / "cifar-10-batches-py" / name):
+    for path in _batches(folder):
+        if not os.path.isfile(path):
             return f"cifar10 is not there: {path} is expected; {HOW_TO_GET}."
     return None
+
+
+def cifar10_paths(folder: Path) -> list[Path]:
+    """The files that CIFAR-10 is made from, the committed split among them."""
+    if only_subset(folder):
+        return [folder / CIFAR_SUBSET, SPLITS / "cifar10-10k.npz"]
+    return [*_batches(folder), SPLITS / "cifar10.npz"]
+
+
+def _batches(folder: Path) -> list[Path]:
+    names = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta")
+    return [folder / "cifar-10-batches-py" / name for name in names]
 
 
 def _from_bytes(

@@ -69,10 +69,12 @@ class Records:
         if self._status.get(run) != "RUNNING" or not self._same(("start", run), payload):
             self.append("start", **payload)
 
-    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
-        """Several metrics of one step."""
-        if ("metrics", run, step, *sorted(values)) not in self._known:
+    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat]) -> bool:
+        """Several metrics of one step; whether they are new."""
+        new = ("metrics", run, step, *sorted(values)) not in self._known
+        if new:
             self.append("metrics", run=run, step=step, values=values)
+        return new
 
     def series(self, run: str, name: str, steps: Sequence[int], values: Sequence[SupportsFloat]) -> None:
         """A whole curve of one metric."""
@@ -125,6 +127,10 @@ class Records:
     def knows(self, run: str) -> bool:
         """Whether a run has ever started."""
         return run in self._status
+
+    def status(self, run: str) -> str | None:
+        """RUNNING, FINISHED, FAILED or KILLED; None where a run has never started."""
+        return self._status.get(run)
 
     def running(self) -> list[str]:
         """The runs that have started and not ended, children before their parents."""

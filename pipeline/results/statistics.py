@@ -1,6 +1,7 @@
-"""How sure a number is: bootstrap intervals, differences paired by seed, rank correlations.
+"""How sure a number is: bootstrap intervals, differences paired by seed, many tests at once, rank correlations.
 
-All intervals are at 95 % unless told otherwise and seeded, so that a report made twice is the same.
+All intervals are at 95 % unless told otherwise and seeded, so that a report made twice is the same. scipy is imported when it
+is used (it takes a second), so that what was computed before can be shown without it.
 """
 
 import math
@@ -10,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
 
 from pipeline.seeding import numpy_stream
 
@@ -40,6 +40,8 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95, seed: int =
 
 
 def _bootstrap(sample: Float[np.ndarray, " N"], confidence: float, seed: int, method: str) -> tuple[float, float]:
+    from scipy import stats
+
     draws: Any = numpy_stream(seed, "bootstrap")
     options = {"confidence_level": confidence, "n_resamples": RESAMPLES, "method": method}
     interval = stats.bootstrap((sample,), np.mean, rng=draws, **options).confidence_interval
@@ -68,12 +70,35 @@ def _p_value(differences: Float[np.ndarray, " N"]) -> tuple[float, str]:
     count = len(differences)
     if count < 2 or not np.isfinite(differences).all():
         return NAN, "none"
+    from scipy import stats
+
     if not differences.any():
         return 1.0, "none"
     if np.ptp(differences) <= 1e-12 * np.abs(differences).max():
         return 2.0 / 2**count, "sign"
     tested: Any = stats.ttest_1samp(differences, 0.0)
     return float(tested.pvalue), "paired t"
+
+
+def holm(p_values: Sequence[float | int | None]) -> list[float]:
+    """The p of one family of tests, corrected for their number by Holm's step-down (Holm 1979, Scand. J. Statist. 6, 65-70).
+
+    Of m tests, with p in ascending order, the i-th becomes the largest of (m − j + 1) · p_j over j ≤ i, and at most 1. Whoever
+    rejects what is then at most α wrongly rejects any true hypothesis of the family with probability at most α, however the
+    tests depend on each other.
+
+    Args:
+        p_values: None or NaN where there was no test: it counts for nothing.
+
+    Returns:
+        The corrected p in the order given; NaN where there was no test.
+    """
+    tested = [(float(p), index) for index, p in enumerate(p_values) if p is not None and not math.isnan(p)]
+    corrected, largest = [NAN] * len(p_values), 0.0
+    for before, (p, index) in enumerate(sorted(tested)):
+        largest = max(largest, min(1.0, (len(tested) - before) * p))
+        corrected[index] = largest
+    return corrected
 
 
 def rank_correlation(
@@ -93,6 +118,8 @@ def rank_correlation(
         kendall (τ-b) with its bootstrap interval low and high (percentile), spearman, r2 (the share of the realised
         values' variance that is predicted, 1 − SS_residual/SS_total: below 0 when worse than their mean), n.
     """
+    from scipy import stats
+
     x, y = np.asarray(predicted, dtype=np.float64), np.asarray(realised, dtype=np.float64)
     finite = np.isfinite(x) & np.isfinite(y)
     labels = _labels(groups, len(x))[finite]

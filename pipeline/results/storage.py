@@ -10,7 +10,7 @@ import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.errors import UserError, without_secrets
 from pipeline.files import NO_JSON, is_inside, parse_json, write_atomic
@@ -47,6 +47,24 @@ class Storage:
         if not self._root.strip("/"):
             raise UserError(f"--storage-path {self.shown!r} names no folder; give one such as s3://bucket/folder.")
 
+    def compared(self) -> Literal["same", "ahead", "behind"]:
+        """How far the copy has come, by its records, which are copied last; "behind" also where a file is missing in it.
+
+        Raises:
+            UserError: the storage cannot be read, or holds another run.
+        """
+        try:
+            there = self._there()
+            if RECORDS not in there:
+                return "behind"
+            copied = self._read(RECORDS)
+            if self._is_ahead(copied):
+                return "ahead"
+            whole = set(files_of(self.folder)) <= set(there) and copied == (self.folder / RECORDS).read_bytes()
+        except (OSError, NotImplementedError) as error:
+            raise self._unreadable(error) from error
+        return "same" if whole else "behind"
+
     def fetch(self, check: Callable[[Mapping[str, bytes]], None] | None = None) -> int:
         """Bring here what the copy holds, if it has come further than the folder; how many files that are.
 
@@ -67,7 +85,7 @@ class Storage:
                 write_atomic(self.folder / name, self._read(name))
                 self._same[name] = _state(self.folder / name)
         except (OSError, NotImplementedError) as error:
-            raise UserError(f"the storage {self.shown} cannot be read ({_reason(error)}); check --storage-path.") from error
+            raise self._unreadable(error) from error
         return len(there)
 
     def send(self, last: bool = False) -> None:
@@ -80,7 +98,7 @@ class Storage:
             return
         self._again_at = time.monotonic() + EVERY
         try:
-            for name in sorted(_names(self.folder), key=_records_last):
+            for name in sorted(files_of(self.folder), key=_records_last):
                 self._copy(name)
         except (OSError, NotImplementedError) as error:
             problem = f"the results cannot be copied to {self.shown} ({_reason(error)})"
@@ -89,6 +107,9 @@ class Storage:
             if not self._warned:
                 self._warn(f"{problem}; the work goes on, and its end tries again.")
             self._warned = True
+
+    def _unreadable(self, error: Exception) -> UserError:
+        return UserError(f"the storage {self.shown} cannot be read ({_reason(error)}); check --storage-path.")
 
     def _copy(self, name: str) -> None:
         path = self.folder / name
@@ -146,13 +167,13 @@ def _ends(records: bytes) -> tuple[str, int] | None:
         return None
 
 
-def _names(folder: Path) -> list[str]:
+def files_of(folder: Path) -> list[str]:
+    """The names of a run's files: not MLflow's, which are made from the records, no lock, and nothing that is being written."""
     names = [Path(place, name).relative_to(folder) for place, _, files in os.walk(folder) for name in files]
     return [name.as_posix() for name in names if _is_ours(name) and stat.S_ISREG((folder / name).lstat().st_mode)]
 
 
 def _is_ours(name: Path) -> bool:
-    """Not MLflow's, whose files are made from the records; no lock, and nothing that is being written."""
     return not name.parts[0].startswith(("mlflow", "mlartifacts")) and not any(part.startswith(".") for part in name.parts)
 
 

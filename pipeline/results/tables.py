@@ -1,11 +1,15 @@
-"""The table of a comparison: one row per arm, every number with its interval, differences paired by seed."""
+"""The table of a comparison: one row per arm, every number with its interval, differences paired by seed, p corrected by Holm.
+
+A row's ``p`` is that of its own test; ``p_holm``, which is shown, is corrected for the number of tests in the table.
+"""
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.results.statistics import mean_interval, paired
+from pipeline.results.statistics import holm, mean_interval, paired
 
 if TYPE_CHECKING:
     import rich.table
@@ -16,7 +20,7 @@ COLUMNS = (
     "n",
     "test\naccuracy %",
     "paired\ndifference",
-    "p",
+    "p\n(Holm)",
     "test − train\nloss",
     "ms per\nstep",
     "strength",
@@ -41,7 +45,15 @@ def report_rows(arms: dict[str, dict[str, Any]], baseline: str = "conventional")
     for name, accuracies in compared.items():
         if accuracies.keys() != compared[baseline].keys():
             raise ValueError(f"the arm {name!r} has other seeds than {baseline!r}; run both on the same ones")
-    return [_row(name, arm, compared[name], None if name == baseline else compared[baseline]) for name, arm in arms.items()]
+    rows = [_row(name, arm, compared[name], None if name == baseline else compared[baseline]) for name, arm in arms.items()]
+    return corrected(rows)
+
+
+def corrected(tests: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a table, or duels, with ``p_holm``: their p corrected for the number of those that have one (the baseline has
+    none). What was read from a file of an earlier version lacks it; what has it is left as it is."""
+    found = holm([test["p"] for test in tests])
+    return [{**test, "p_holm": test.get("p_holm", p)} for test, p in zip(tests, found, strict=True)]
 
 
 def _by_seed(name: str, arm: dict[str, Any]) -> dict[int, float]:
@@ -84,7 +96,7 @@ def rich_table(rows: list[dict[str, Any]]) -> "rich.table.Table":
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     for name in COLUMNS:
         table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=name != "strength")
-    for row in rows:
+    for row in corrected(rows):
         table.add_row(*_cells(row, "\n"))
     return table
 
@@ -94,7 +106,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     lines = [
         [name.replace("-\n", "").replace("\n", " ") for name in COLUMNS],
         ["---", *["---:"] * (len(COLUMNS) - 1)],
-        *(_cells(row, " ") for row in rows),
+        *(_cells(row, " ") for row in corrected(rows)),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -104,7 +116,7 @@ def _cells(row: dict[str, Any], between: str) -> list[str]:
     difference = _with_interval(row, "difference", "+.2f", between, 100)
     gap = _with_interval(row, "gap", ".3f", between)
     others = [as_cell(row["ms_per_step"], ".2f"), row["strength"] or NONE, str(row["diverged"])]
-    return [row["arm"], str(row["n"]), accuracy, difference, p_value(row["p"]), gap, *others]
+    return [row["arm"], str(row["n"]), accuracy, difference, p_value(row["p_holm"]), gap, *others]
 
 
 _ENDS = ("", "_low", "_high")
@@ -128,3 +140,20 @@ def as_cell(value: float | int | None, form: str, scale: float | int = 1) -> str
 def p_value(p: float | int | None) -> str:
     """As tables show it."""
     return "<0.001" if p is not None and p < 0.001 else as_cell(p, ".3f")
+
+
+# -- lines beside the table --------------------------------------------------------------------------------------------
+
+
+def head_to_head_line(duel: Mapping[str, Any]) -> str:
+    """One duel in words, in points of test accuracy; its p is corrected where it says by how many duels."""
+    difference, low, high = (as_text(duel[name], "+.2f", 100) for name in ("difference", "low", "high"))
+    name, value = ("p", duel["p"]) if duel.get("p_holm") is None else ("p (Holm)", duel["p_holm"])
+    p = f"{name} < 0.001" if p_value(value) == "<0.001" else f"{name} = {p_value(value)}"
+    return f"{duel['arm']} against {duel['against']}: {difference} [{low}, {high}], {p} ({duel['test']}, n = {duel['n']})"
+
+
+def prediction_line(point: Mapping[str, Any]) -> str:
+    """How well an ENN predicted, in words."""
+    tau, low, high, r2 = (as_text(point[name], ".2f") for name in ("kendall", "low", "high", "r2"))
+    return f"τ = {tau} [{low}, {high}], R² = {r2}"

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from pipeline.results.tables import as_cell
 from pipeline.search.drive import Search
 from pipeline.search.ladder import Ladder, name_of
 from pipeline.search.plan import TIMES, Group, Plan, deciding
-
-if TYPE_CHECKING:
-    import rich.table
 
 Row = dict[str, Any]
 
@@ -145,19 +142,6 @@ def markdown(plan: Plan, rows: Sequence[Row]) -> str:
     head = headings(plan)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *(cells(plan, row) for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def rich_table(plan: Plan, rows: Sequence[Row]) -> "rich.table.Table":
-    """The rows for a terminal, settings under their last name."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, heading in enumerate(headings(plan)):
-        table.add_column(heading.rsplit(".", 1)[-1], justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*cells(plan, row))
-    return table
 
 
 def summary(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from pipeline import interrupts
 
 
 def program() -> None:
-    """Run the command that this process was started for, and end it with the exit code of :func:`pipeline.cli.main`."""
+    """Run the command that this process was started for, and end it with its exit code."""
     interrupts.install()
     try:
-        from pipeline.cli import run
+        from pipeline.command_line.dispatch import run
     except KeyboardInterrupt:
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
         code = interrupts.INTERRUPTED

@@ -1,0 +1,5 @@
+"""``python -m pipeline.command_line``: the same as ``grad-instructor``."""
+
+from pipeline.command_line.program import program
+
+program()

@@ -1,0 +1,85 @@
+"""Where a command's settings start from: a preset, a file, or the folder that is continued."""
+
+import difflib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from pipeline.cluster import Placement
+from pipeline.command_line.options import Command, Options
+from pipeline.command_line.parsing import option
+from pipeline.config import PRESETS, Config, from_dotted, to_dotted
+from pipeline.errors import UserError, shown
+from pipeline.files import read_json
+
+
+def defaults(arguments: list[str]) -> Command:
+    """Where the settings start from: the preset, or the folder that is continued; for another ENN with ``--adapt``."""
+    command, adapt = _beginning(arguments), option(arguments, "--adapt")
+    if adapt is None:
+        return command
+    from pipeline.setting import adapting
+
+    return replace(command, config=adapting(command.config, adapt))
+
+
+def _beginning(arguments: list[str]) -> Command:
+    """The settings of ``--config``, of the folder that is continued, or of the preset."""
+    preset, output, file = (option(arguments, name) for name in ("--preset", "--output", "--config"))
+    if file is not None:
+        preset, config = settings_of(Path(file), preset)
+        return Command(Options(preset=preset), Placement(), config)
+    if preset is None and output is not None and (saved := saved_settings(Path(output))) is not None:
+        return Command(Options(preset=saved[0]), Placement(), saved[1])
+    if preset is not None and preset not in PRESETS:
+        near = difflib.get_close_matches(preset, PRESETS, n=1, cutoff=0.0)[0]
+        raise UserError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)} (did you mean {near}?).")
+    return Command(Options(), Placement(), PRESETS[preset or "digits"])
+
+
+def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:
+    """The preset and the settings that a file gives: ``{"preset": NAME, "settings": {DOTTED: VALUE}}``, or ``{DOTTED: VALUE}``.
+
+    Raises:
+        UserError: it cannot be read, or says what is no setting.
+    """
+    from pipeline.search.plan import load_yaml
+
+    try:
+        values = load_yaml(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the settings {path} ({error.strerror}); give a JSON or YAML file.") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not text; give a JSON or YAML file of settings.") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("settings", {}), dict):
+        raise UserError(f"{path} holds no settings; give dotted names and values, such as 'rl.gamma: 0.9'.")
+    name = preset or values.get("preset", "digits")
+    settings = values["settings"] if "settings" in values else {key: item for key, item in values.items() if key != "preset"}
+    if name not in PRESETS:
+        raise UserError(f"{path}: the preset {name!r} is unknown; choose from {', '.join(PRESETS)}.")
+    try:
+        return name, from_dotted(to_dotted(PRESETS[name]) | settings)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def saved_settings(folder: Path) -> tuple[str, Config] | None:
+    """The preset and the settings of the run in a folder; None where there is no run.
+
+    Raises:
+        UserError: its config.json cannot be read, is damaged, or is of another version.
+    """
+    path = folder / "config.json"
+    if not os.path.exists(path):
+        return None
+    saved = read_json(path)
+    try:
+        preset, config = saved["preset"], from_dotted(saved["settings"])
+        if preset in PRESETS:
+            return preset, config
+        reason = f"the preset {shown(preset)} is unknown"
+    except (UserError, LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RecursionError) as error:
+        reason = str(error).rstrip(".") if isinstance(error, UserError) else "it is not what this program writes"
+    raise UserError(f"{path} holds no settings that this version can read ({reason}); choose another --output.")

@@ -1,0 +1,86 @@
+"""From the words of a command line to the command: parse, then call."""
+
+import io
+import sys
+
+from pipeline import interrupts
+from pipeline.cluster import prepare_environment
+from pipeline.command_line import guest
+from pipeline.command_line.beginning import defaults
+from pipeline.command_line.options import Command, Look
+from pipeline.command_line.parsing import expand_aliases, parse
+from pipeline.command_line.registry import COMMANDS, function_of
+from pipeline.config import validate
+from pipeline.errors import UserError, without_secrets
+
+
+def in_a_guest(arguments: list[str] | None = None) -> int:
+    """See :func:`pipeline.command_line.main`."""
+    with guest.as_before():
+        interrupts.install(guest=True)
+        return run(sys.argv[1:] if arguments is None else arguments)
+
+
+def run(argv: list[str]) -> int:
+    """Run one command, with the signals taken over; the exit code."""
+    try:
+        _print_what_can_be_printed()
+        works = bool(argv) and argv[0] in COMMANDS and COMMANDS[argv[0]].uses_ray and not {"-h", "--help"} & set(argv)
+        prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
+        return dispatch(argv)
+    except UserError as error:
+        print(f"grad-instructor: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        interrupts.hear()
+        print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
+        return interrupts.INTERRUPTED
+    except BrokenPipeError:
+        return 1
+
+
+def dispatch(argv: list[str]) -> int:
+    """Find the command, read its options, and do it."""
+    if not argv or argv[0] in ("-h", "--help"):
+        print(overview())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        from pipeline import __version__
+
+        print(f"grad-instructor {__version__}")
+        return 0
+    name, words = argv[0], expand_aliases(argv[1:])
+    if name not in COMMANDS:
+        raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
+    takes = COMMANDS[name].takes
+    options = parse(takes, {Command: lambda: defaults(words), Look: Look}.get(takes, lambda: None)(), name, words)
+    if options is None:  # its help was asked for
+        return 0
+    if isinstance(options, Command):
+        validate(options.config)
+    return function_of(name)(options, "grad-instructor " + " ".join(map(without_secrets, argv)))
+
+
+def overview() -> str:
+    """What ``grad-instructor --help`` prints."""
+    lines = [f"  {name:<10} {entry.text}" for name, entry in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: grad-instructor COMMAND [options]",
+            "",
+            "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones.",
+            "",
+            *lines,
+            "",
+            "Start with:  grad-instructor run          (real handwritten digits, about two minutes)",
+            "then:        grad-instructor run --preset mnist",
+            "Options of a command:  grad-instructor COMMAND --help",
+        ]
+    )
+
+
+def _print_what_can_be_printed() -> None:
+    """λ and ρ become question marks where the terminal's encoding lacks them."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")

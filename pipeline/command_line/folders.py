@@ -1,0 +1,84 @@
+"""The folder that a command works in: made, locked, and refused where it holds something else."""
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.command_line.beginning import saved_settings
+from pipeline.command_line.options import Command
+from pipeline.config import to_dotted
+from pipeline.errors import UserError
+from pipeline.files import no_link, refuse_links
+
+
+def check_settings(command: Command) -> None:
+    """Raises UserError where the output folder holds a run of other settings. Nothing is written.
+
+    Data are told apart by what is in them, not by the path of their file (see :func:`pipeline.folder.check_data`).
+    """
+    saved = saved_settings(command.folder)
+    if saved is not None:
+        compare_settings(str(command.folder), to_dotted(saved[1]), to_dotted(command.config))
+
+
+def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
+    """Raises UserError where the run in ``place`` has other settings (by dotted name) than are given here."""
+    files = all(name.endswith(".npz") for name in (here["data.dataset"], str(there["data.dataset"])))
+    changed = [key for key in here if here[key] != there[key] and not (files and key == "data.dataset")]
+    if changed:
+        key, more = changed[0], f", and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise UserError(
+            f"{place} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here{more}); "
+            "choose another --output or drop the options."
+        )
+
+
+def make_folder(command: Command) -> Path:
+    """The command's output folder, which is there afterwards.
+
+    Raises:
+        UserError: it cannot be made.
+    """
+    try:
+        command.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the output folder {command.folder} ({error.strerror}); choose another --output."
+        ) from error
+    return command.folder
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One command at a time in a folder."""
+    try:
+        file = open(folder / ".lock", "w", opener=no_link)  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another command is at work in {folder}; wait for it or choose another --output.") from error
+        yield
+
+
+def newest_folder(runs: Path = Path("runs")) -> Path:
+    """The folder in ``runs`` that was worked in last.
+
+    Raises:
+        UserError: there is none.
+    """
+    folders = [path.parent for path in runs.glob("*/config.json")]
+    if not folders:
+        raise UserError("no run was found in ./runs; give its folder with --output.")
+    return max(folders, key=lambda folder: (folder / "config.json").stat().st_mtime).absolute()
+
+
+def check_is_run(folder: Path) -> None:
+    """Raises UserError where no command has recorded anything in a folder."""
+    refuse_links(folder)
+    if not (folder / "records.jsonl").exists():
+        raise UserError(f"{folder} holds no run; give the folder of one with --output.")

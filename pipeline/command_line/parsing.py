@@ -1,0 +1,84 @@
+"""Options from words: tyro's errors as one sentence each."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import itertools
+import re
+import typing
+from typing import Any
+
+import tyro
+
+from pipeline.command_line.registry import COMMANDS
+from pipeline.errors import UserError
+
+ALIASES = {"--dataset": "--data.dataset"}
+
+
+def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
+    """The options of a command, or None when its help was asked for.
+
+    Raises:
+        UserError: one sentence about the first thing that is wrong.
+    """
+    errors = io.StringIO()
+    given = {} if default is None else {"default": default}
+    texts: Any = {"prog": f"grad-instructor {name}", "description": COMMANDS[name].text + "."}
+    try:
+        with contextlib.redirect_stderr(errors):
+            parsed, unknown = tyro.cli(kind, **given, **texts, args=arguments, return_unknown_args=True)
+        if not unknown:
+            return parsed
+        problem = _unknown(unknown[0], kind)
+    except SystemExit as stop:
+        if not stop.code:
+            return None
+        problem = _one_sentence(errors.getvalue())
+    raise UserError(f"{problem} (see `grad-instructor {name} --help`).")
+
+
+def option(arguments: list[str], name: str) -> str | None:
+    """The value that is given to an option, before the options are parsed."""
+    for index, argument in enumerate(arguments):
+        if argument == name and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith(name + "="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def expand_aliases(arguments: list[str]) -> list[str]:
+    """The words with each short option by its whole name."""
+
+    def expand(argument: str) -> str:
+        name, equals, value = argument.partition("=")
+        return ALIASES.get(name, name) + equals + value
+
+    return [expand(argument) for argument in arguments]
+
+
+def _unknown(argument: str, kind: Any) -> str:
+    """What to say of an argument that no option takes."""
+    name = argument.partition("=")[0]
+    near = difflib.get_close_matches(name, _option_names(kind), n=2, cutoff=0.5)
+    return f"unknown option {name}" + (f"; did you mean {' or '.join(near)}?" if near else "")
+
+
+def _option_names(kind: Any, prefix: str = "--", depth: int = 0) -> list[str]:
+    """Of a command's options: those of its own parts by their last name, settings by their dotted one."""
+    names = []
+    for name, hint in typing.get_type_hints(kind).items():
+        if dataclasses.is_dataclass(hint):
+            names += _option_names(hint, f"{prefix}{name}." if depth else prefix, depth + 1)
+        else:
+            names.append(prefix + name.replace("_", "-"))
+    return names
+
+
+def _one_sentence(text: str) -> str:
+    """tyro's box of text as one sentence: what stands between its title and its first ruled line, or its end."""
+    lines = [line.strip(" │╭╮╰╯─") for line in re.sub(r"\x1b\[[0-9;]*m", "", text).strip().splitlines()]
+    message = " ".join(itertools.takewhile(bool, lines[1:]) if len(lines) > 1 else lines)
+    return message.replace(". Expected", "; expected").rstrip(".")

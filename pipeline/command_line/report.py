@@ -1,0 +1,126 @@
+"""``grad-instructor report``: the test set, once; the table, the plots."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.command_line.options import Command
+from pipeline.command_line.stages import do
+from pipeline.command_line.work import Work, load_critics
+from pipeline.files import read_json, write_atomic, write_json
+from pipeline.progress import console
+from pipeline.results.tables import corrected, head_to_head_line, markdown, prediction_line, report_rows, rich_table
+
+
+def command(options: Command, line: str) -> int:
+    """Stage 4 alone."""
+    return do(Work("report", options, line), [report], show_report)
+
+
+def report(job: Work) -> None:
+    """Stage 4: the test set, once; the table, the plots."""
+    from pipeline.compare import collect
+    from pipeline.report import prediction_points
+
+    arms = collect(job.config, job.folder)
+    _test(job, arms)
+    points = prediction_points(job.config, arms)
+    _write(job, points)
+    _draw(job, arms, points)
+    _record(job)
+    show_report(job, job.dataset.name)
+
+
+def _test(job: Work, arms: Mapping[str, dict[str, Any]]) -> None:
+    """``report.json``, unless it is there and of the populations that are there."""
+    from pipeline.compare import chosen_strengths
+    from pipeline.folder import enns_made_by, is_stale, populations, report_origin
+    from pipeline.origin import sealed
+    from pipeline.report import evaluate_on_test, head_to_head, made_by
+
+    path = job.folder / "report.json"
+    tested_now = populations(job.folder, job.config)
+    if path.exists() and not is_stale(read_json(path), tested_now):
+        return
+    tested = evaluate_on_test(job.config, job.dataset, job.folder, arms)
+    enns = enns_made_by(job.folder, job.config)
+    rows = [
+        row | {"provenance": made_by(job.config, row["arm"], arms[row["arm"]]["provenance"], enns, job.provenance)}
+        for row in report_rows(tested, job.config.compare.baseline)
+    ]
+    written = {
+        "rows": rows,
+        "head_to_head": head_to_head(tested),
+        "seeds": tested,
+        "candidates": chosen_strengths(job.config, job.folder),
+        "origin": report_origin(job.config, job.dataset, load_critics(job)).as_json(),
+        "populations": tested_now,
+    }
+    write_json(path, sealed(written))
+
+
+def _write(job: Work, points: Mapping[str, dict[str, Any]]) -> None:
+    """``report.md`` and ``prediction.json``."""
+    written = read_json(job.folder / "report.json")
+    lines = "".join(f"\n- {line}" for line in _lines(written))
+    write_atomic(job.folder / "report.md", markdown(written["rows"]) + lines + "\n")
+    numbers = {name: {k: v for k, v in p.items() if not isinstance(v, list)} for name, p in points.items()}
+    write_json(job.folder / "prediction.json", numbers)
+
+
+def _lines(written: Mapping[str, Any]) -> list[str]:
+    """What stands below the table: the duels, and which commits had a part."""
+    return [*(head_to_head_line(duel) for duel in corrected(written["head_to_head"])), *_commits(written["rows"])]
+
+
+def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Where rows were made by another commit than the report: which, a sentence for those of the same."""
+    arms: dict[str, list[str]] = {}
+    for row in rows:
+        if commits := row["provenance"].get("commits"):
+            arms.setdefault(commits, []).append(row["arm"])
+    return [f"{', '.join(names)}: {commits}" for commits, names in arms.items()]
+
+
+def _draw(job: Work, arms: Mapping[str, dict[str, Any]], points: Mapping[str, dict[str, Any]]) -> None:
+    from pipeline.report import curves
+    from pipeline.results import figures
+
+    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
+    for name, draw, values in (
+        ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()}),
+        ("instruction", figures.instruction, instructed),
+        ("prediction", figures.prediction, points),
+    ):
+        draw(values, job.folder / "figures" / f"{name}.png")
+        job.records.artifact(job.name, f"figures/{name}.png", "figures")
+
+
+def _record(job: Work) -> None:
+    """The report, and a run for each of its rows."""
+    job.records.artifact(job.name, "report.md", "")
+    for row in read_json(job.folder / "report.json")["rows"]:
+        name = f"result-{row['arm']}"
+        if job.records.differs("result", f"{job.name}/{name}", row=row):
+            job.records.anew(f"{job.name}/{name}")  # the report was lost and made again
+        run = job.child(name, f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
+        job.records.result(run, row)
+        job.records.end(run, "FINISHED")
+
+
+def show_report(job: Work, data: str) -> None:
+    """Print the table, and what stands below it, from the files.
+
+    Args:
+        data: the name of the data set.
+    """
+    written = read_json(job.folder / "report.json")
+    rows = written["rows"]
+    console.print(
+        f"\ntest accuracy on {data}, {rows[0]['n']} targets per arm, differences paired by seed with "
+        f"{job.config.compare.baseline}:"
+    )
+    console.print(rich_table(rows))
+    for line in _lines(written):
+        console.print(line)
+    for name, point in read_json(job.folder / "prediction.json").items():
+        console.print(f"prediction by {name}: {prediction_line(point)}")

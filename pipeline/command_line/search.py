@@ -1,0 +1,89 @@
+"""``grad-instructor search``: what it takes, whether it is finished, and what it shows."""
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline import cluster
+from pipeline.command_line.finished import is_finished
+from pipeline.command_line.options import Command, Options, Places, SearchCommand
+from pipeline.command_line.stages import where_mlflow_is
+from pipeline.command_line.work import Work
+from pipeline.config import to_dotted
+from pipeline.files import read_json, refuse_links
+from pipeline.progress import console
+from pipeline.search.plan import Plan, read_plan
+
+FORM = 2
+"""of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
+
+
+def command(search: SearchCommand, line: str) -> int:
+    """Do a search. What is finished is only shown."""
+    plan = read_plan(search.file)
+    job, written, starts = _job(search, plan, line), _as_json(plan), _starts(plan)
+    cluster.check(search.placement)
+    refuse_links(job.folder, begun_only=True)
+    if is_finished(job, written, starts):
+        console.print("finished; nothing to do")
+        show_search(job, plan)
+    else:
+        from pipeline.command_line import searching
+
+        searching.search(job, plan, written, starts, show_search)
+    console.print(f"\nresults   {job.folder}\nMLflow    {where_mlflow_is(job)}")
+    return 0
+
+
+def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
+    folder = search.output or Path("runs") / f"search-{plan.name}-{identity(plan)}"
+    places: dict[str, Any] = {own.name: getattr(search, own.name) for own in dataclasses.fields(Places)}
+    options = dataclasses.replace(Options(preset=plan.preset, **places), output=folder)
+    return Work("search", Command(options, search.placement, plan.config()), line)
+
+
+def identity(plan: Plan) -> str:
+    """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
+    values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _as_json(plan: Plan) -> dict[str, Any]:
+    return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+
+
+def _starts(plan: Plan) -> list[str]:
+    """The ENNs that candidates may go on from."""
+    searched = [own.choice for group in plan.groups for own in group.space if own.key == "unroll.start"]
+    return [*(plan.config(group).unroll.start for group in plan.groups), *(str(name) for names in searched for name in names)]
+
+
+def show_search(job: Work, plan: Plan) -> None:
+    """Print how many candidates came how far and the best of them, from the search's files."""
+    found = read_json(job.folder / "search.json")
+    ended = ", ".join(f"{count} after {name}" for name, count in found["ended_after"].items())
+    console.print(
+        f"\n{found['candidates']} candidates: {ended}, {found['failed']} failed. Best of every trade-off, on validation data:"
+    )
+    console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
+    command = "train-enn" if plan.kind == "enn" else "run"
+    for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
+        if (job.folder / file).exists():
+            console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")
+
+
+def _rich_table(markdown: str) -> "rich.table.Table":
+    """The table of ``search.md`` for a terminal, settings under their last name."""
+    from rich import box
+    from rich.table import Table
+
+    lines = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
+    head, _, *rows = lines
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, heading in enumerate(head):
+        table.add_column(heading.rsplit(".", 1)[-1], justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    return table

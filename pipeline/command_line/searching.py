@@ -1,0 +1,154 @@
+"""A search that is not finished: check, record, judge, report."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipeline import cluster, interrupts
+from pipeline.command_line.checks import check_fits, fetch
+from pipeline.command_line.finished import note_finished
+from pipeline.command_line.folders import locked, make_folder
+from pipeline.command_line.recording import recorded_as
+from pipeline.command_line.told import Told, wall_seconds
+from pipeline.command_line.work import Work, size_in_bytes, sizes_of
+from pipeline.errors import UserError
+from pipeline.files import read_json, refuse_links, write_atomic, write_json
+from pipeline.folder import check_data
+from pipeline.origin import data_of, distinct, mapping
+from pipeline.progress import console, stage
+from pipeline.search.drive import Search, check_results, drive
+from pipeline.search.ladder import Result
+from pipeline.search.plan import Plan
+
+
+def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], show: Callable[[Work, Plan], None]) -> None:
+    """Check everything first, then record, judge, and report.
+
+    Args:
+        written: the plan as its folder keeps it.
+        starts: ENNs that candidates may go on from.
+        show: prints what came out, from its files.
+    """
+    check_fits(job.config, job.dataset)
+    _check_starts(job, plan)
+    fetch(job)
+    _check_folder(plan, written, job)
+    _ = job.mirror
+    with locked(make_folder(job.command)):
+        refuse_links(job.folder)
+        _check_folder(plan, written, job)
+        write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
+        with recorded_as(job, _described(plan)):
+            console.print(f"{plan.question}\nresults go to {job.folder}".strip())
+            job.records.dataset("search", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
+            _report(job, _judged(job, plan), written)
+            show(job, plan)
+            _check_any(job)
+            job.send()
+        note_finished(job, written, starts)
+
+
+def _judged(job: Work, plan: Plan) -> Search:
+    """The search, with every candidate settled."""
+    judge, shared, size = _trainable(job, plan)
+    if not job.command.placement.local:
+        cluster.start(job.command.placement, size)
+        interrupts.install_again()
+    search = Search(plan, job.folder, job.dataset, job.provenance)
+    total = sum(ladder.total for ladder in search.ladders.values())
+    with stage("search", total) as bar:
+        told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
+        bar.skip(len(told.ended))
+        told.catch_up()
+        drive(search, judge, shared, job.command.placement, told.started, told.done)
+        interrupts.install_again()
+        told.catch_up()
+    return search
+
+
+def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, Any], int]:
+    """How a candidate is judged, what that needs, and its size in bytes."""
+    size = size_in_bytes(job.dataset)
+    if plan.kind == "target":
+        from pipeline.search.targets import judge as judge_target
+
+        return judge_target, {"dataset": job.dataset}, size
+    from rl.candidates import judge, record
+
+    targets = max(stage.targets for stage in plan.stages)
+    started = time.monotonic()
+    recorded = {
+        name: record(config, job.dataset, job.folder / "recordings" / name, plan.record.rounds, targets, plan.record.updates)
+        for name, config in plan.recordings().items()
+    }
+    runs = {len(own.loss) for own in recorded.values()}
+    times = f"{len(recorded)} times " if len(recorded) > 1 else ""
+    console.print(
+        f"{times}{max(runs)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from "
+        f"{'those of its ladder of λ' if len(recorded) > 1 else 'them'}."
+    )
+    return judge, {"dataset": job.dataset, "recorded": recorded}, size + sum(r.observations.nbytes for r in recorded.values())
+
+
+def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
+    """The table, the plots and the best settings, as files."""
+    from pipeline.search import outcome
+
+    plan, folder = search.plan, job.folder
+    rows = outcome.rows_of(search)
+    front = outcome.pareto(plan, rows)
+    best = outcome.write_best(plan, rows, folder)
+    figures = outcome.draw(search, rows, folder / "figures")
+    facts: dict[str, Any] = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
+    written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
+    written |= {"judged_by": distinct(search.made_by.values())}
+    written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": plan_written}
+    write_json(folder / "search.json", written)
+    table = outcome.markdown(plan, front)
+    write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
+    for path, place in [(name, "") for name in ("search.md", "search.json", *best)] + [
+        (f"figures/{f}", "figures") for f in figures
+    ]:
+        job.records.artifact("search", path, place)
+
+
+def _check_any(job: Work) -> None:
+    """Raises UserError where every candidate failed."""
+    rows = read_json(job.folder / "search.json")["rows"]
+    failed = [row for row in rows if row["outcome"] == "failed"]
+    if failed and len(failed) == len(rows):
+        raise UserError(f"no candidate could be judged; the first one: {failed[0]['result']['failed']}")
+
+
+def _check_folder(plan: Plan, here: dict[str, Any], job: Work) -> None:
+    """Raises UserError where the folder holds something else, or a search on other data. Nothing is written."""
+    folder, path = job.folder, job.folder / "plan.json"
+    if (folder / "config.json").exists():
+        raise UserError(f"{folder} holds a run, not a search; choose another --output.")
+    saved, unlike = mapping(read_json(path)) if path.exists() else {}, ("question", "data")
+    if saved and any(saved.get(name) != here.get(name) for name in here.keys() | saved.keys() if name not in unlike):
+        raise UserError(f"{folder} holds a search by another file, or an earlier form of it; choose another --output.")
+    if not check_data(folder, job.dataset, [], "plan.json") and (folder / "records.jsonl").exists():
+        check_data(folder, job.dataset, job.records.events, "plan.json")
+    check_results(plan, folder, job.dataset)
+
+
+def _check_starts(job: Work, plan: Plan) -> None:
+    """Raises UserError where an ENN of ``unroll.start`` is not what ``enn`` says, or cannot read the targets."""
+    for config in [plan.config(group) for group in plan.groups if plan.kind == "enn"]:
+        if config.unroll.start:
+            from pipeline.setting import load_start, target_of
+
+            load_start(config, target_of(config, job.dataset))
+
+
+def _described(plan: Plan) -> dict[str, Any]:
+    """Parameters of the search's own run."""
+    return {
+        "search": plan.name,
+        "candidates": plan.budget.candidates,
+        "sampler": plan.sampler.name,
+        "scheduler": plan.scheduler.name,
+        "objectives": [name for name, _ in plan.objectives],
+        "space": [dimension.key for group in plan.groups for dimension in group.space],
+    }

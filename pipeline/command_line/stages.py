@@ -1,0 +1,69 @@
+"""What every working command does around its stages: look, check, lock, work, and note that all is done."""
+
+import os
+from collections.abc import Callable, Sequence
+
+from pipeline import cluster
+from pipeline.command_line.checks import check, check_folder
+from pipeline.command_line.finished import is_finished, note_finished
+from pipeline.command_line.folders import locked, make_folder
+from pipeline.command_line.recording import recorded_as
+from pipeline.command_line.work import Work
+from pipeline.config import to_dotted
+from pipeline.errors import without_secrets
+from pipeline.files import refuse_links, write_json
+from pipeline.progress import console
+
+Stage = Callable[[Work], None]
+"""finds what is done already, writes its results to disk, then records and sends them"""
+Show = Callable[[Work, str], None]
+"""prints the results of finished work, from its files alone; is given the name of the data"""
+
+
+def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
+    """Do a command; the exit code. What is finished is only shown: nothing is computed, drawn or recorded once more."""
+    cluster.check(job.command.placement)
+    refuse_links(job.folder, begun_only=True)
+    settings = to_dotted(job.config)
+    if finished := is_finished(job, settings, [job.config.unroll.start]):
+        console.print("finished; nothing to do")
+        if show:
+            show(job, finished)
+    else:
+        work(job, stages)
+    closing_lines(job)
+    return 0
+
+
+def work(job: Work, stages: Sequence[Stage]) -> None:
+    """Check everything first, then go through the stages, with a true status at the end."""
+    from pipeline.origin import data_of
+
+    noted = check(job)
+    with locked(make_folder(job.command)):
+        refuse_links(job.folder)
+        check_folder(job)  # once more: another command may have been first
+        settings = {"preset": job.command.options.preset, "settings": to_dotted(job.config)}
+        write_json(job.folder / "config.json", settings | ({"data": data_of(job.dataset)} if noted else {}))
+        with recorded_as(job, to_dotted(job.config)):
+            console.print(f"results go to {job.folder}")
+            for stage in stages:
+                stage(job)
+                job.send()
+        if noted:  # what says nothing of its origin is looked at again each time
+            note_finished(job, settings["settings"], [job.config.unroll.start])
+
+
+def closing_lines(job: Work) -> None:
+    """Where everything is."""
+    console.print(f"\nresults   {job.folder}")
+    for name, what in (("report.md", "table"), ("figures", "plots"), ("records.jsonl", "records"), ("enn.safetensors", "ENN")):
+        if (job.folder / name).exists():
+            console.print(f"{what:<9} {job.folder / name}")
+    console.print(f"MLflow    {where_mlflow_is(job)}")
+
+
+def where_mlflow_is(job: Work) -> str:
+    """The tracking server, or the command that shows the folder's own database."""
+    uri = job.command.options.tracking_uri
+    return without_secrets(uri) if uri else f"grad-instructor ui --output {os.path.relpath(job.folder)}"

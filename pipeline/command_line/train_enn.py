@@ -1,0 +1,109 @@
+"""``grad-instructor train-enn``: an ENN by off-policy RL, then fine-tuned."""
+
+from pathlib import Path
+from typing import Any
+
+from pipeline.command_line.options import Command
+from pipeline.command_line.stages import do
+from pipeline.command_line.work import Work, sizes_of
+from pipeline.config import Config, to_dotted
+from pipeline.progress import stage
+from pipeline.results.tables import as_text
+
+
+def command(options: Command, line: str) -> int:
+    """Stage 1 alone."""
+    return do(Work("train-enn", options, line), [train_enn])
+
+
+def train_enn(job: Work) -> None:
+    """Stage 1: an ENN by off-policy RL."""
+    config, run = job.config, job.child("train-enn", "train-enn", to_dotted(job.config))
+    from pipeline.compare import ARMS  # noqa: F401  (torch is imported while the mirror's thread makes its database)
+    from rl.train import enn_file, train_enn
+
+    job.records.dataset(run, job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
+    if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():
+        job.start_ray()
+    with stage("train ENN", config.rl.rounds) as bar:
+        if not config.rl.rounds and not config.unroll.start:
+            bar.say(f"{config.rl.updates} steps on {config.recorded.rounds} recorded populations, as in the search")
+
+        def on_round(row: dict[str, Any]) -> None:
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
+            values = {key.replace("/he/", "/from_he/"): numbers[key] for key in numbers if key not in ("round", "seconds")}
+            if not job.records.metrics(run, row["round"], values):
+                bar.skip()
+                return
+            job.send()
+            bar.say(_round_line(config, row))
+            bar.advance()
+
+        placement = job.command.placement
+        trained = train_enn(
+            config, job.dataset, job.folder, on_round, placement.device, placement.gpus_per_worker, job.provenance
+        )
+    if trained["history"]:
+        from pipeline.results import figures
+
+        figures.learning(_learning_rounds(config, trained["history"]), job.folder / "figures" / "learning.png")
+        job.records.artifact(job.name, "figures/learning.png", "figures")
+    files = list(trained["files"].values())
+    if config.unroll.segments:
+        files.append(_fine_tune(job, run, placement.device))
+    for file in files:
+        job.records.artifact(run, file, "enn")
+        job.records.artifact(run, str(Path(file).with_suffix(".json")), "enn")
+    job.records.end(run, "FINISHED")
+
+
+def _fine_tune(job: Work, run: str, device: str) -> str:
+    """Stage 1b: the instructing ENN through unrolled training; the file that it is in."""
+    from rl.train import fine_tune_enn
+    from rl.unrolled import KEEP
+
+    segments = job.config.unroll.segments
+    with stage("fine-tune ENN", -(-segments // KEEP)) as bar:
+
+        def on_segment(row: dict[str, Any]) -> None:
+            numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and value == value}
+            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in numbers.items()}
+            if not job.records.metrics(run, row["segment"], values):
+                bar.skip()
+                return
+            job.send()
+            bar.say(
+                f"segment {row['segment']}/{segments}  loss at its end: {as_text(row['loss/small'], '.3f')} from small "
+                f"weights, {as_text(row['loss/he'], '.3f')} from He  promised change {as_text(row['promised'], '+.3f')}  "
+                f"error {as_text(row['error'], '.3f')}"
+            )
+            bar.advance()
+
+        return fine_tune_enn(job.config, job.dataset, job.folder, on_segment, device, job.provenance)["file"]
+
+
+def _round_line(config: Config, row: dict[str, Any]) -> str:
+    scores, he = (
+        [f"{key.rsplit('/', 1)[1]}: {as_text(value, '.3f')}" for key, value in row.items() if key.startswith(f"score/{start}/")]
+        for start in ("small", "he")
+    )
+    reader = config.enn.readers[0]
+    return (
+        f"round {row['round'] + 1}/{config.rl.rounds}  env steps {row['env_steps']}  "
+        f"unseen runs: error {as_text(row[f'error/{reader}'], '.3f')} τ {as_text(row[f'kendall/{reader}'], '.2f')}\n"
+        f"    final score by λ  from small weights  {'  '.join(scores)}\n"
+        f"                      from He             {'  '.join(he)}"
+    )
+
+
+def _learning_rounds(config: Config, history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    reader, levels = config.enn.readers[0], [f"{level:g}" for level in config.instruction.ladder]
+    return [
+        {
+            "round": row["round"] + 1,
+            "scores": {level: row[f"score/small/{level}"] for level in levels if f"score/small/{level}" in row},
+            "critic_error": row[f"error/{reader}"],
+            "kendall": row[f"kendall/{reader}"],
+        }
+        for row in history
+    ]

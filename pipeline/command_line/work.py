@@ -1,0 +1,108 @@
+"""A command at work in a folder, and what it works with."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pipeline import cluster, interrupts
+from pipeline.command_line.options import Command
+from pipeline.config import Config
+from pipeline.data import Dataset, data_folder, load, sources_digest
+from pipeline.progress import console
+from pipeline.results.mlflow import Mirror
+from pipeline.results.provenance import provenance
+from pipeline.results.records import Records
+from pipeline.results.storage import Storage
+
+
+@dataclass
+class Work:
+    """One command at work in one folder."""
+
+    name: str
+    command: Command
+    line: str
+    sources: str | None = None
+    """what :meth:`find_sources` gave when the data were loaded"""
+
+    @property
+    def config(self) -> Config:
+        return self.command.config
+
+    @cached_property
+    def folder(self) -> Path:
+        return self.command.folder
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        options = self.command.options
+        dataset = load(self.config.data.dataset, options.data_folder, options.download)
+        self.sources = self.find_sources()
+        return dataset
+
+    def find_sources(self) -> str | None:
+        """What tells the data's files, as they are now, from others."""
+        return sources_digest(self.config.data.dataset, data_folder(self.command.options.data_folder))
+
+    @cached_property
+    def records(self) -> Records:
+        return Records(self.folder)
+
+    @cached_property
+    def mirror(self) -> Mirror:
+        options = self.command.options
+        return Mirror(self.folder, options.tracking_uri, options.experiment, lambda text: console.print(f"warning: {text}"))
+
+    @cached_property
+    def storage(self) -> Storage | None:
+        uri = self.command.options.storage_path
+        return Storage(self.folder, uri, lambda text: console.print(f"warning: {text}")) if uri else None
+
+    @cached_property
+    def provenance(self) -> dict[str, Any]:
+        return provenance(self.line, self.config.seed)
+
+    def send(self, last: bool = False) -> None:
+        """Tell MLflow what it has not been told yet, and keep the copy of the results up to date."""
+        with interrupts.put_off():
+            self.mirror.send(self.records, last)
+            if self.storage and not last:
+                self.storage.send()
+
+    def start_ray(self) -> None:
+        """Start Ray or join a cluster, unless that was done."""
+        cluster.start(self.command.placement, size_in_bytes(self.dataset))
+        interrupts.install_again()  # Ray has put its own handlers in their place
+
+    def child(self, name: str, title: str, params: dict[str, Any]) -> str:
+        """Start a run under this command's."""
+        run = f"{self.name}/{name}"
+        self.records.start(run, title, self.name, params, {})
+        return run
+
+
+def sizes_of(dataset: Dataset) -> dict[str, int]:
+    """Examples in each split."""
+    return {split: len(getattr(dataset, f"y_{split}")) for split in ("train", "validation", "test")}
+
+
+def size_in_bytes(dataset: Dataset) -> int:
+    """Of all inputs."""
+    return sum(getattr(dataset, f"x_{split}").nbytes for split in ("train", "validation", "test"))
+
+
+def untrained(job: Work) -> list[str]:
+    """The populations of the comparison that are still to be trained."""
+    from pipeline.compare import ARMS, TUNED, final_tasks, tuning_task
+
+    config, arms = job.config, job.config.compare.arms
+    tasks = [tuning_task(config, arm) for arm in arms if ARMS[arm].rule in TUNED] + final_tasks(config, arms, {})
+    return [task.name for task in tasks if not (job.folder / "arms" / f"{task.name}.json").exists()]
+
+
+def load_critics(job: Work) -> dict[str, Any]:
+    """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
+    from pipeline.folder import load_enns
+
+    return load_enns(job.folder, job.config, job.dataset)

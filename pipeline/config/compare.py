@@ -1,0 +1,59 @@
+"""The comparison of training with and without instruction."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.config.checks import Check, at_least_one
+from pipeline.config.choices import Arm
+
+if TYPE_CHECKING:
+    from pipeline.config.schema import Config
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """The comparison of training with and without instruction."""
+
+    arms: tuple[Arm, ...] = ("conventional", "l1", "l2", "growth", "he", "instructed", "instructed-he")
+    """ways of training to compare, paired by seed"""
+    baseline: Arm = "conventional"
+    """the arm that every other is compared with"""
+    seeds: int = 30
+    """fresh targets per arm"""
+    group: int = 15
+    """targets trained as one population on one worker; 0: all of an arm's, or as many of them as a GPU has memory for"""
+    tuning_seeds: int = 8
+    """targets per candidate when a strength is chosen on validation data"""
+    l1: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    """candidate strengths of the L1 penalty; with 0 among them, and listed first, a penalty that helps nothing is not chosen"""
+    l2: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+    """candidate strengths of the L2 penalty"""
+    growth: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    """candidates for growth-tuned: times He's norm that the last layer grows to"""
+    instruction: tuple[float, ...] = (-1.0, 1.0, 3.0, 10.0, 30.0, 100.0)
+    """candidate strengths λ of the instruction; -1 lets the ENN's advantages choose λ at each period"""
+    curve_examples: int = 2000
+    """at most this many validation examples, none of them in the reward, for curves and the choice of strengths"""
+
+
+def checks(config: "Config") -> Iterator[Check]:
+    """What must hold of ``config.compare``."""
+    compare, arms = config.compare, config.compare.arms
+    yield compare.seeds >= 2, f"compare.seeds is {compare.seeds}; give at least 2, or there is no interval."
+    yield (
+        compare.baseline in arms,
+        f"compare.arms lacks {compare.baseline!r}, which every arm is compared with; add it, or set compare.baseline.",
+    )
+    yield (
+        "instructed-image" not in arms or "convnet" in config.enn.readers,
+        "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",
+    )
+    yield (
+        config.unroll.segments != 0 or not {"instructed-rl", "instructed-rl-he"} & set(arms),
+        "compare.arms has 'instructed-rl', the ENN before its fine-tuning, but unroll.segments is 0; drop the arm.",
+    )
+    yield compare.group >= 0, f"compare.group is {compare.group}; give at least 0."
+    yield from at_least_one(compare, "compare", "tuning_seeds", "curve_examples")
+    for name in ("l1", "l2", "growth", "instruction"):
+        yield bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."

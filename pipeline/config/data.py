@@ -1,0 +1,11 @@
+"""Which data the targets are trained on. Whether they are there is known when they are loaded: nothing is to be checked."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which data the targets are trained on."""
+
+    dataset: str = "digits"
+    """digits, mnist, fashion, cifar10, or the path of an .npz with x_train, y_train, x_test, y_test (short: --dataset)"""

@@ -1,0 +1,79 @@
+"""Settings by dotted name (``rl.gamma``), as files and searches have them, and a run's identity, which is made from them."""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import sys
+import types
+import typing
+from typing import Any, Literal
+
+from pipeline.config.schema import Config
+from pipeline.errors import UserError, shown
+
+
+def to_dotted(config: Any, prefix: str = "") -> dict[str, Any]:
+    """``{"rl.gamma": 0.9, …}``: every setting under its dotted name, tuples as lists (JSON's types only)."""
+    flat: dict[str, Any] = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if dataclasses.is_dataclass(value):
+            flat |= to_dotted(value, f"{prefix}{item.name}.")
+        else:
+            flat[f"{prefix}{item.name}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def from_dotted(values: dict[str, Any]) -> Config:
+    """The inverse of :func:`to_dotted`; keys left out keep their defaults.
+
+    Raises:
+        UserError: an unknown key (naming the nearest right one) or a value of the wrong type.
+    """
+    known = to_dotted(Config())
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(str(key)[:80], known, n=1, cutoff=0.0)
+            raise UserError(f"unknown setting {shown(key)}; did you mean {near[0]!r}?")
+    return _build(Config, values, "")
+
+
+def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    arguments = {}
+    for item in dataclasses.fields(kind):
+        key = prefix + item.name
+        if dataclasses.is_dataclass(hints[item.name]):
+            arguments[item.name] = _build(hints[item.name], values, key + ".")
+        elif key in values:
+            arguments[item.name] = coerce(hints[item.name], values[key], key)
+    return kind(**arguments)
+
+
+def coerce(hint: Any, value: Any, key: str) -> Any:
+    origin, options = typing.get_origin(hint), typing.get_args(hint)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(coerce(options[0], item, key) for item in value)
+    if origin is Literal and value in options:
+        return value
+    if origin in (typing.Union, types.UnionType) and value is None and type(None) in options:
+        return None
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value) if type(value) is float or abs(value) <= sys.float_info.max else math.inf  # refused by validate
+    if hint in (int, str, bool) and type(value) is hint:
+        return value
+    if origin is tuple:
+        raise UserError(f"setting {key!r} is {shown(value)}; give a list, even of one value.")
+    expected = ", ".join(map(repr, options)) if origin is Literal else getattr(hint, "__name__", hint)
+    raise UserError(
+        f"setting {key!r} is {shown(value)}; give {'one of ' if origin is Literal else 'a value of type '}{expected}."
+    )
+
+
+def identity(config: Config) -> str:
+    """Eight hexadecimal digits of the hash of every setting that differs from its default."""
+    default = to_dotted(Config())
+    changed = {key: value for key, value in to_dotted(config).items() if value != default[key]}
+    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]

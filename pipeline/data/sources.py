@@ -1,0 +1,44 @@
+"""Which files a data set is read from: whether it is the one of yesterday can be known without reading it into arrays."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from pipeline.data import known
+from pipeline.data.splits import FOLDER
+from pipeline.errors import UserError
+from pipeline.files import sha256_of
+
+
+def sources_digest(dataset: str, folder: Path) -> str | None:
+    """The SHA-256 of all bytes that :func:`pipeline.data.load` would make a data set from; None where a file is not there.
+
+    Equal bytes make an equal data set; bytes that differ may (a file written again), and only loading it tells.
+
+    Args:
+        folder: where the named data sets are kept.
+    """
+    try:
+        found = [sha256_of(path) for path in _sources(dataset, folder)]
+    except UserError:  # to be said when it is loaded
+        return None
+    return hashlib.sha256("\n".join(found).encode()).hexdigest()
+
+
+def _sources(dataset: str, folder: Path) -> list[Path]:
+    if dataset.endswith(".npz"):
+        return [Path(dataset).expanduser()]
+    if dataset == "digits":
+        return [_embedded_digits(), FOLDER / "digits.npz"]
+    if dataset in known.IDX_FOLDERS:
+        return [*known.idx_paths(dataset, folder), FOLDER / f"{dataset}.npz"]
+    if dataset == "cifar10":
+        return known.cifar10_paths(folder)
+    raise UserError(f"unknown data set {dataset!r}.")
+
+
+def _embedded_digits() -> Path:
+    """Where scikit-learn keeps them, which takes a second to import."""
+    spec = importlib.util.find_spec("sklearn")
+    places = (spec.submodule_search_locations if spec else None) or [""]
+    return Path(places[0], "datasets", "data", "digits.csv.gz")

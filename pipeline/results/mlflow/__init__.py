@@ -1,0 +1,6 @@
+"""The mirror of a run's records in MLflow, its UI, and its health. Importing this imports no MLflow."""
+
+from pipeline.results.mlflow.mirror import Mirror
+from pipeline.results.mlflow.server import health, ui_command
+
+__all__ = ["Mirror", "health", "ui_command"]

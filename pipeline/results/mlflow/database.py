@@ -1,0 +1,53 @@
+"""The SQLite database in a run's folder: made whole, set aside where it was moved, known again."""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+
+from pipeline.results.mlflow import client
+from pipeline.results.mlflow.address import database_of, sqlite_uri
+
+MOVED = "(artifact_location LIKE 'file:%/mlartifacts' AND artifact_location != ?)"
+"""of an experiment that we made beside a database which was elsewhere then"""
+
+
+def set_aside_if_moved(uri: str, location: str | None) -> None:
+    """A database that was moved or copied points to artifacts elsewhere: keep it aside, and make it anew from the records."""
+    database = database_of(uri)
+    if database is None or not database.exists():
+        return
+    with suppress(sqlite3.Error), closing(_read_only(database)) as connection:
+        if connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]:
+            database.rename(database.with_name("mlflow-before-move.db"))
+
+
+def make_database(uri: str) -> None:
+    """MLflow's schema takes seconds to make, and what a kill or a full disk leaves of a half-made one it can neither use nor
+    mend. So a new SQLite database is made under another name, and gets its own when it is whole."""
+    database = database_of(uri)
+    if database is None or database.exists():
+        return
+    new = database.with_name(f".{database.name}-{os.getpid()}")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        client.new_client(sqlite_uri(new)).search_experiments(max_results=1)
+        with suppress(FileExistsError):  # another process was first
+            os.link(new, database)
+    finally:
+        for left in database.parent.glob(f"{new.name}*"):
+            left.unlink(missing_ok=True)
+
+
+def holds_experiment(database: Path, number: str, name: str, created: int, location: str | None) -> bool:
+    """Whether a database has the experiment that was sent to; one that was deleted, replaced or moved has not. Only read."""
+    if not database.exists():
+        return False
+    query = "SELECT 1 FROM experiments WHERE experiment_id = ? AND name = ? AND creation_time = ? AND NOT " + MOVED
+    with suppress(sqlite3.Error), closing(_read_only(database)) as connection:
+        return connection.execute(query, (number, name, created, location)).fetchone() is not None
+    return False
+
+
+def _read_only(database: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)

@@ -1,0 +1,64 @@
+"""What a record is in MLflow's words: points of metrics, names and texts that it allows, requests of a size that it takes."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from typing import Any
+
+from pipeline.results.records import Event
+
+Point = tuple[str, float | int | None, int, int]
+"""metric, value, time in ms, step"""
+
+
+def digest(event: Event) -> str:
+    """What tells an event from any other."""
+    return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _metrics_points(event: Event) -> list[Point]:
+    return [(name, value, event["time"], event["step"]) for name, value in event["values"].items()]
+
+
+def _series_points(event: Event) -> list[Point]:
+    return [(event["name"], value, event["time"], step) for step, value in zip(event["steps"], event["values"], strict=True)]
+
+
+POINTS: dict[str, Callable[[Event], list[Point]]] = {"metrics": _metrics_points, "series": _series_points}
+
+
+def groups(events: list[Event]) -> Iterator[list[Event]]:
+    """The events in order, neighbours of one run whose points can share a request together."""
+    for _, group in groupby(events, lambda e: (e["kind"], e["run"]) if e["kind"] in POINTS else e["n"]):
+        yield list(group)
+
+
+def batches(items: list, size: int) -> Iterator[list]:
+    """The items in requests of at most ``size``."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested names joined by dots."""
+    flat = {}
+    for key, value in row.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def name_of(key: str) -> str:
+    """The key in the characters that MLflow allows."""
+    return re.sub(r"[^\w.\- :/]", "_", key)
+
+
+def image_key(key: str) -> str:
+    """An image's name, as MLflow's image grid writes it."""
+    return re.sub(r"[^a-zA-Z0-9_\-. ~]", "_", key.replace("/", "~"))
+
+
+def text(value: Any) -> str:
+    """A value as MLflow, which knows texts alone, is to hold it."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,162 @@
+"""What is done in MLflow for each kind of event. Doing it twice is the same as once."""
+
+import json
+import math
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID, uuid5
+
+from pipeline.results.mlflow.events import POINTS, Point, batches, flatten, image_key, name_of, text
+from pipeline.results.records import Event, Records
+
+FOLDER_TAG, RUN_TAG = "grad_instructor.folder", "grad_instructor.run"
+METRICS_PER_BATCH, PARAMETERS_PER_BATCH = 1000, 100
+PARAMETER_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36
+THUMBNAIL = 256
+"""largest side, in pixels, of the small copies that the UI's image grid shows"""
+
+
+class Sender:
+    """Sends events of one folder to one experiment.
+
+    Args:
+        client: MLflow's.
+        experiment: the experiment's id.
+        folder: where the files are that events name.
+        folder_id: the tag by which this folder's runs are found.
+    """
+
+    def __init__(self, client: Any, experiment: str, folder: Path, folder_id: str) -> None:
+        self._client, self._experiment, self.folder = client, experiment, folder
+        self.repeats = False
+        """events are sent again that may have been sent with another time"""
+        self._run_ids = self._find_runs(folder_id)
+
+    def _find_runs(self, folder_id: str) -> dict[str, str]:
+        """MLflow's ids of the runs of this folder. Runs that a user has deleted there are absent: their events are skipped."""
+        found, token = {}, None
+        while token != "":
+            query = f"tags.`{FOLDER_TAG}` = '{folder_id}'"
+            page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
+            found |= {run.data.tags[RUN_TAG]: run.info.run_id for run in page}
+            token = page.token or ""
+        return found
+
+    def send(self, events: list[Event], records: Records) -> None:
+        """Send events of one kind and run."""
+        event = events[0]
+        kind, run_id = event["kind"], self._run_ids.get(event.get("run", ""))
+        if kind == "start":
+            self._start(event, run_id, records)
+        elif run_id is None:
+            return
+        elif kind in POINTS:
+            self._metrics(run_id, [point for item in events for point in POINTS[kind](item)])
+        elif kind == "result":
+            self._result(run_id, event)
+        elif kind == "image":
+            self._image(run_id, event, records)
+        elif kind == "artifact":
+            self._artifact(run_id, self.folder / event["path"], event["folder"])
+        elif kind == "dataset":
+            self._dataset(run_id, event)
+        elif kind == "anew":  # MLflow can drop a run, and no points of one
+            self._client.delete_run(run_id)
+            del self._run_ids[event["run"]]
+        elif kind == "end":
+            self._client.set_terminated(run_id, event["status"], end_time=event["time"])
+
+    def _start(self, event: Event, run_id: str | None, records: Records) -> None:
+        known_params: dict[str, str] = {}
+        if run_id is None and any(e["kind"] == "start" and e["run"] == event["run"] for e in records.events[: event["n"]]):
+            return  # started and sent before, and since then deleted in MLflow
+        if run_id is None:
+            run_id = self._create(event, records)
+            self._run_ids[event["run"]] = run_id
+        else:
+            self._client.update_run(run_id, status="RUNNING")
+            known_params = self._client.get_run(run_id).data.params
+        params = {name_of(key): text(value)[:PARAMETER_LENGTH] for key, value in event["params"].items()}
+        new = {key: value for key, value in params.items() if key not in known_params}
+        changed = {key: value for key, value in params.items() if known_params.get(key, value) != value}
+        self._params_and_tags(run_id, new, {**event["tags"], **changed})
+
+    def _create(self, event: Event, records: Records) -> str:
+        tags = {
+            FOLDER_TAG: records.folder_id,
+            RUN_TAG: event["run"],
+            "mlflow.source.name": "grad-instructor",
+            "mlflow.source.type": "LOCAL",
+        }
+        parent = self._run_ids.get(event["parent"] or "")
+        if parent is not None:
+            tags["mlflow.parentRunId"] = parent
+        if "commit" in event["tags"]:
+            tags["mlflow.source.git.commit"] = text(event["tags"]["commit"])
+        run = self._client.create_run(self._experiment, event["time"], tags, event["name"])
+        return run.info.run_id
+
+    def _params_and_tags(self, run_id: str, params: dict[str, str], tags: dict[str, Any]) -> None:
+        """Parameters cannot be changed in MLflow; one that a resumed run was given anew is a tag of the same name."""
+        from mlflow.entities import Param, RunTag
+
+        for batch in batches(list(params.items()), PARAMETERS_PER_BATCH):
+            self._client.log_batch(run_id, params=[Param(key, value) for key, value in batch])
+        for batch in batches(list(tags.items()), PARAMETERS_PER_BATCH):
+            self._client.log_batch(run_id, tags=[RunTag(name_of(key), text(value)[:TAG_LENGTH]) for key, value in batch])
+
+    def _metrics(self, run_id: str, points: list[Point]) -> None:
+        from mlflow.entities import Metric
+
+        if self.repeats:  # points told again, after the records were cut, have another time
+            known = {name: self._client.get_metric_history(run_id, name) for name in {name_of(point[0]) for point in points}}
+            steps = {name: {metric.step for metric in history} for name, history in known.items()}
+            points = [point for point in points if point[3] not in steps[name_of(point[0])]]
+        for batch in batches(points, METRICS_PER_BATCH):
+            metrics = [Metric(name_of(key), math.nan if value is None else value, at, step) for key, value, at, step in batch]
+            self._client.log_batch(run_id, metrics=metrics)
+
+    def _result(self, run_id: str, event: Event) -> None:
+        """Numbers become metrics of step 0, words become tags."""
+        flat = flatten(event["row"])
+        numbers = {key: value for key, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+        self._metrics(run_id, [(key, value, event["time"], 0) for key, value in numbers.items()])
+        words = {f"result.{key}": value for key, value in flat.items() if isinstance(value, str | bool)}
+        self._params_and_tags(run_id, {}, words)
+
+    def _image(self, run_id: str, event: Event, records: Records) -> None:
+        """What MlflowClient.log_image does, but under a name that is the same when sent again."""
+        source = self.folder / event["path"]
+        if not self._is_ours(source):
+            return
+        from PIL import Image
+
+        same = {name: event[name] for name in ("kind", "run", "key", "step")}
+        first = next(other for other in records.events if same.items() <= other.items())
+        key, unique = image_key(event["key"]), uuid5(UUID(records.folder_id), json.dumps(list(same.values())))
+        name = f"{key}+step+{event['step']}+timestamp+{first['time']}+{unique}"
+        there = [Path(file.path).name for file in self._client.list_artifacts(run_id, "images")] if self.repeats else []
+        if any(other.startswith(name.partition("+timestamp+")[0] + "+") for other in there):
+            return
+        with TemporaryDirectory() as folder, Image.open(source) as image:
+            image.save(Path(folder, f"{name}.png"))
+            image.thumbnail((THUMBNAIL, THUMBNAIL))
+            image.save(Path(folder, f"{name}+compressed.webp"))
+            self._client.log_artifacts(run_id, folder, "images")
+        self._client.set_tag(run_id, "mlflow.loggedImages", "True")
+
+    def _artifact(self, run_id: str, path: Path, folder: str) -> None:
+        if self._is_ours(path):
+            self._client.log_artifact(run_id, str(path), folder or None)
+
+    def _is_ours(self, path: Path) -> bool:
+        """Whether a file is there and in the folder: a link in somebody else's folder may lead anywhere."""
+        return path.exists() and path.resolve().is_relative_to(self.folder)
+
+    def _dataset(self, run_id: str, event: Event) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        digest, sizes = event["digest"][:DIGEST_LENGTH], json.dumps(event["sizes"])
+        dataset = Dataset(event["name"], digest, "local", json.dumps({"uri": event["name"]}), profile=sizes)
+        self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])

@@ -1,0 +1,233 @@
+"""A command that has finished is only shown when it is given again: nothing heavy is imported, nothing is touched. Whatever has
+changed since is noticed: refused where it does not fit, made again where it is missing, sent where it was not."""
+
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.tiny_run import CHECKOUT, HANGS, TINY, assert_mirrored, finish
+from pipeline.command_line.finished import FILE, is_finished, note_finished
+from pipeline.command_line.options import Command, Options
+from pipeline.command_line.work import Work
+from pipeline.config import Config, DataConfig, to_dotted
+from pipeline.data import sources_digest
+
+HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "safetensors", "optuna", "pyarrow")
+GIVEN_AGAIN = f"""
+import sys
+from pipeline.command_line import main
+code = main(sys.argv[1:])
+print("HEAVY", code, [name for name in {HEAVY!r} if name in sys.modules])
+"""
+NO_SERVER = ("--tracking-uri", "http://127.0.0.1:9")
+
+
+def _again(folder: Path, *arguments: str) -> str:
+    """What the program prints in a process of its own, which says at the end what it has imported."""
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", GIVEN_AGAIN, *arguments]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout + done.stderr
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def copy(undisturbed, tmp_path) -> Path:
+    """A copy of a finished run, whose MLflow is elsewhere."""
+    shutil.copytree(undisturbed, tmp_path / "run", ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    return tmp_path / "run"
+
+
+def test_a_finished_run_is_only_shown(undisturbed):
+    before = _contents(undisturbed)
+    said = _again(undisturbed.parent, "run", "--output", "run", *TINY)
+    assert _contents(undisturbed) == before, "also MLflow's database, to the bit"
+    assert said.splitlines()[0] == "finished; nothing to do" and "HEAVY 0 []" in said
+    assert "test accuracy on digits, " in said and "prediction by " in said and f"results   {undisturbed}" in said
+    rows = json.loads((undisturbed / "report.json").read_text())["rows"]
+    assert all(re.search(rf"^ ?{row['arm']} ", said, re.M) for row in rows) and "(Holm)" in said
+    assert not re.search(r"s left|round \d|segment \d|results go to", said), "what was done before is no news"
+    shorter = _again(undisturbed.parent, "run", "--output", "run")
+    assert shorter == said, "the folder's own settings are those of the command"
+
+
+def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy):
+    removed = copy / "figures" / "accuracy.png"
+    drawn = removed.read_bytes()
+    removed.unlink()
+    said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
+    assert removed.read_bytes() == drawn and "nothing to do" not in said
+    assert not re.search(r"s left|round \d|segment \d", said) and "were done before" in said
+    assert "HEAVY 0 []" in _again(copy.parent, "run", "--output", "run", "--local"), "and is finished then"
+
+
+def _flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def _better(path: Path) -> None:
+    report = json.loads(path.read_text())
+    report["rows"][0]["accuracy"] = 0.999
+    path.write_text(json.dumps(report))
+
+
+SPOILT = {
+    "an arm's numbers": ("arms/conventional-0.json", lambda path: path.write_text(path.read_text().replace("0.", "0.9", 1))),
+    "an arm's weights": ("arms/he-0.safetensors", _flip),
+    "the ENN": ("enn.safetensors", _flip),
+    "the report": ("report.json", _better),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT)
+def test_what_was_changed_by_hand_is_refused(case, copy):
+    name, spoil = SPOILT[case]
+    spoil(copy / name)
+    said = _again(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
+    assert "HEAVY 2 [" in said and Path(name).stem in said and "nothing to do" not in said
+
+
+def test_records_that_were_not_sent_are_sent_and_no_run_is_opened_again(copy, undisturbed):
+    records = (copy / "records.jsonl").read_bytes()
+    unreachable = _again(copy.parent, "run", "--output", "run", *NO_SERVER)
+    assert "cannot be used" in unreachable and "HEAVY 0 []" in unreachable, "no MLflow for a server that is not there"
+    said = _again(copy.parent, "run", "--output", "run")
+    assert "finished; nothing to do" in said and re.search(r"HEAVY 0 \[(?!.*torch).*mlflow", said)
+    assert_mirrored(copy, undisturbed)
+    assert (copy / "records.jsonl").read_bytes() == records
+    (copy / "mlflow.db").unlink()
+    assert "'mlflow'" in _again(copy.parent, "run", "--output", "run"), "a database that was deleted is made again"
+    assert_mirrored(copy, undisturbed)
+    other = _again(copy.parent, "run", "--output", "run", "--experiment", "another")
+    assert "'mlflow'" in other, "another experiment has got nothing yet"
+
+
+# -- each thing that is noted, without a run ---------------------------------------------------------------------------
+
+
+def _arrays(value: float) -> dict[str, np.ndarray]:
+    x, y = np.full((40, 3), value, np.float32), np.arange(40) % 2
+    return {"x_train": x, "y_train": y, "x_test": x[:8], "y_test": y[:8]}
+
+
+def _safetensors(origin: str) -> bytes:
+    header = json.dumps({"__metadata__": {"origin": origin}, "x": {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}})
+    return struct.pack("<Q", len(header)) + header.encode() + b"ab"
+
+
+def _job(folder: Path, name: str = "run", **changes) -> Work:
+    config = Config(data=DataConfig(str(folder / "mine.npz")), **changes)
+    options = Options(output=folder / "out", tracking_uri=NO_SERVER[1])
+    return Work(name, Command(options, config=config), "line")
+
+
+@pytest.fixture
+def done(tmp_path) -> Path:
+    """Where a command has finished whose records no server has got."""
+    np.savez(tmp_path / "mine.npz", **_arrays(0.5))
+    job = _job(tmp_path)
+    for name in ("figures/a.png", "training/history.json"):
+        (job.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (job.folder / name).write_text(name)
+    (job.folder / "training" / "round-000.safetensors").write_bytes(_safetensors("mine"))
+    for suffix in (".safetensors", ".json"):
+        (tmp_path / f"start{suffix}").write_text("an ENN")
+    job.records.start("run", "run", None, {}, {})
+    job.records.end("run", "FINISHED")
+    assert job.dataset.name == "mine"
+    note_finished(job, to_dotted(job.config), [str(tmp_path / "start.safetensors")])
+    return tmp_path
+
+
+def _finished(folder: Path, **changes) -> bool:
+    job = _job(folder, **changes)
+    return is_finished(job, to_dotted(job.config), [str(folder / "start.safetensors")]) == "mine"
+
+
+def test_as_it_was_left_it_is_finished(done):
+    assert _finished(done) and _finished(done)
+    (done / "out" / "mlflow.db").write_text("MLflow's files are its own")
+    assert _finished(done)
+
+
+CHANGES = {
+    "the data": lambda folder: np.savez(folder / "mine.npz", **_arrays(0.25)),
+    "no data": lambda folder: (folder / "mine.npz").unlink(),
+    "a figure": lambda folder: (folder / "out" / "figures" / "a.png").write_text("other"),
+    "no figure": lambda folder: (folder / "out" / "figures" / "a.png").unlink(),
+    "a file more": lambda folder: (folder / "out" / "training" / "round-001.safetensors").write_bytes(_safetensors("mine")),
+    "an origin": lambda folder: (folder / "out" / "training" / "round-000.safetensors").write_bytes(_safetensors("your")),
+    "a length": lambda folder: (folder / "out" / "training" / "round-000.safetensors").write_bytes(_safetensors("mine") + b"c"),
+    "the ENN to start from": lambda folder: (folder / "start.safetensors").write_text("other"),
+    "its description": lambda folder: (folder / "start.json").unlink(),
+    "no records": lambda folder: (folder / "out" / "records.jsonl").unlink(),
+    "taken up again": lambda folder: _job(folder).records.start("run", "run", None, {"again": 1}, {}),
+    "killed since": lambda folder: _killed(folder),
+    "a note of other code": lambda folder: _renote(folder, version="0.0.0"),
+    "a note of another form": lambda folder: _renote(folder, form=0),
+    "a damaged note": lambda folder: (folder / "out" / FILE).write_text("{"),
+    "a strange note": lambda folder: (folder / "out" / FILE).write_text('{"run": {"data": 3, "files": []}}'),
+    "no note": lambda folder: (folder / "out" / FILE).unlink(),
+}
+
+
+def _killed(folder: Path) -> None:
+    records = _job(folder).records
+    records.start("run", "run", None, {"again": 1}, {})
+    records.end("run", "KILLED")
+
+
+def _renote(folder: Path, **changes) -> None:
+    path = folder / "out" / FILE
+    noted = json.loads(path.read_text())
+    path.write_text(json.dumps({"run": noted["run"] | changes}))
+
+
+@pytest.mark.parametrize("case", CHANGES)
+def test_nothing_changes_unnoticed(case, done):
+    CHANGES[case](done)
+    assert not _finished(done)
+
+
+def test_other_settings_and_other_commands_are_not_finished(done):
+    assert not _finished(done, seed=1) and not _finished(done, rl=replace(Config().rl, gamma=0.5))
+    assert not _finished(done, name="train-enn")
+
+
+def test_data_that_were_changed_meanwhile_are_not_noted(done):
+    job = _job(done)
+    assert job.dataset.name == "mine"
+    np.savez(done / "mine.npz", **_arrays(0.25))
+    (done / "out" / FILE).unlink()
+    note_finished(job, to_dotted(job.config), [])
+    assert not (done / "out" / FILE).exists()
+
+
+@pytest.mark.parametrize("name", ["digits", "mnist", "fashion", "cifar10"])
+def test_every_data_set_is_known_by_its_files(name, tmp_path):
+    from pipeline.data import data_folder, load
+    from pipeline.errors import UserError
+
+    folder = data_folder(None)
+    try:
+        load(name, str(folder))
+    except UserError as error:
+        assert sources_digest(name, folder) is None
+        pytest.skip(str(error))
+    assert sources_digest(name, folder) == sources_digest(name, folder) is not None
+    assert name == "digits" or sources_digest(name, tmp_path) is None
