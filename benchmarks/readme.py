@@ -20,8 +20,8 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks import edges, quick
 from benchmarks.paper import NAMES
+from pipeline.compare.report import head_to_head_line, prediction_line
 from pipeline.files import read_json, write_atomic
-from pipeline.report import head_to_head_line, prediction_line
 from pipeline.results.tables import NONE, as_cell, as_text, markdown
 from pipeline.results.tables import p_value as _p
 

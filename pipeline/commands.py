@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from pipeline import cluster, interrupts
+from pipeline.arms import ARMS
 from pipeline.cli import Command, Look, check_settings, compare_settings, make_folder, newest_folder
 from pipeline.config import Config, to_dotted
 from pipeline.data import Dataset, found, load
 from pipeline.errors import UserError, without_secrets
 from pipeline.files import NO_JSON, no_link, parse_json, read_json, refuse_links, write_json, write_tensors
-from pipeline.origin import data_of, mapping, sealed
 from pipeline.progress import console, stage
 from pipeline.results.mirror import Mirror, health, ui_command
+from pipeline.results.origin import data_of, mapping, sealed
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
 from pipeline.results.storage import Storage
@@ -141,7 +142,7 @@ def _work_through(job: Work, stages: list[Callable[[Work], None]]) -> None:
 def train_enn(job: Work) -> None:
     """Stage 1: an ENN by off-policy RL."""
     config, run = job.config, job.child("train-enn", "train-enn", to_dotted(job.config))
-    from pipeline.compare import ARMS  # noqa: F401  (torch is imported while the mirror's thread makes its database)
+    import pipeline.compare  # noqa: F401  (torch is imported while the mirror's thread makes its database)
     from rl.train import enn_file, train_enn
 
     job.records.dataset(run, job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
@@ -232,7 +233,7 @@ def explain(job: Work) -> None:
     critic = load_critics(job)["convnet"]
     folder = job.folder / "explain"
     run = job.child("explain", "explain", {"reader": "convnet"})
-    for arm in [arm for arm in ("conventional", "instructed") if arm in config.compare.arms]:
+    for arm in [name for name, arm in ARMS.items() if arm.explained and name in config.compare.arms]:
         maps = explain(critic, _checkpoints(job, arm))
         tensors = {f"{index}/{name}": getattr(item, name) for index, item in enumerate(maps) for name in ("image", "map")}
         tensors |= {
@@ -255,8 +256,8 @@ def explain(job: Work) -> None:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
     from pipeline.compare import chosen_strengths, collect
-    from pipeline.folder import enns_made_by, is_stale, populations, report_origin
-    from pipeline.report import (
+    from pipeline.compare.folder import enns_made_by, is_stale, populations, report_origin
+    from pipeline.compare.report import (
         curves,
         evaluate_on_test,
         head_to_head,
@@ -291,7 +292,7 @@ def report(job: Work) -> None:
     rows, duels = written["rows"], [head_to_head_line(duel) for duel in written["head_to_head"]]
     lines = [*duels, *_commits(rows)]
     _write_text(job.folder / "report.md", markdown(rows) + "".join(f"\n- {line}" for line in lines) + "\n")
-    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
+    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if ARMS[arm].enn}
     points = prediction_points(job.config, arms)
     write_json(
         job.folder / "prediction.json",
@@ -497,7 +498,7 @@ def _check_trained(job: Work) -> None:
 
 def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
     """Raises UserError where the copy in the storage is of other data or settings; a damaged one is refused when it is here."""
-    from pipeline.folder import check_noted
+    from pipeline.compare.folder import check_noted
 
     assert job.storage is not None
     for data in files.values():
@@ -510,7 +511,7 @@ def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
 
 
 def _check_data(job: Work) -> bool:
-    from pipeline.folder import check_data
+    from pipeline.compare.folder import check_data
 
     noted = check_data(job.folder, job.dataset, [])
     if noted or not os.path.lexists(job.folder / "records.jsonl"):
@@ -524,7 +525,7 @@ def _check_origins(job: Work) -> bool:
     Raises:
         UserError: one does not, or is silent beside others that speak.
     """
-    from pipeline.folder import check_results
+    from pipeline.compare.folder import check_results
 
     silent = check_results(job.folder, job.config, job.dataset, _check_data(job))
     if silent:
@@ -537,16 +538,14 @@ def _check_origins(job: Work) -> bool:
 
 def _untrained(job: Work) -> list[str]:
     """The populations of the comparison that are still to be trained."""
-    from pipeline.compare import ARMS, TUNED, final_tasks, tuning_task
+    from pipeline.compare import all_tasks
 
-    config, arms = job.config, job.config.compare.arms
-    tasks = [tuning_task(config, arm) for arm in arms if ARMS[arm].rule in TUNED] + final_tasks(config, arms, {})
-    return [task.name for task in tasks if not (job.folder / "arms" / f"{task.name}.json").exists()]
+    return [task.name for task in all_tasks(job.config) if not (job.folder / "arms" / f"{task.name}.json").exists()]
 
 
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
-    from pipeline.folder import load_enns
+    from pipeline.compare.folder import load_enns
 
     return load_enns(job.folder, job.config, job.dataset)
 

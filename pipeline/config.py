@@ -6,15 +6,16 @@ the defaults, so that adding a field with a default renames no old run. Nothing 
 
 import dataclasses
 import difflib
-import hashlib
 import json
 import math
 import sys
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from pipeline.arms import ARMS, unmet
+from pipeline.digests import digest_of_json
 from pipeline.errors import UserError, shown
 
 LARGEST_COUNT = 2**31 - 1
@@ -26,23 +27,10 @@ Initialisation = Literal["normal", "glorot", "he", "lsuv"]
 Optimiser = Literal["sgd", "adam", "adamw"]
 Schedule = Literal["constant", "cosine"]
 ReaderName = Literal["probes", "convnet", "statistics"]
-Arm = Literal[
-    "conventional",
-    "l1",
-    "l2",
-    "growth",
-    "growth-tuned",
-    "growth-tuned-he",
-    "random-push",
-    "he",
-    "conventional-all",
-    "he-all",
-    "instructed",
-    "instructed-he",
-    "instructed-rl",
-    "instructed-rl-he",
-    "instructed-image",
-]
+if TYPE_CHECKING:
+    Arm = str
+else:
+    Arm = Literal[tuple(ARMS)]
 
 
 @dataclass(frozen=True)
@@ -307,7 +295,7 @@ def identity(config: Config) -> str:
     """Eight hexadecimal digits of the hash of every setting that differs from its default."""
     default = to_dotted(Config())
     changed = {key: value for key, value in to_dotted(config).items() if value != default[key]}
-    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+    return digest_of_json(changed, 8)
 
 
 def validate(config: Config) -> Config:
@@ -363,11 +351,9 @@ def validate(config: Config) -> Config:
             compare.baseline in compare.arms,
             f"compare.arms lacks {compare.baseline!r}, which every arm is compared with; add it, or set compare.baseline.",
         ),
-        (
-            "instructed-image" not in compare.arms or "convnet" in enn.readers,
-            "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",
-        ),
     ]
+    arms = tuple(ARMS[arm] for arm in compare.arms)
+    checks += [(False, sentence) for sentence in unmet(arms, enn.readers, config.unroll.segments)]
     for name in ("batch_size", "steps"):
         checks.append((getattr(training, name) >= 1, f"training.{name} is {getattr(training, name)}; give at least 1."))
     for name in ("period", "members", "batch_size", "n_step", "score_examples", "replay"):
@@ -468,10 +454,6 @@ def _unroll_checks(config: Config) -> list[tuple[bool, str]]:
         (whole, f"training.steps, rl.period and instruction.refresh {counts} must be multiples of enn.coarsening ({coarse})."),
         (unroll.segments >= 0, f"unroll.segments is {unroll.segments}; give at least 0."),
         (unroll.anneal >= 0, f"unroll.anneal is {unroll.anneal}; give at least 0."),
-        (
-            bool(unroll.segments) or not {"instructed-rl", "instructed-rl-he"} & set(config.compare.arms),
-            "compare.arms has 'instructed-rl', the ENN before its fine-tuning, but unroll.segments is 0; drop the arm.",
-        ),
     ]
     for name in ("steps", "members", "folds", "score_examples"):
         checks.append((getattr(unroll, name) >= 1, f"unroll.{name} is {getattr(unroll, name)}; give at least 1."))

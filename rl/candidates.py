@@ -32,7 +32,8 @@ from pipeline.enn.readers import Probes
 from pipeline.instruction import Backprop, Instruct, Rule, instructions
 from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance, returns
-from pipeline.origin import Origin, judged_from, read_checkpoint, write_checkpoint
+from pipeline.results.checkpoints import read_checkpoint, write_checkpoint
+from pipeline.results.origin import Origin, judged_from
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.search.ladder import Failed
 from pipeline.search.plan import Stage

@@ -32,22 +32,15 @@ from ray.rllib.utils.metrics import (
 )
 from scipy.stats import kendalltau
 
+from pipeline.compare.folder import RECORDED, made_by
 from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.errors import UserError
 from pipeline.files import read_tensors, write_json
-from pipeline.folder import RECORDED, made_by
 from pipeline.instruction.loop import returns
-from pipeline.origin import (
-    Origin,
-    distinct,
-    learned_from,
-    read_checkpoint,
-    read_history,
-    tuned_from,
-    write_checkpoint,
-)
+from pipeline.results.checkpoints import read_checkpoint, read_history, write_checkpoint
+from pipeline.results.origin import Origin, distinct, learned_from, tuned_from
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, target_of
 from pipeline.targets import unflatten

@@ -41,7 +41,8 @@ from pipeline.enn import Critic
 from pipeline.files import write_json
 from pipeline.instruction import instructions
 from pipeline.instruction.rules import per_member
-from pipeline.origin import Origin, read_checkpoint, read_history, write_checkpoint
+from pipeline.results.checkpoints import read_checkpoint, read_history, write_checkpoint
+from pipeline.results.origin import Origin
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise

@@ -518,7 +518,7 @@ COMPARISON = (
     ),
     Mutation(
         "strengths are tuned on the targets of the comparison",
-        "pipeline/compare.py",
+        "pipeline/compare/tasks.py",
         'stream(config.seed, "tuning", number)',
         'stream(config.seed, "compare", number)',
         "tuned arms would have seen the seeds that they are judged on",
@@ -526,7 +526,7 @@ COMPARISON = (
     ),
     Mutation(
         "the worst strength is chosen",
-        "pipeline/compare.py",
+        "pipeline/compare/tasks.py",
         "[int(final.argmax())]",
         "[int(final.argmin())]",
         "every baseline would be weak",
@@ -534,7 +534,7 @@ COMPARISON = (
     ),
     Mutation(
         "a fixed λ is left to the ENN",
-        "pipeline/compare.py",
+        "pipeline/compare/train.py",
         "return torch.where(strengths < 0, own, strengths)",
         "return torch.where(strengths < 0, own, own)",
         "the tuned λ would be printed and not used",

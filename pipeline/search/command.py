@@ -11,12 +11,12 @@ from typing import Any
 from pipeline import cluster, interrupts
 from pipeline.cli import Command, Options, Places, SearchCommand, make_folder
 from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
+from pipeline.compare.folder import check_data
 from pipeline.config import to_dotted
 from pipeline.errors import UserError, without_secrets
 from pipeline.files import read_json, refuse_links, write_atomic, write_json
-from pipeline.folder import check_data
-from pipeline.origin import data_of, distinct, mapping
 from pipeline.progress import console, stage
+from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.results.tables import as_text
 from pipeline.search.drive import Search, check_results, drive
 from pipeline.search.ladder import Result, Task
