@@ -28,6 +28,7 @@ class Setup(Protocol):
     @property
     def seeds(self) -> tuple[int, ...]:
         """of the members (P,)"""
+        ...
 
     @property
     def strengths(self) -> Any:

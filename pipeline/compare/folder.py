@@ -111,9 +111,15 @@ def _silent(folder: Path, config: Config, dataset: Dataset) -> Iterator[Path]:
 
 def enn_files(config: Config) -> dict[str, str]:
     """The file names of a run's ENNs: by reader, and of the instructing one before it was fine-tuned."""
-    readers = config.enn.readers
-    files = {reader: f"enn-{reader}.safetensors" if index else INSTRUCTING for index, reader in enumerate(readers)}
+    first, *others = config.enn.readers
+    files = {first: INSTRUCTING, **{reader: f"enn-{reader}.safetensors" for reader in others}}
     return files | ({BEFORE: UNTUNED} if config.unroll.segments else {})
+
+
+def enn_file(config: Config, reader: str) -> str:
+    """The file name of an ENN that RL trained: the instructing one is there again if it is fine-tuned afterwards."""
+    files = enn_files(config)
+    return files.get(BEFORE, files[reader]) if reader == config.enn.readers[0] else files[reader]
 
 
 def load_enns(folder: Path, config: Config, dataset: Dataset) -> dict[str, Critic]:

@@ -86,7 +86,7 @@ def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, 
         from pipeline.search.targets import judge as judge_target
 
         return judge_target, {"dataset": job.dataset}, size
-    from rl.candidates import judge, record
+    from rl.offline import judge, record
 
     targets = max(stage.targets for stage in plan.stages)
     started = time.monotonic()
