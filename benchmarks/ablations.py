@@ -5,7 +5,7 @@
 
 MNIST, 784-25-10, learning rate 0.1, batches of 50, runs of 150 steps: short, so that a gain shows within seconds. Two bases:
 an ENN by probes, fine-tuned through unrolled training from random weights; and one that RL alone has taught, from populations
-collected under the ENN as it is by then (the learning of :mod:`rl.candidates`, which needs no Ray). Every variant is trained
+collected under the ENN as it is by then (the learning of :mod:`rl.offline`, which needs no Ray). Every variant is trained
 with several seeds and instructs the same fresh targets, every other one from He. Gains are in points of accuracy over the same
 targets without an ENN, on validation data that no reward has seen. Intervals resample ENNs and, by start, targets. Nothing is
 chosen here.
@@ -41,8 +41,9 @@ from pipeline.files import write_json
 from pipeline.results.provenance import provenance
 from pipeline.seeding import numpy_stream
 from pipeline.targets import MLP
-from rl.candidates import Learning, Recorded, fresh_critic, instruct_targets, play_round
+from rl.critics import fresh_critic
 from rl.descent import Costate
+from rl.offline import Learning, Recorded, instruct_targets, play_round
 from rl.unrolled import FineTuning, Trajectory
 
 SEEDS = 3

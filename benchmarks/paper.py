@@ -194,8 +194,8 @@ def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
 def draw(folder: Path, protocol: str, results: Path) -> None:
     """Accuracy against steps and seconds; λ and the sizes of both gradients by progress."""
     from pipeline.compare import collect as collect_arms
+    from pipeline.compare.report import curves
     from pipeline.config import from_dotted
-    from pipeline.report import curves
     from pipeline.results import figures
 
     arms = collect_arms(from_dotted(read_json(folder / "config.json")["settings"]), folder)

@@ -58,7 +58,7 @@ from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import target_of
 from pipeline.targets import Population, initialise, unflatten
-from rl.candidates import fresh_critic
+from rl.critics import fresh_critic
 from rl.unrolled import FineTuning, Life
 
 SEEDS = 30

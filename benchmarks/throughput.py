@@ -236,7 +236,7 @@ def environment(setting: Setting, members: int, device: str) -> Run:
 
 def through_rllib(setting: Setting, members: int, device: str) -> Run:
     """(f) The same environment sampled by RLlib's env runner: the policy's decisions and RLlib's episodes come on top."""
-    from rl.train import build
+    from rl.algorithm import build
 
     cluster.start(cluster.Placement(workers=1), 20_000_000)
     enn = replace(setting.config.enn, readers=("probes",))

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
+from pipeline.arms import ARMS, FIRST
 from pipeline.config import Config, RecordedConfig
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, Home, load_critic
@@ -89,7 +90,7 @@ def adapting(config: Config, name: str) -> Config:
         ),
         compare=replace(
             config.compare,
-            arms=tuple(arm for arm in config.compare.arms if not arm.startswith(("instructed-rl", "instructed-image"))),
+            arms=tuple(arm for arm in config.compare.arms if ARMS[arm].enn in ("", FIRST)),
         ),
     )
 

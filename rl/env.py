@@ -23,6 +23,7 @@ from pipeline.instruction.loop import advance, score
 from pipeline.seeding import stream
 from pipeline.setting import new_population, reward_data, target_of
 from pipeline.targets import Batches
+from rl.roles import collected_from_he, start_from
 
 LARGEST = 6e4
 """observations are rounded to float16 so that recordings are lossless; larger parameters are cut off here"""
@@ -62,10 +63,9 @@ class TrainingRunEnv(VectorEnv):
         del seed, options
         x, y = self.train_data
         seeds = [stream(self.config.seed, "collect", self.round, self.worker, member) for member in range(self.num_envs)]
-        # every other pair of members starts from He initialisation, so that the ENN meets the weights of both regimes
-        he = [member % 4 >= 2 for member in range(self.num_envs)]
+        he = collected_from_he(torch.arange(self.num_envs, device=x.device))
         self.population = new_population(self.config, self.target, seeds, x)
-        self._start_from_he(seeds, he, x)
+        start_from(self.population.parameters, new_population(self.config, self.target, seeds, x, "he").parameters, he)
         self.batches = Batches(x, y, self.config.training.batch_size, seeds, self.config.training.shared_order)
         self.rule, self.state, self.finished = None, None, False
         self.scores = score(self.population.evaluate(*self.score_data), self.config.rl.score).cpu().numpy()
@@ -84,12 +84,6 @@ class TrainingRunEnv(VectorEnv):
         rewards = self.scores * ((1 - gamma) + gamma * self.finished)
         terminated = np.full(self.num_envs, self.finished)
         return self._observe(), rewards.astype(np.float64), terminated, np.zeros(self.num_envs, dtype=bool), {}
-
-    def _start_from_he(self, seeds: list[int], he: list[bool], x: Tensor) -> None:
-        strong = new_population(self.config, self.target, seeds, x, "he")
-        chosen = torch.tensor(he, device=x.device)
-        for own, other in zip(self.population.parameters, strong.parameters, strict=True):
-            own[chosen] = other[chosen]
 
     def _rule(self, actions: Tensor) -> tuple[Instruct, Any]:
         """The instruction by the ENN as it is now, with λ of each member set by its action."""

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from pipeline.config import from_dotted
 from pipeline.enn import Critic, Home
-from pipeline.enn.readers import Probes
 from pipeline.targets import MLP, unflatten
+from rl.critics import fresh_critics
+from rl.roles import levels_of
 
 OBSERVERS = "observers"
 """key of the forward pass's Q values of the critics that only learn"""
@@ -30,10 +31,8 @@ class CriticModule(TorchRLModule, TargetNetworkAPI, QNetAPI, InferenceOnlyAPI):
         settings = self.model_config
         config = from_dotted(settings["config"])
         self.home = Home(**settings["home"] | {"target": MLP(**settings["home"]["target"])})
-        torch.manual_seed(settings["seed"])
-        self.critics = nn.ModuleDict({name: Critic(name, config.enn, self.home) for name in config.enn.readers})
-        if settings["probes"] is not None and "probes" in self.critics:
-            cast(Probes, cast(Critic, self.critics["probes"]).reader).start_from(torch.as_tensor(settings["probes"]))
+        own = fresh_critics(config.enn.readers, config.enn, self.home, settings["seed"], settings["probes"])
+        self.critics = nn.ModuleDict(own)
         self.epsilon: float = config.rl.epsilon
 
     @property
@@ -51,14 +50,14 @@ class CriticModule(TorchRLModule, TargetNetworkAPI, QNetAPI, InferenceOnlyAPI):
         return {Columns.ACTIONS: self.compute_q_values(batch)[QF_PREDS].argmax(dim=-1)}
 
     def _forward_exploration(self, batch: dict[str, Any], t: int = 0, **kwargs: Any) -> dict[str, Any]:
-        """Even members keep one λ for the whole run, so that whole returns are seen at every level; odd ones are ε-greedy."""
+        """Some members keep one λ for the whole run (:mod:`rl.roles`); the others are ε-greedy."""
         q = self.compute_q_values(batch)[QF_PREDS]
         members, levels = q.shape
         member = torch.arange(members, device=q.device)
         random = torch.randint(levels, (members,)).to(q.device)
         explores = (torch.rand(members) < self.epsilon).to(q.device)
         own = torch.where(explores, random, q.argmax(dim=-1))
-        return {Columns.ACTIONS: torch.where(member % 2 == 0, fixed_level(member, levels), own)}
+        return {Columns.ACTIONS: levels_of(member, levels, own)}
 
     # -- learning ----------------------------------------------------------------------------------------------------
 
@@ -93,14 +92,6 @@ class CriticModule(TorchRLModule, TargetNetworkAPI, QNetAPI, InferenceOnlyAPI):
 
     def get_non_inference_attributes(self) -> list[str]:
         return ["_targets"]
-
-
-def fixed_level(member: Tensor, levels: int) -> Tensor:
-    """The level of λ that a member (even ones only) keeps for a whole run while collecting.
-
-    Members 0, 2 of each four start from small weights and from He (see the environment); both meet every level.
-    """
-    return torch.div(member, 4, rounding_mode="floor") % levels
 
 
 class CriticLearner(DQNTorchLearner):

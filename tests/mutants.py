@@ -371,7 +371,7 @@ INSTRUCTION = (
 RL = (
     Mutation(
         "the learning rate of fine-tuning never falls",
-        "rl/unrolled.py",
+        "rl/unrolled/tuning.py",
         " * (1 - number / unroll.segments)",
         "",
         "a shipped ENN would be what the last segments' noise left",
@@ -379,7 +379,7 @@ RL = (
     ),
     Mutation(
         "the ENN's gradient is hardly ever shortened",
-        "rl/unrolled.py",
+        "rl/unrolled/tuning.py",
         "LARGEST_GRADIENT = 1.0",
         "LARGEST_GRADIENT = 100.0",
         "one bad segment would be felt for hundreds",
@@ -387,7 +387,7 @@ RL = (
     ),
     Mutation(
         "a diverged member teaches a score",
-        "rl/unrolled.py",
+        "rl/unrolled/tuning.py",
         "wrong = ((terms.value - score)[alive] ** 2).sum() / teachers",
         "wrong = ((terms.value - score) ** 2).sum() / teachers",
         "V would learn of runs that do not exist",
@@ -395,7 +395,7 @@ RL = (
     ),
     Mutation(
         "diverged members count in the mean",
-        "rl/unrolled.py",
+        "rl/unrolled/tuning.py",
         "alive.sum().clamp_min(1)",
         "torch.tensor(len(alive))",
         "the others would teach more quietly",
@@ -403,7 +403,7 @@ RL = (
     ),
     Mutation(
         "targets are scored on what they train on",
-        "rl/unrolled.py",
+        "rl/unrolled/folds.py",
         "np.flatnonzero(self.fold_of != fold) if",
         "np.flatnonzero(self.fold_of == fold) if",
         "the ENN would be paid for memorising",
@@ -467,7 +467,7 @@ RL = (
     ),
     Mutation(
         "the target network is never updated",
-        "rl/train.py",
+        "rl/algorithm.py",
         "tau=config.rl.tau,",
         "tau=0.0,",
         "Q would be bootstrapped from an untrained ENN",
@@ -491,9 +491,9 @@ RL = (
     ),
     Mutation(
         "no member starts from He",
-        "rl/env.py",
-        "he = [member % 4 >= 2 for member",
-        "he = [member % 4 >= 4 for member",
+        "rl/roles.py",
+        "return members % 4 >= 2",
+        "return members % 4 >= 4",
         "the ENN would be asked about weights that it has never met",
         ("tests/test_rl.py::test_half_of_the_members_start_small_and_half_from_he",),
     ),
@@ -518,7 +518,7 @@ COMPARISON = (
     ),
     Mutation(
         "strengths are tuned on the targets of the comparison",
-        "pipeline/compare.py",
+        "pipeline/compare/tasks.py",
         'stream(config.seed, "tuning", number)',
         'stream(config.seed, "compare", number)',
         "tuned arms would have seen the seeds that they are judged on",
@@ -526,7 +526,7 @@ COMPARISON = (
     ),
     Mutation(
         "the worst strength is chosen",
-        "pipeline/compare.py",
+        "pipeline/compare/tasks.py",
         "[int(final.argmax())]",
         "[int(final.argmin())]",
         "every baseline would be weak",
@@ -534,7 +534,7 @@ COMPARISON = (
     ),
     Mutation(
         "a fixed λ is left to the ENN",
-        "pipeline/compare.py",
+        "pipeline/compare/train.py",
         "return torch.where(strengths < 0, own, strengths)",
         "return torch.where(strengths < 0, own, own)",
         "the tuned λ would be printed and not used",
@@ -626,7 +626,7 @@ SEARCH = (
     ),
     Mutation(
         "candidates learn from the runs held out",
-        "rl/candidates.py",
+        "rl/offline/recorded.py",
         "chosen = runs & np.isin",
         "chosen = np.isin",
         "the first stage would measure memory",

@@ -110,7 +110,7 @@ def _plan(folder: Path, text: str) -> Plan:
 
 
 def _searched(plan: Plan, folder: Path, digits) -> tuple[Search, dict[str, Any]]:
-    from rl.candidates import judge, record
+    from rl.offline import judge, record
 
     targets = max(stage.targets for stage in plan.stages)
     recorded = {
@@ -124,7 +124,8 @@ def _searched(plan: Plan, folder: Path, digits) -> tuple[Search, dict[str, Any]]
 
 def _judged(plan: Plan, search: Search, best: Path, digits, recorded: dict[str, Any]) -> Critic:
     """The ENN that the last stage judged, from the state that it left."""
-    from rl.candidates import Trained, at_home
+    from rl.critics import at_home
+    from rl.offline import Trained
 
     name = read_json(best)["found"]["candidate"]
     row = next(row for row in rows_of(search) if row["name"] == name)
@@ -156,7 +157,7 @@ QUICK = ("probes", "off-policy only", "an ENN of the package", "groups")
 
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=[] if kind in QUICK else pytest.mark.slow) for kind in KINDS])
 def test_the_enn_of_best_json_is_the_judged_one(kind, tmp_path, digits):
-    from rl.candidates import at_home, first_critic
+    from rl.critics import at_home, first_critic
 
     plan = _plan(tmp_path, _text(kind))
     search, recorded = _searched(plan, tmp_path / "search", digits)
@@ -187,10 +188,10 @@ def test_who_recorded_decides_what_is_learned_and_best_json_says_who(tmp_path, d
 
 @pytest.mark.parametrize("stop", [1, 3], ids=["after a population", "in the midst of learning"])
 def test_a_training_from_recordings_goes_on_where_it_was(stop, tmp_path, digits, monkeypatch):
-    from rl import candidates
+    from rl.offline import recording, training
 
-    monkeypatch.setattr(candidates, "KEEP", 2)
-    config, write, written = _plan(tmp_path, _text("off-policy only")).config(), candidates.write_checkpoint, []
+    monkeypatch.setattr(training, "KEEP", 2)
+    config, write, written = _plan(tmp_path, _text("off-policy only")).config(), training.write_checkpoint, []
 
     def until(path: Path, *contents: Any) -> None:
         if len(written) == stop:
@@ -199,7 +200,8 @@ def test_a_training_from_recordings_goes_on_where_it_was(stop, tmp_path, digits,
         write(path, *contents)
 
     with monkeypatch.context() as patch:
-        patch.setattr(candidates, "write_checkpoint", until)
+        patch.setattr(recording, "write_checkpoint", until)
+        patch.setattr(training, "write_checkpoint", until)
         with pytest.raises(KeyboardInterrupt):
             _trained(config, digits, tmp_path / "parts")
     assert _same(_trained(config, digits, tmp_path / "parts"), _trained(config, digits, tmp_path / "straight"))
@@ -219,13 +221,14 @@ def test_the_learning_rate_of_fine_tuning_falls_to_zero_where_the_last_stage_end
 
 
 def _first(plan: Plan, digits) -> Critic:
-    from rl.candidates import first_critic
+    from rl.critics import first_critic
 
     return first_critic(plan.config(), digits)
 
 
 def test_every_ladder_learns_from_equally_many_runs(tmp_path, digits):
-    from rl.candidates import Learning, first_critic, record
+    from rl.critics import first_critic
+    from rl.offline import Learning, record
 
     text = (CHECKOUT / "tune_configs" / "instruction.yaml").read_text().replace("preset: mnist", "preset: digits")
     plan = _plan(tmp_path, text.replace("training.steps: 150", "training.steps: 50").replace("segments: 4}", "segments: 1}"))
@@ -425,11 +428,11 @@ def test_a_stage_that_was_stopped_in_a_worker_stops_the_search(tmp_path):
 
 def test_a_search_on_a_full_disk_is_finished_by_the_same_command(tmp_path, monkeypatch, capfd, environment, digits):
     """And its candidates end in MLflow as they truly did."""
-    from rl import candidates
+    from rl.offline import recording, stages
 
     monkeypatch.chdir(tmp_path)
     plan = _plan(tmp_path, _text("fine-tuning only").replace('"candidates": 1', '"candidates": 2'))
-    write, calls = candidates.write_checkpoint, []
+    write, calls = stages.write_checkpoint, []
 
     def full(path: Path, *contents: Any) -> None:
         calls.append(path)
@@ -438,7 +441,8 @@ def test_a_search_on_a_full_disk_is_finished_by_the_same_command(tmp_path, monke
         write(path, *contents)
 
     with monkeypatch.context() as patch:
-        patch.setattr(candidates, "write_checkpoint", full)
+        patch.setattr(recording, "write_checkpoint", full)
+        patch.setattr(stages, "write_checkpoint", full)
         assert main(["search", "search.yaml", "--local", "--output", "out"]) == 2
     error = capfd.readouterr().err
     assert error.startswith("grad-instructor: the disk is full") and len(error.splitlines()) == 1

@@ -10,11 +10,11 @@ import torch
 from scipy.stats import ttest_rel
 from torch.nn import functional as F
 
-import pipeline.compare
+import pipeline.compare.run
+import pipeline.compare.train
+from pipeline.arms import ARMS, BEFORE
 from pipeline.cluster import Placement
 from pipeline.compare import (
-    ARMS,
-    BEFORE,
     PER_MEMBER,
     Task,
     choose,
@@ -25,12 +25,12 @@ from pipeline.compare import (
     train_task,
     tuning_task,
 )
+from pipeline.compare.report import curves, evaluate_on_test, head_to_head, prediction_points
 from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors
 from pipeline.instruction import loop
 from pipeline.instruction.loop import Trace
-from pipeline.report import curves, evaluate_on_test, head_to_head, prediction_points
 from pipeline.results.tables import report_rows
 from pipeline.seeding import stream
 from pipeline.setting import home_of, new_population, reward_data, selection_data, target_of
@@ -202,7 +202,7 @@ def test_every_arm_trains_in_its_own_way(tiny, digits, critics):
     critics = critics | {BEFORE: Critic(tiny.enn.readers[0], tiny.enn, home).eval().requires_grad_(False)}
     for arm in ARMS:
         # so short a run leads growth nowhere near He's norm
-        strengths = (0.005, 0.01) if ARMS[arm].rule == "growth-tuned" else (0.3, 3.0)
+        strengths = (0.005, 0.01) if ARMS[arm].strengths == "growth" else (0.3, 3.0)
         task = Task(arm, arm, (5, 6), strengths, keep=True)
         ends[arm] = train_task(task, tiny, digits, critics, "cpu")["weights"]["final/0"]
     names = list(ends)
@@ -257,7 +257,7 @@ def test_what_does_not_fit_on_a_gpu_is_trained_in_halves_to_the_same_numbers(arm
     whole = train_task(task, tiny, digits, critics, "cpu")
     tried = []
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.compare, "train", _with_room_for(3, tried))
+        patch.setattr(pipeline.compare.train, "train", _with_room_for(3, tried))
         halved = train_task(task, tiny, digits, critics, "cpu")
     assert tried == [5, 3, 2]
     assert whole["result"].pop("populations") == [5] and halved["result"].pop("populations") == [3, 2]
@@ -271,7 +271,7 @@ def test_what_does_not_fit_on_a_gpu_is_trained_in_halves_to_the_same_numbers(arm
     assert halved["weights"].keys() == whole["weights"].keys()
     for name, tensor in whole["weights"].items():
         torch.testing.assert_close(halved["weights"][name], tensor, rtol=bound, atol=bound)
-    monkeypatch.setattr(pipeline.compare, "train", _with_room_for(0, tried))
+    monkeypatch.setattr(pipeline.compare.train, "train", _with_room_for(0, tried))
     with pytest.raises(UserError, match="no memory for a single target"):
         train_task(task, tiny, digits, critics, "cpu")
 
@@ -308,7 +308,7 @@ def counted(monkeypatch):
         trained.append(task.name)
         return train_task(task, *arguments, **named)
 
-    monkeypatch.setattr(pipeline.compare, "train_task", functools.wraps(train_task)(train))
+    monkeypatch.setattr(pipeline.compare.run, "train_task", functools.wraps(train_task)(train))
     return trained
 
 

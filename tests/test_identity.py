@@ -288,7 +288,7 @@ def test_a_result_edited_by_hand_is_refused(case, here, refused):
 
 def test_a_report_of_populations_that_were_trained_anew_is_made_anew(here, monkeypatch, refused):
     """A population was lost, and another machine does not train it to the bit."""
-    import pipeline.compare
+    import pipeline.compare.run
 
     run, plain = here / "run", pipeline.compare.train_task
     before = read_json(run / "report.json")["populations"]
@@ -297,7 +297,7 @@ def test_a_report_of_populations_that_were_trained_anew_is_made_anew(here, monke
         output = plain(task, **shared)
         return output | {"weights": {name: tensor + 1e-6 for name, tensor in output["weights"].items()}}
 
-    monkeypatch.setattr(pipeline.compare, "train_task", elsewhere)
+    monkeypatch.setattr(pipeline.compare.run, "train_task", elsewhere)
     (run / "arms" / "conventional-0.json").unlink()
     assert main(["instruct", *RUN]) == 0
     assert re.search(r"report\.json was made with the population conventional-0 .* delete the report", refused("report", *RUN))
@@ -360,7 +360,7 @@ def test_what_an_enn_does_not_depend_on_does_not_invalidate_it(here):
 def test_a_setting_that_is_new_changes_nothing(here):
     """A result that was made before there was a setting fits while it is at its default, and does not otherwise."""
     from pipeline.config import from_dotted
-    from pipeline.origin import TRAINING, Origin
+    from pipeline.results.origin import TRAINING, Origin
 
     config, dataset = from_dotted(read_json(here / "run" / "config.json")["settings"]), load("d.npz")
     origin = Origin.of(config, dataset, TRAINING)

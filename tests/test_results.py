@@ -15,9 +15,9 @@ import pytest
 import torch
 from scipy import stats
 
+from pipeline.compare.report import head_to_head
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_atomic, write_json, write_tensors
-from pipeline.report import head_to_head
 from pipeline.results import figures
 from pipeline.results.provenance import PACKAGE, commit, provenance
 from pipeline.results.records import Records

@@ -29,10 +29,13 @@ from pipeline.instruction.loop import advance
 from pipeline.seeding import stream
 from pipeline.setting import home_of, target_of
 from pipeline.targets import Batches, Population, initialise, unflatten
+from rl.algorithm import MODULE, ENNTraining, build, critics_of, module_of
 from rl.env import TrainingRunEnv
-from rl.module import OBSERVERS, double_q_loss, fixed_level
+from rl.module import OBSERVERS, double_q_loss
 from rl.replay import Recording, RecordingEpisodeReplayBuffer
-from rl.train import MODULE, ENNTraining, build, judge, predictions, realised_returns, recordings, restore, train_enn
+from rl.roles import fixed_level
+from rl.rounds import judge, predictions, realised_returns, recordings, restore
+from rl.train import train_enn
 
 LEVELS = 4
 
@@ -369,10 +372,10 @@ def test_an_observer_changes_nothing_that_the_instructing_critic_learns(tiny, di
         built = build(config, digits)
         built.local_replay_buffer.keep(recordings(trained)[0])
         built.local_replay_buffer.start_round(0)
-        before = {name: tensor.clone() for name, tensor in rl.train._critics(built)["probes"].state_dict().items()}
+        before = {name: tensor.clone() for name, tensor in critics_of(built)["probes"].state_dict().items()}
         for _ in range(5):
             built._learn()
-        learned_states.append(rl.train._critics(built)["probes"].state_dict())
+        learned_states.append(critics_of(built)["probes"].state_dict())
         stayed = {name for name, tensor in learned_states[-1].items() if torch.equal(before[name], tensor)}
         assert stayed == {"strength_weight", "strength_bias"}, "which are no part of RL"
         built.stop()
@@ -381,7 +384,7 @@ def test_an_observer_changes_nothing_that_the_instructing_critic_learns(tiny, di
 
 def test_the_target_copies_follow_by_tau(tiny, digits, trained):
     with after_two_rounds(tiny, digits, trained) as algorithm:
-        module = rl.train._module(algorithm)
+        module = module_of(algorithm)
         before = {name: tensor.clone() for name, tensor in module._targets.state_dict().items()}
         algorithm._learn()
     critics = module.critics.state_dict()

@@ -308,7 +308,7 @@ def _runs(folder: Path) -> dict[str, Any]:
 
 
 def test_stages_give_what_one_straight_judgement_gives(tmp_path, digits):
-    from rl.candidates import judge, record
+    from rl.offline import judge, record
 
     plan = _plan(tmp_path)
     config = plan.config(None, {"enn.readers": ["probes"], "enn.probes": 5})
@@ -324,14 +324,15 @@ def test_stages_give_what_one_straight_judgement_gives(tmp_path, digits):
 
 def test_costates_say_what_a_push_does_to_the_end_of_a_run(tmp_path, digits):
     """Against the runs themselves: pushed a little along its costate, each must end as much worse as that says."""
-    from rl.candidates import _costates, _points, record
+    from rl.offline.recorded import points_of
+    from rl.offline.recording import costates_of, record
 
     config = _plan(tmp_path).config()
     config = dataclasses.replace(config, unroll=dataclasses.replace(config.unroll, largest_costate=1e6))
     recorded = record(config, digits, tmp_path, 1, 2, 0)
-    assert np.array_equal(recorded.costates, _costates(config, digits, recorded).numpy())
+    assert np.array_equal(recorded.costates, costates_of(config, digits, recorded).numpy())
     target, training, (x, y) = target_of(config, digits), config.training, selection_data(config, digits)
-    flat, progress = _points(recorded)[0]
+    flat, progress = points_of(recorded)[0]
     batches = Batches(*digits.tensors("train"), training.batch_size, [stream(config.seed, "costates", 0)], True)
 
     def ends(start: torch.Tensor) -> np.ndarray:
@@ -350,7 +351,8 @@ def test_costates_say_what_a_push_does_to_the_end_of_a_run(tmp_path, digits):
 
 
 def test_nothing_is_learned_from_runs_that_are_held_out(tmp_path, digits):
-    from rl.candidates import Learning, fresh_critic, record
+    from rl.critics import fresh_critic
+    from rl.offline import Learning, record
 
     config = _plan(tmp_path).config()
     recorded = record(config, digits, tmp_path, 1, 2, 0)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-import rl.unrolled as module
+import rl.unrolled.training
+import rl.unrolled.tuning
 from pipeline.config import (
     PRESETS,
     Config,
@@ -150,7 +151,7 @@ def test_the_enn_gets_the_gradient_of_unrolled_training(digits, name, decoupled,
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_stopped_and_resumed_is_the_same(digits, tmp_path, monkeypatch, name):
-    monkeypatch.setattr(module, "KEEP", 2)
+    monkeypatch.setattr(rl.unrolled.training, "KEEP", 2)
     config = dataclasses.replace(CONFIG, training=dataclasses.replace(CONFIG.training, **TRAININGS[name]))
     whole, history = fine_tune(config, digits, fresh_critic(CONFIG, digits), tmp_path / "whole")
 
@@ -297,12 +298,12 @@ def test_a_large_gradient_is_shortened_to_1_and_a_small_one_is_left(digits, loud
         )
 
     def length(largest):
-        monkeypatch.setattr(module, "LARGEST_GRADIENT", largest)
+        monkeypatch.setattr(rl.unrolled.tuning, "LARGEST_GRADIENT", largest)
         tuning = FineTuning(config, digits, critic)
         tuning.segment(0)
         return float(torch.cat([p.grad.flatten() for p in tuning.critic.parameters() if p.grad is not None]).norm())
 
-    usual, whole = length(module.LARGEST_GRADIENT), length(1e9)
+    usual, whole = length(rl.unrolled.tuning.LARGEST_GRADIENT), length(1e9)
     assert whole > 5 if cut else 0.1 < whole < 1
     assert usual == pytest.approx(1.0 if cut else whole, rel=1e-3)
 

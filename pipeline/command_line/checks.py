@@ -82,8 +82,8 @@ def _check_trained(job: Work) -> None:
 
 def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
     """Raises UserError where the copy in the storage is of other data or settings; a damaged one is refused when it is here."""
-    from pipeline.folder import check_noted
-    from pipeline.origin import mapping
+    from pipeline.compare.folder import check_noted
+    from pipeline.results.origin import mapping
 
     assert job.storage is not None
     for data in files.values():
@@ -96,7 +96,7 @@ def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
 
 
 def _check_data(job: Work) -> bool:
-    from pipeline.folder import check_data
+    from pipeline.compare.folder import check_data
 
     noted = check_data(job.folder, job.dataset, [])
     if noted or not os.path.lexists(job.folder / "records.jsonl"):
@@ -110,7 +110,7 @@ def _check_origins(job: Work) -> bool:
     Raises:
         UserError: one does not, or is silent beside others that speak.
     """
-    from pipeline.folder import check_results
+    from pipeline.compare.folder import check_results
 
     silent = check_results(job.folder, job.config, job.dataset, _check_data(job))
     if silent:

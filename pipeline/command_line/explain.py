@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.arms import ARMS
 from pipeline.command_line.options import Command
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
@@ -31,7 +32,7 @@ def explain(job: Work) -> None:
     critic = load_critics(job)["convnet"]
     folder = job.folder / "explain"
     run = job.child("explain", "explain", {"reader": "convnet"})
-    for arm in [arm for arm in ("conventional", "instructed") if arm in config.compare.arms]:
+    for arm in [name for name, arm in ARMS.items() if arm.explained and name in config.compare.arms]:
         maps = explain(critic, _checkpoints(job, arm))
         tensors = {f"{index}/{name}": getattr(item, name) for index, item in enumerate(maps) for name in ("image", "map")}
         tensors |= {

@@ -16,7 +16,7 @@ from pipeline.files import no_link, refuse_links
 def check_settings(command: Command) -> None:
     """Raises UserError where the output folder holds a run of other settings. Nothing is written.
 
-    Data are told apart by what is in them, not by the path of their file (see :func:`pipeline.folder.check_data`).
+    Data are told apart by what is in them, not by the path of their file (see :func:`pipeline.compare.folder.check_data`).
     """
     saved = saved_settings(command.folder)
     if saved is not None:

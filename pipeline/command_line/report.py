@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.arms import ARMS
 from pipeline.command_line.options import Command
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
@@ -19,7 +20,7 @@ def command(options: Command, line: str) -> int:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots."""
     from pipeline.compare import collect
-    from pipeline.report import prediction_points
+    from pipeline.compare.report import prediction_points
 
     arms = collect(job.config, job.folder)
     _test(job, arms)
@@ -33,9 +34,9 @@ def report(job: Work) -> None:
 def _test(job: Work, arms: Mapping[str, dict[str, Any]]) -> None:
     """``report.json``, unless it is there and of the populations that are there."""
     from pipeline.compare import chosen_strengths
-    from pipeline.folder import enns_made_by, is_stale, populations, report_origin
-    from pipeline.origin import sealed
-    from pipeline.report import evaluate_on_test, head_to_head, made_by
+    from pipeline.compare.folder import enns_made_by, is_stale, populations, report_origin
+    from pipeline.compare.report import evaluate_on_test, head_to_head, made_by
+    from pipeline.results.origin import sealed
 
     path = job.folder / "report.json"
     tested_now = populations(job.folder, job.config)
@@ -82,10 +83,10 @@ def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _draw(job: Work, arms: Mapping[str, dict[str, Any]], points: Mapping[str, dict[str, Any]]) -> None:
-    from pipeline.report import curves
+    from pipeline.compare.report import curves
     from pipeline.results import figures
 
-    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if arm.startswith("instructed")}
+    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if ARMS[arm].enn}
     for name, draw, values in (
         ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()}),
         ("instruction", figures.instruction, instructed),

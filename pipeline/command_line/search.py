@@ -1,7 +1,6 @@
 """``grad-instructor search``: what it takes, whether it is finished, and what it shows."""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pipeline.command_line.options import Command, Options, Places, SearchComman
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
 from pipeline.config import to_dotted
+from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
 from pipeline.search.plan import Plan, read_plan
@@ -47,7 +47,7 @@ def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
 def identity(plan: Plan) -> str:
     """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
     values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    return digest_of_json(values, 8)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

@@ -11,11 +11,11 @@ from pipeline.command_line.folders import locked, make_folder
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.told import Told, wall_seconds
 from pipeline.command_line.work import Work, size_in_bytes, sizes_of
+from pipeline.compare.folder import check_data
 from pipeline.errors import UserError
 from pipeline.files import read_json, refuse_links, write_atomic, write_json
-from pipeline.folder import check_data
-from pipeline.origin import data_of, distinct, mapping
 from pipeline.progress import console, stage
+from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.search.drive import Search, check_results, drive
 from pipeline.search.ladder import Result
 from pipeline.search.plan import Plan
@@ -73,7 +73,7 @@ def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, 
         from pipeline.search.targets import judge as judge_target
 
         return judge_target, {"dataset": job.dataset}, size
-    from rl.candidates import judge, record
+    from rl.offline import judge, record
 
     targets = max(stage.targets for stage in plan.stages)
     started = time.monotonic()

@@ -37,7 +37,7 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
 
 def work(job: Work, stages: Sequence[Stage]) -> None:
     """Check everything first, then go through the stages, with a true status at the end."""
-    from pipeline.origin import data_of
+    from pipeline.results.origin import data_of
 
     noted = check(job)
     with locked(make_folder(job.command)):

@@ -19,8 +19,9 @@ def command(options: Command, line: str) -> int:
 def train_enn(job: Work) -> None:
     """Stage 1: an ENN by off-policy RL."""
     config, run = job.config, job.child("train-enn", "train-enn", to_dotted(job.config))
-    from pipeline.compare import ARMS  # noqa: F401  (torch is imported while the mirror's thread makes its database)
-    from rl.train import enn_file, train_enn
+    import pipeline.compare  # noqa: F401  (torch is imported while the mirror's thread makes its database)
+    from pipeline.compare.folder import enn_file
+    from rl.train import train_enn
 
     job.records.dataset(run, job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
     if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():

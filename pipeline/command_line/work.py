@@ -94,15 +94,13 @@ def size_in_bytes(dataset: Dataset) -> int:
 
 def untrained(job: Work) -> list[str]:
     """The populations of the comparison that are still to be trained."""
-    from pipeline.compare import ARMS, TUNED, final_tasks, tuning_task
+    from pipeline.compare import all_tasks
 
-    config, arms = job.config, job.config.compare.arms
-    tasks = [tuning_task(config, arm) for arm in arms if ARMS[arm].rule in TUNED] + final_tasks(config, arms, {})
-    return [task.name for task in tasks if not (job.folder / "arms" / f"{task.name}.json").exists()]
+    return [task.name for task in all_tasks(job.config) if not (job.folder / "arms" / f"{task.name}.json").exists()]
 
 
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
-    from pipeline.folder import load_enns
+    from pipeline.compare.folder import load_enns
 
     return load_enns(job.folder, job.config, job.dataset)

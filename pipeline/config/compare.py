@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipeline.arms import ARMS, unmet
 from pipeline.config.checks import Check, at_least_one
 from pipeline.config.choices import Arm
 
@@ -45,14 +46,8 @@ def checks(config: "Config") -> Iterator[Check]:
         compare.baseline in arms,
         f"compare.arms lacks {compare.baseline!r}, which every arm is compared with; add it, or set compare.baseline.",
     )
-    yield (
-        "instructed-image" not in arms or "convnet" in config.enn.readers,
-        "compare.arms has 'instructed-image' but enn.readers has no 'convnet'; add the reader or drop the arm.",
-    )
-    yield (
-        config.unroll.segments != 0 or not {"instructed-rl", "instructed-rl-he"} & set(arms),
-        "compare.arms has 'instructed-rl', the ENN before its fine-tuning, but unroll.segments is 0; drop the arm.",
-    )
+    for sentence in unmet(tuple(ARMS[arm] for arm in arms), config.enn.readers, config.unroll.segments):
+        yield False, sentence
     yield compare.group >= 0, f"compare.group is {compare.group}; give at least 0."
     yield from at_least_one(compare, "compare", "tuning_seeds", "curve_examples")
     for name in ("l1", "l2", "growth", "instruction"):

@@ -2,8 +2,6 @@
 
 import dataclasses
 import difflib
-import hashlib
-import json
 import math
 import sys
 import types
@@ -11,6 +9,7 @@ import typing
 from typing import Any, Literal
 
 from pipeline.config.schema import Config
+from pipeline.digests import digest_of_json
 from pipeline.errors import UserError, shown
 
 
@@ -76,4 +75,4 @@ def identity(config: Config) -> str:
     """Eight hexadecimal digits of the hash of every setting that differs from its default."""
     default = to_dotted(Config())
     changed = {key: value for key, value in to_dotted(config).items() if value != default[key]}
-    return hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:8]
+    return digest_of_json(changed, 8)

@@ -17,29 +17,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
+from pipeline.arms import ARMS
 from pipeline.files import write_atomic
 
 DPI = 150
-COLOURS = {
-    "conventional": "#000000",
-    "l1": "#999999",
-    "l2": "#CC79A7",
-    "he": "#56B4E9",
-    "instructed": "#D55E00",
-    "instructed-he": "#0072B2",
-    "instructed-image": "#009E73",
-    "growth": "#E69F00",
-    "growth-tuned": "#B37400",
-    "growth-tuned-he": "#7F5200",
-    "random-push": "#F0E442",
-    "conventional-all": "#555555",
-    "he-all": "#88CCEE",
-    "instructed-rl": "#DDAA77",
-    "instructed-rl-he": "#6699CC",
-}
-DASHES = {"l1": (0, (5, 1)), "l2": (0, (1, 1)), "he": (0, (3, 1, 1, 1)), "growth": (0, (5, 1)), "random-push": (0, (1, 1))}
+COLOURS = {name: arm.colour for name, arm in ARMS.items()}
+DASHES = {name: arm.dash for name, arm in ARMS.items() if arm.dash}
 OTHERS = ("#661100", "#332288", "#44AA99", "#AA4499")
 """colours of what is no arm above, in the order of appearance"""
+KINDS = (*(COLOURS[name] for name in ("instructed", "instructed-he", "instructed-image")), *OTHERS)
+"""colours of what a search tried, by kind"""
 BAND = 0.18
 """opacity of a 95 % band"""
 
@@ -269,7 +256,7 @@ def front(points: Sequence[dict[str, Any]], names: Sequence[str], path: Path) ->
     kinds = list(dict.fromkeys(point["kind"] for point in points))
     for number, kind in enumerate(sorted(kinds)):
         own = [point for point in points if point["kind"] == kind]
-        colour = (*list(COLOURS.values())[4:7], *OTHERS)[number % (3 + len(OTHERS))]
+        colour = KINDS[number % len(KINDS)]
         panel.scatter([p["x"] for p in own], [p["y"] for p in own], s=22, color=colour, label=kind, zorder=3)
     best = sorted((point for point in points if point["front"]), key=lambda point: point["x"])
     panel.plot([p["x"] for p in best], [p["y"] for p in best], color="#999999", linewidth=1, zorder=2)

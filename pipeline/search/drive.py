@@ -18,7 +18,8 @@ from pipeline.config import PRESETS, Config, identity, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from pipeline.origin import Origin, brief, checkpoint_fits, data_of, fits, judged_from, mapping
+from pipeline.results.checkpoints import checkpoint_fits
+from pipeline.results.origin import Origin, brief, data_of, fits, judged_from, mapping
 from pipeline.search.ladder import Failed, Ladder, Result, Task, name_of
 from pipeline.search.plan import Group, Plan, Stage
 from pipeline.search.propose import Proposals

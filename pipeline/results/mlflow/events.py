@@ -1,12 +1,12 @@
 """What a record is in MLflow's words: points of metrics, names and texts that it allows, requests of a size that it takes."""
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import Any
 
+from pipeline.digests import digest_of_json
 from pipeline.results.records import Event
 
 Point = tuple[str, float | int | None, int, int]
@@ -15,7 +15,7 @@ Point = tuple[str, float | int | None, int, int]
 
 def digest(event: Event) -> str:
     """What tells an event from any other."""
-    return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of_json(event)
 
 
 def _metrics_points(event: Event) -> list[Point]:

@@ -6,25 +6,20 @@ the data, the digests of the ENNs and the settings that decided their numbers, a
 of other data, settings or ENNs does not. Earlier versions noted less: of their results what is there is compared.
 """
 
-import hashlib
-import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.config import Config, to_dotted
 from pipeline.data.dataset import SPLITS, Dataset
+from pipeline.digests import digest_of_json
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import digest_of
 from pipeline.errors import UserError, shown
-from pipeline.files import read_json, read_metadata, read_tensors, strict, write_tensors
+from pipeline.files import strict
 from pipeline.setting import load_start, target_of
-
-if TYPE_CHECKING:
-    import torch
 
 LEARNING = ("seed", "target.", "training.", "enn.", "instruction.", "rl.", "recorded.")
 """settings, or the beginnings of their names, that decide an ENN of RL"""
@@ -37,7 +32,6 @@ REPORTING = (*TRAINING, "rl.gamma", "rl.score", "compare.")
 """that decide the report"""
 CONTENTS = ("unroll.start",)
 """settings that name a file: what is in it counts, wherever it is"""
-DIGITS = 16
 CHECKSUM = "checksum"
 _PROVENANCE = ("command", "commit", "date")
 
@@ -74,8 +68,7 @@ class Origin:
         """Of everything; settings at their defaults do not count, so that a new one changes no digest."""
         default = to_dotted(Config())
         changed = {key: value for key, value in self.settings.items() if value != default[key]}
-        text = json.dumps([self.data["digest"], changed, dict(self.enns)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+        return digest_of_json([self.data["digest"], changed, dict(self.enns)])
 
     def as_json(self) -> dict[str, Any]:
         """For a .json file."""
@@ -158,7 +151,7 @@ def check_seal(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _checksum(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(strict(value), sort_keys=True).encode()).hexdigest()[:DIGITS]
+    return digest_of_json(strict(value))
 
 
 def learned_from(config: Config, dataset: Dataset, provenance: Mapping[str, Any] | None = None) -> Origin:
@@ -180,75 +173,6 @@ def tuned_from(config: Config, dataset: Dataset, before: Critic | None, provenan
     """What a fine-tuned ENN is made from: ``before`` is the one that RL left, None where it is no longer there."""
     enns = {} if before is None else {"before": digest_of(before)}
     return Origin.of(config, dataset, TUNING, enns, provenance)
-
-
-# -- the files of a training -------------------------------------------------------------------------------------------
-
-
-def write_checkpoint(path: Path, tensors: dict[str, "torch.Tensor"], origin: Origin | None) -> None:
-    """A safetensors file that says what it was made from, and which file it is."""
-    if origin is None:
-        write_tensors(path, tensors)
-        return
-    text = json.dumps({"file": path.name, **origin.as_json()}, sort_keys=True)
-    write_tensors(path, tensors, {"origin": text})  # one key: the order of several is left to chance
-
-
-def read_checkpoint(path: Path, origin: Origin | None) -> dict[str, "torch.Tensor"]:
-    """Its tensors.
-
-    Raises:
-        UserError: it is missing or damaged, or was made from something else.
-    """
-    if origin is not None:
-        checkpoint_fits(path, origin)
-    return read_tensors(path)
-
-
-def checkpoint_fits(path: Path, origin: Origin) -> bool:
-    """See :func:`fits`; reads the first bytes alone."""
-    try:
-        found = json.loads(read_metadata(path).get("origin", "null"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.") from error
-    if isinstance(found, Mapping) and found.get("file", path.name) != path.name:
-        raise other(path, f"the name {shown(found['file'])}", f"the name {path.name!r}")
-    return fits(path, found, origin)
-
-
-def read_history(path: Path, origin: Origin | None) -> list[dict[str, Any]]:
-    """The rows of a training's history, none where there is no file.
-
-    Raises:
-        UserError: it is damaged, or a row was made from something else.
-    """
-    rows = read_json(path, math.nan) if path.exists() else []
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
-    if origin is not None:
-        _rows_fit(path, rows, origin)
-    return rows
-
-
-def _rows_fit(path: Path, rows: Sequence[Mapping[str, Any]], origin: Origin) -> bool:
-    for row in rows:
-        if row.get("origin", origin.digest) != origin.digest:
-            there = f"data, settings and ENN of digest {shown(row['origin'])} (row {rows.index(row) + 1})"
-            raise other(path, there, f"those of digest {origin.digest!r}")
-    return all("origin" in row for row in rows)
-
-
-def training_fits(folder: Path, history: str, checkpoints: Sequence[str], origin: Origin) -> list[Path]:
-    """The files of a training (its ``history`` and ``checkpoints``, as patterns) in ``folder`` that do not say what they were
-    made from.
-
-    Raises:
-        UserError: one was made from something else.
-    """
-    files = [path for pattern in checkpoints for path in sorted(folder.glob(pattern))]
-    silent = [path for path in files if not checkpoint_fits(path, origin)]
-    path = folder / history
-    return silent if _rows_fit(path, read_history(path, None), origin) else [*silent, path]
 
 
 def mapping(value: Any) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Whether what a run's folder holds belongs together, and to the data and settings that are there now.
 
 Every result is compared, whoever made it, before a command does any work: an ENN, the files of its training, each population
-with its weights, the report (see :mod:`pipeline.origin`).
+with its weights, the report (see :mod:`pipeline.results.origin`).
 """
 
 import os
@@ -10,14 +10,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.compare import ARMS, BEFORE, check_populations, final_tasks
+from pipeline.arms import ARMS, BEFORE
+from pipeline.compare.run import check_populations
+from pipeline.compare.tasks import final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import card_of, digest_of
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json
-from pipeline.origin import (
+from pipeline.results.checkpoints import training_fits
+from pipeline.results.origin import (
     REPORTING,
     Origin,
     check_seal,
@@ -26,7 +29,6 @@ from pipeline.origin import (
     fits,
     learned_from,
     mapping,
-    training_fits,
     tuned_from,
 )
 from pipeline.setting import target_of
@@ -109,15 +111,21 @@ def _silent(folder: Path, config: Config, dataset: Dataset) -> Iterator[Path]:
 
 def enn_files(config: Config) -> dict[str, str]:
     """The file names of a run's ENNs: by reader, and of the instructing one before it was fine-tuned."""
-    readers = config.enn.readers
-    files = {reader: f"enn-{reader}.safetensors" if index else INSTRUCTING for index, reader in enumerate(readers)}
+    first, *others = config.enn.readers
+    files = {first: INSTRUCTING, **{reader: f"enn-{reader}.safetensors" for reader in others}}
     return files | ({BEFORE: UNTUNED} if config.unroll.segments else {})
+
+
+def enn_file(config: Config, reader: str) -> str:
+    """The file name of an ENN that RL trained: the instructing one is there again if it is fine-tuned afterwards."""
+    files = enn_files(config)
+    return files.get(BEFORE, files[reader]) if reader == config.enn.readers[0] else files[reader]
 
 
 def load_enns(folder: Path, config: Config, dataset: Dataset) -> dict[str, Critic]:
     """The trained ENNs that a comparison needs, checked against the targets that they are to instruct."""
     target, critics = target_of(config, dataset), {}
-    needed = any(ARMS[arm].reader == BEFORE for arm in config.compare.arms)
+    needed = any(ARMS[arm].enn == BEFORE for arm in config.compare.arms)
     for name, file in enn_files(config).items():
         if name == BEFORE and not needed:
             continue

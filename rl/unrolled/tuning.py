@@ -1,22 +1,4 @@
-"""Fine-tuning the ENN through unrolled instructed training. This goes beyond the paper.
-
-RL learns V from scores alone, one number per period. But a target's training is itself differentiable: the *costate*
-``a_t = ∂ log(loss at the end) / ∂θ_t`` of a run tells, for every weight at every step, how a push now changes the loss at the
-end of the next ``unroll.steps`` steps. It runs backwards through gradient descent,
-
-    a_t = a_{t+1} − η · H_t · a_{t+1},                    H_t the Hessian of step t's batch loss,
-
-and likewise through momentum and Adam (:mod:`rl.descent`). This is Pontryagin's adjoint; in RL value-gradient learning,
-Fairbank & Alonso 2012. The ENN φ is trained so that its instructions ``λ ∂V/∂θ`` lower the loss at the end of the segment: by
-the gradient of ``Σ_t a_{t+1} · η λ_φ ∂V_φ/∂θ_t`` with respect to φ, beside the squared error of V as a prediction of that
-score. Without the Hessians (greedily) nothing was learned that lasts.
-
-Choices. The Hessian-vector products are exact (:meth:`pipeline.targets.Population.tangent`): a difference of two gradients
-crosses ReLU's kinks, and costates made of such products explode where exact ones stay small. The instruction's own dependence
-on θ is left out of the costate. λ is chosen by a head of the ENN, trained in the same way, from weights and progress. Reward:
-each member trains without one fold of the training data and is scored on that fold, so that the ENN is paid for what holds on
-data its target has not seen, and there are as many such data as training data. With 4,000 validation examples instead, the ENN
-learned those examples (the score on them rose by 2.6 points, on others by none).
+"""One ENN in fine-tuning: its optimiser, the population that it instructs meanwhile, and the way back through a segment.
 
 Letters: P members, S steps of a segment.
 """
@@ -24,11 +6,7 @@ Letters: P members, S steps of a segment.
 import copy
 import dataclasses
 import math
-import time
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -38,84 +16,32 @@ from torch import Tensor
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
-from pipeline.files import write_json
 from pipeline.instruction import instructions
 from pipeline.instruction.rules import per_member
-from pipeline.origin import Origin, read_checkpoint, read_history, write_checkpoint
-from pipeline.seeding import numpy_stream, stream
+from pipeline.seeding import stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
+from rl.critics import frozen_copy
 from rl.descent import Costate, Descent, Step, annealed
+from rl.roles import STARTS, all_from_he, from_he, pair_of
 from rl.state import load_optimiser, optimiser_tensors
+from rl.unrolled.costates import _norm, log_loss_costate, shorten
+from rl.unrolled.folds import Folds, Life
 
-SMALLEST_LOSS = 1e-2
-"""losses count as at least this where their logarithm is differentiated"""
-KEEP = 25
-"""segments between two checkpoints"""
 WARM_UP = 10
 """segments over which the learning rate rises"""
 LARGEST_GRADIENT = 1.0
 """norm to which the gradient with respect to the ENN is shortened"""
 
 
-def fine_tune(
-    config: Config,
-    dataset: Dataset,
-    critic: Critic,
-    folder: Path,
-    on_segment: Callable[[dict[str, Any]], None] | None = None,
-    device: str = "cpu",
-    origin: Origin | None = None,
-) -> tuple[Critic, list[dict[str, Any]]]:
-    """A fine-tuned copy of ``critic`` and the history, one row per :data:`KEEP` segments; its home is that of ``config``.
-
-    Continues where an earlier call in the same folder stopped, and ends with the same numbers.
-
-    Args:
-        on_segment: called with every new row of the history (also for rows of an earlier call).
-        origin: what the result is made from; what an earlier call left must be made from the same.
-    """
-    history_file = folder / "unrolled.json"
-    history = read_history(history_file, origin)
-    tuning = FineTuning(config, dataset, critic, device)
-    if history:
-        tuning.load(read_checkpoint(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors", origin))
-    for row in history:
-        if on_segment:
-            on_segment(row)
-    started, rows = time.perf_counter(), []
-    for number in range(tuning.segments, config.unroll.segments):
-        rows.append(tuning.segment(number))
-        if (number + 1) % KEEP == 0 or number + 1 == config.unroll.segments:
-            row = {name: _mean([row[name] for row in rows]) for name in rows[0]}
-            history.append({"segment": number + 1, **row, "seconds": time.perf_counter() - started})
-            history[-1] |= origin.row() if origin else {}
-            write_checkpoint(folder / f"unrolled-{number + 1:06d}.safetensors", tuning.tensors(), origin)
-            write_json(history_file, history)
-            for old in sorted(folder.glob("unrolled-*.safetensors"))[:-2]:
-                old.unlink()
-            started, rows = time.perf_counter(), []
-            if on_segment:
-                on_segment(history[-1])
-    return tuning.exported(), history
-
-
-def _mean(values: Sequence[float]) -> float:
-    """Of the numbers among them; NaN where there is none."""
-    found = [value for value in values if not math.isnan(value)]
-    return float(np.mean(found)) if found else math.nan
-
-
 @dataclass
-class Life:
-    """One member's run: who it is and how far it has come."""
+class Trajectory:
+    """What the way back needs of a segment: per step the parameters and batches, per reading the progress."""
 
-    birth: int
-    """number of the run; names its seed and its fold"""
-    age: int
-    """steps taken"""
-    span: int
-    """steps after which another takes its place"""
+    parameters: list[list[Tensor]]
+    batches: list[tuple[Tensor, Tensor]]
+    steps: list[Step]
+    progress: list[Tensor]
 
 
 class FineTuning:
@@ -247,11 +173,11 @@ class FineTuning:
             taught = dict.fromkeys(taught, math.nan)
         level = torch.stack(strengths).log10().mean(0)
         rows = {"loss": losses, "log10_strength": level}
-        he = torch.arange(unroll.members, device=losses.device) % 2 == 1
+        he = all_from_he(unroll.members, losses.device)
         return taught | {
             f"{name}/{start}": float(values[alive & chosen].mean())
             for name, values in rows.items()
-            for start, chosen in (("small", ~he), ("he", he))
+            for start, chosen in zip(STARTS, (~he, he), strict=True)
         }
 
     def _back(self, path: "Trajectory", step: int, costate: Costate) -> list[Tensor]:
@@ -272,16 +198,15 @@ class FineTuning:
 
     def _first_span(self, member: int) -> int:
         """The first lives end one after the other, so that all ages are seen together from then on."""
-        pairs = (self.config.unroll.members + 1) // 2
-        return self.steps * (member // 2 + 1) // pairs
+        return self.steps * (pair_of(member) + 1) // pair_of(self.config.unroll.members + 1)
 
     def _birth(self, span: int) -> Life:
         self.births += 1
         return Life(self.births, 0, span)
 
     def _start(self, member: int) -> list[Tensor]:
-        """Fresh weights of a member, each (1, …): odd members start from He, even ones as configured."""
-        scheme = "he" if member % 2 else self.config.target.initialisation
+        """Fresh weights of a member, each (1, …)."""
+        scheme = "he" if from_he(member) else self.config.target.initialisation
         seed = stream(self.config.seed, "unrolled", self.lives[member].birth)
         x = self.x[:LSUV_EXAMPLES]
         return initialise(self.target, scheme, [seed], self.config.target.sigma, x, device=str(self.x.device))
@@ -324,73 +249,4 @@ class FineTuning:
 
     def exported(self) -> Critic:
         """A copy on the CPU."""
-        return copy.deepcopy(self.critic).cpu().eval().requires_grad_(False)
-
-
-@dataclass
-class Trajectory:
-    """What the way back needs of a segment: per step the parameters and batches, per reading the progress."""
-
-    parameters: list[list[Tensor]]
-    batches: list[tuple[Tensor, Tensor]]
-    steps: list[Step]
-    progress: list[Tensor]
-
-
-class Folds:
-    """Who trains on what, and is scored on what."""
-
-    def __init__(self, config: Config, x: Tensor, y: Tensor, reward: tuple[Tensor, Tensor]) -> None:
-        self.config, self.x, self.y, self.kept = config, x, y, reward
-        self.fold_of = numpy_stream(config.seed, "folds").permutation(len(x)) % config.unroll.folds
-        folds = range(config.unroll.folds)
-        self.inside = [np.flatnonzero(self.fold_of == fold) for fold in folds]
-        self.outside = [np.flatnonzero(self.fold_of != fold) if len(folds) > 1 else np.arange(len(x)) for fold in folds]
-        self._orders: dict[int, tuple[int, np.ndarray]] = {}
-
-    def batch(self, lives: Sequence[Life], step: int, size: int) -> tuple[Tensor, Tensor]:
-        """Each member's own batch at ``step`` of the segment: (P, B, inputs), (P, B)."""
-        return self._take([self._indices(life.birth, life.age + step, size) for life in lives])
-
-    def reward(self, lives: Sequence[Life], segment: int, size: int) -> tuple[Tensor, Tensor]:
-        """Examples that each member does not train on: (P, n, inputs), (P, n)."""
-        draws = numpy_stream(self.config.seed, "unrolled reward", segment)
-        if self.config.unroll.folds == 1:
-            chosen = torch.from_numpy(draws.integers(len(self.kept[1]), size=(len(lives), size))).to(self.x.device)
-            return self.kept[0][chosen], self.kept[1][chosen]
-        return self._take([draws.choice(self.inside[self._fold(life.birth)], size) for life in lives])
-
-    def _fold(self, birth: int) -> int:
-        return birth // 2 % self.config.unroll.folds
-
-    def _indices(self, birth: int, step: int, size: int) -> np.ndarray:
-        pool = self.outside[self._fold(birth)]
-        size = min(size, len(pool))
-        epoch, position = divmod(step, len(pool) // size)
-        if self._orders.get(birth, (-1, None))[0] != epoch:
-            self._orders = {
-                other: order for other, order in self._orders.items() if other > birth - 10 * self.config.unroll.members
-            }
-            seed = stream(self.config.seed, "unrolled", birth)
-            self._orders[birth] = (epoch, numpy_stream(seed, "data order", epoch).permutation(pool))
-        return self._orders[birth][1][position * size : (position + 1) * size]
-
-    def _take(self, rows: list[np.ndarray]) -> tuple[Tensor, Tensor]:
-        index = torch.from_numpy(np.stack(rows)).to(self.x.device)
-        return self.x[index], self.y[index].long()
-
-
-def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
-    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
-
-
-def log_loss_costate(population: Population, examples: tuple[Tensor, Tensor]) -> Costate:
-    """∂ log(loss) / ∂θ of each member on its own examples, (P, n, inputs) and (P, n); where a way back begins."""
-    gradients = population.grads(*examples)
-    weight = 1 / population.losses.clamp_min(SMALLEST_LOSS)
-    return Costate([gradient * per_member(weight, gradient) for gradient in gradients])
-
-
-def shorten(costate: Costate, largest: float) -> None:
-    """Each member's costate to a norm of at most ``largest``; what is not finite becomes 0."""
-    costate.scale((largest / _norm(costate.parameters).clamp_min(1e-9)).clamp_max(1.0))
+        return frozen_copy(self.critic)

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.compare import ARMS, TUNED, final_tasks
+from pipeline.arms import ARMS, FIRST
+from pipeline.compare.tasks import final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.files import read_tensors
 from pipeline.instruction.loop import returns
-from pipeline.origin import brief, distinct
+from pipeline.results.origin import brief, distinct
 from pipeline.results.statistics import paired, rank_correlation
 from pipeline.results.tables import corrected
 from pipeline.setting import target_of
@@ -51,14 +52,12 @@ def evaluate_on_test(
     return tested
 
 
-DUELS = (("instructed", "growth"), ("instructed", "he"), ("instructed-he", "he"), ("instructed-image", "instructed"))
-"""which arm is set against which, beside the conventional one: an ENN that only makes weights larger has learned nothing"""
-
-
 def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Differences in test accuracy, paired by seed, with their 95 % intervals and p, for the pairs in ``DUELS``; ``p_holm`` is
-    corrected for their number."""
-    duels = [(arm, other) for arm, other in DUELS if arm in tested and other in tested]
+    """Differences in test accuracy, paired by seed, with their 95 % intervals and p, for the pairs that arms ask for.
+
+    ``p_holm`` is corrected for the number of pairs. An ENN that only makes weights larger has learned nothing.
+    """
+    duels = [(name, other) for name, arm in ARMS.items() for other in arm.duels if name in tested and other in tested]
     return corrected(
         [
             {"arm": arm, "against": other, **paired(tested[arm]["test_accuracy"], tested[other]["test_accuracy"])}
@@ -125,10 +124,8 @@ def made_by(
 
 def _instructing(config: Config, arm: str) -> str:
     """The name of the ENN that instructs an arm; empty where none does."""
-    reader = ARMS[arm].reader
-    if ARMS[arm].rule != "instruct":
-        return ""
-    return config.enn.readers[reader] if isinstance(reader, int) else reader
+    enn = ARMS[arm].enn
+    return config.enn.readers[0] if enn == FIRST else enn
 
 
 def _words(made_by: Sequence[Mapping[str, Any]]) -> str:
@@ -144,6 +141,6 @@ def _short(commit: str) -> str:
 
 
 def _strength(arm: str, value: float) -> str:
-    if ARMS[arm].rule not in TUNED:
+    if not ARMS[arm].strengths:
         return "–"
     return "λ by policy" if value < 0 else f"{value:g}"

@@ -1,0 +1,20 @@
+"""The arms of a comparison, one entry each. A new one is a file here, which ends in its ``ARMS``, and a line of :data:`FILES`.
+
+Choices of ``compare.arms``, checks of settings, colours, duels and the contract tests follow from the entry. Nothing here
+imports torch: the command line's help lists these names.
+"""
+
+from importlib import import_module
+
+from pipeline.arms.arm import BEFORE, FIRST, Arm, Setup, unmet
+
+FILES = (
+    "backprop",
+    "penalties",
+    "growth",
+    "instructed",
+)
+ARMS: dict[str, Arm] = {arm.name: arm for file in FILES for arm in import_module(f"pipeline.arms.{file}").ARMS}
+"""by name"""
+
+__all__ = ["ARMS", "BEFORE", "FILES", "FIRST", "Arm", "Setup", "unmet"]
