@@ -16,16 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.errors import UserError, shown
+from pipeline.names import Activation, Initialisation, Optimiser, ReaderName, Schedule
 
 LARGEST_COUNT = 2**31 - 1
 """of anything; a slip of the keyboard is told apart from a machine without memory"""
 LEAST_RECORDED = 64
 """members of a recorded population: blocks of sixteen hold every start and level of λ, and one block in four is held out"""
-Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
-Initialisation = Literal["normal", "glorot", "he", "lsuv"]
-Optimiser = Literal["sgd", "adam", "adamw"]
-Schedule = Literal["constant", "cosine"]
-ReaderName = Literal["probes", "convnet", "statistics"]
 Arm = Literal[
     "conventional",
     "l1",
