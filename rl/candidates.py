@@ -30,8 +30,8 @@ from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
 from pipeline.instruction import Backprop, Instruct, Rule, instructions
-from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance, returns
+from pipeline.instruction.reading import value_gradients
 from pipeline.origin import Origin, judged_from, read_checkpoint, write_checkpoint
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.search.ladder import Failed

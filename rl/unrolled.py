@@ -40,11 +40,11 @@ from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.files import write_json
 from pipeline.instruction import instructions
-from pipeline.instruction.rules import per_member
 from pipeline.origin import Origin, read_checkpoint, read_history, write_checkpoint
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
+from pipeline.targets.members import dot, per_member
 from rl.descent import Costate, Descent, Step, annealed
 from rl.state import load_optimiser, optimiser_tensors
 
@@ -381,7 +381,7 @@ class Folds:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
-    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
+    return dot(tensors, tensors).sqrt()
 
 
 def log_loss_costate(population: Population, examples: tuple[Tensor, Tensor]) -> Costate:
