@@ -29,14 +29,14 @@ from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.instruction import Backprop, Instruct, Rule
-from pipeline.instruction.instructor import InstructState
 from pipeline.instruction.loop import advance
-from pipeline.instruction.rules import per_member
+from pipeline.instruction.terms import InstructState
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.seeding import stream, torch_stream
 from pipeline.setting import home_of, new_population, target_of
 from pipeline.targets import Batches, Population
+from pipeline.targets.members import per_member
 
 ENNS, SEEDS = ("mnist-image", "mnist-mlp"), 30
 CONFIG = coarsened(PRESETS["paper-shallow"])

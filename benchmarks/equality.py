@@ -27,8 +27,8 @@ from pipeline.enn import Critic, Home
 from pipeline.enn.readers import READERS
 from pipeline.instruction import L1, L2, Backprop, Growth, Instruct, Instructor, RandomPush, Rule
 from pipeline.instruction.guard import Guard
-from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance
+from pipeline.instruction.reading import value_gradients
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
 from pipeline.targets.optimisers import OPTIMISERS
 from rl.unrolled import FineTuning

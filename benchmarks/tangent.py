@@ -31,10 +31,9 @@ from torch import Tensor
 from pipeline.config import TrainingConfig
 from pipeline.data import load
 from pipeline.files import write_json
-from pipeline.instruction.loop import norms
-from pipeline.instruction.rules import per_member
 from pipeline.results.provenance import provenance
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
+from pipeline.targets.members import norms, per_member
 from rl.descent import Descent
 from rl.unrolled import log_loss_costate
 

@@ -1,16 +1,7 @@
-"""The targets' optimisers, as functions that a costate can be led back through.
+"""The targets' optimisers with every member of its own age, and the way back of a costate over their steps.
 
-SGD with momentum, Adam and AdamW, as ``torch.optim`` defines them, all have the form
-
-    m ← k m + c (∇L + w θ),        θ ← d θ − η D m,
-
-with D = 1 for SGD, and for Adam the inverse of its running size of the gradient. A cost J of what comes after therefore goes
-back one step by (a = ∂J/∂θ, b = ∂J/∂m)
-
-    q = b − η D a,       ∂J/∂∇L = c q,       a ← d a + c (H + w) q,       b ← k q,
-
-H the Hessian of the step's loss. Two approximations: D counts as constant, and in the way back, never in the step itself, it is
-limited (:data:`DAMPING`), or weights that hardly have a gradient would be all that a costate sees.
+The update rules and their adjoints are the optimisers' own (:mod:`pipeline.targets.optimisers.form`); this holds their state
+for a whole population, step by step.
 
 Letters: P members.
 """
@@ -23,11 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.config import TrainingConfig
-from pipeline.instruction.rules import per_member
-from pipeline.targets.optimisers import SCHEDULES, Settings
-
-DAMPING = 0.3
-"""of a tensor's mean running size, added to each weight's in the way back"""
+from pipeline.targets.members import per_member
+from pipeline.targets.optimisers import OPTIMISERS, Settings
+from pipeline.targets.schedules import SCHEDULES
 
 
 @dataclass
@@ -60,15 +49,10 @@ class Descent:
     """
 
     def __init__(self, training: TrainingConfig, parameters: Sequence[Tensor]) -> None:
-        self.training, self.settings, self.device = training, Settings(training.learning_rate), parameters[0].device
-        self.adaptive = training.optimiser != "sgd"
-        self.decoupled = training.weight_decay if training.optimiser == "adamw" else 0.0
-        self.coupled = training.weight_decay - self.decoupled
-        self.keep, self.gain = (
-            (self.settings.betas[0], 1 - self.settings.betas[0]) if self.adaptive else (training.momentum, 1.0)
-        )
-        names = (*(("momentum",) if self.keep else ()), *(("square",) if self.adaptive else ()))
-        self.state = {name: [torch.zeros_like(tensor) for tensor in parameters] for name in names}
+        self.training, self.device = training, parameters[0].device
+        settings = Settings(training.learning_rate, training.momentum, training.weight_decay)
+        self.form = OPTIMISERS[training.optimiser].form(settings)
+        self.state = {name: [torch.zeros_like(tensor) for tensor in parameters] for name in self.form.state}
 
     def rates(self, ages: Sequence[int]) -> Float[Tensor, " P"]:
         """The learning rate of members that have taken so many steps."""
@@ -81,15 +65,10 @@ class Descent:
         """One step of every member, in place; ``gradients`` are those of the loss with the instruction subtracted."""
         taken = Step(rate, [])
         for index, (parameter, gradient) in enumerate(zip(parameters, gradients, strict=True)):
-            gradient = gradient + self.coupled * parameter if self.coupled else gradient
-            direction = gradient
-            if self.decoupled:
-                parameter.mul_(1 - per_member(rate, parameter) * self.decoupled)
-            if self.keep:
-                direction = self.state["momentum"][index].mul_(self.keep).add_(direction, alpha=self.gain)
-            if self.adaptive:
-                direction = direction / self._sizes(index, gradient, ages, taken)
-            parameter.sub_(per_member(rate, parameter) * direction)
+            state = {name: tensors[index] for name, tensors in self.state.items()}
+            slope = self.form.step(parameter, gradient, state, rate, ages)
+            if slope is not None:
+                taken.slopes.append(slope)
         return taken
 
     @torch.no_grad()
@@ -99,21 +78,16 @@ class Descent:
         Args:
             product: H times a vector, at the step's parameters and batch.
         """
-        pushes = []
+        pushes, kept = [], []
         for index, own in enumerate(costate.parameters):
-            push = own * per_member(-taken.rate, own)
-            if taken.slopes:
-                push.mul_(taken.slopes[index])
-            if costate.momentum:
-                push.add_(costate.momentum[index])
+            momentum = costate.momentum[index] if costate.momentum else None
+            slope = taken.slopes[index] if taken.slopes else None
+            push, left = self.form.push(own, momentum, taken.rate, slope)
             pushes.append(push)
-        if self.keep:
-            costate.momentum = [push * self.keep for push in pushes]
-        pushes = [push.mul_(self.gain) for push in pushes] if self.gain != 1.0 else pushes
+            kept += [] if left is None else [left]
+        costate.momentum = kept
         for own, push, curved in zip(costate.parameters, pushes, product(pushes), strict=True):
-            if self.decoupled:
-                own.mul_(1 - per_member(taken.rate, own) * self.decoupled)
-            own.add_(curved).add_(push, alpha=self.coupled)
+            self.form.back(own, push, curved, taken.rate)
         return pushes
 
     @torch.no_grad()
@@ -126,16 +100,6 @@ class Descent:
     def copy(self) -> dict[str, list[Tensor]]:
         """The state as it is now."""
         return {name: [tensor.clone() for tensor in tensors] for name, tensors in self.state.items()}
-
-    def _sizes(self, index: int, gradient: Tensor, ages: Sequence[int], taken: Step) -> Tensor:
-        first, second = self.settings.betas
-        square = self.state["square"][index].mul_(second).addcmul_(gradient, gradient, value=1 - second)
-        unbiased = [torch.tensor([1 - beta ** (age + 1) for age in ages], device=square.device) for beta in (first, second)]
-        root = (square / per_member(unbiased[1], square)).sqrt_()
-        typical = root.flatten(1).mean(1)
-        correction = per_member(unbiased[0], square)
-        taken.slopes.append(1 / ((root + per_member(DAMPING * typical, root) + self.settings.eps) * correction))
-        return root.add_(self.settings.eps).mul_(correction)
 
 
 def annealed(rate: Float[Tensor, " P"], step: int, steps: int) -> Float[Tensor, " P"]:

@@ -53,7 +53,7 @@ def test_every_variant_is_a_configuration(ablations) -> None:
 
 
 def test_of_twins_the_smaller_value_instructs(ablations, tiny, digits) -> None:
-    from pipeline.instruction.instructor import value_gradients
+    from pipeline.instruction.reading import value_gradients
     from rl.critics import fresh_critic
 
     critics = [fresh_critic(ablations.dataclasses.replace(tiny, seed=seed), digits).eval() for seed in (0, 1)]

@@ -22,6 +22,7 @@ from pipeline.enn.readers import READERS, Unreadable
 from pipeline.enn.weight_image import canvas, decode, encode
 from pipeline.errors import UserError
 from pipeline.targets import MLP, initialise
+from pipeline.targets.target import in_order, layers, of_kind
 
 HOME = MLP((6, 8, 5, 3))
 TARGETS = [
@@ -154,11 +155,12 @@ def test_progress_and_weights_matter(reader):
 
 def permuted(parameters, layer, order):
     """The same function where ``layer`` is hidden: its units in another order. Another function where it is the last."""
-    moved = list(parameters)
-    moved[2 * layer], moved[2 * layer + 1] = moved[2 * layer][:, order], moved[2 * layer + 1][:, order]
-    if 2 * layer + 2 < len(moved):
-        moved[2 * layer + 2] = moved[2 * layer + 2][:, :, order]
-    return moved
+    pairs = layers(parameters, HOME.slots)
+    pairs[layer] = tuple(tensor[:, order] for tensor in pairs[layer])
+    if layer + 1 < len(pairs):
+        weight, bias = pairs[layer + 1]
+        pairs[layer + 1] = weight[:, :, order], bias
+    return in_order(pairs, HOME.slots)
 
 
 @pytest.mark.parametrize("reader", READERS)
@@ -189,8 +191,7 @@ def test_statistics_are_numpys():
     parameters = weights_of(HOME)
     features = make_critic("statistics").reader.read(parameters, progress_of())
     for index, tensor in enumerate(parameters):
-        fan_in = parameters[index // 2 * 2].shape[-1]
-        values = tensor[1].numpy() * math.sqrt(fan_in / 2)
+        values = tensor[1].numpy() * math.sqrt(HOME.slots[index].fan_in / 2)
         expected = [values.mean(), math.log(values.var() + 1e-6) / 10]
         expected += [float(torch.from_numpy(values).flatten().quantile(q)) for q in (0, 0.25, 0.5, 0.75, 1)]
         assert features[1, 1 + 7 * index : 8 + 7 * index].tolist() == pytest.approx(expected, rel=1e-12)
@@ -215,11 +216,14 @@ def area_by_hand(matrix, size):
 def test_weight_image_equals_a_slow_reference(size, interpolation):
     """Layers of (8, 6) and (3, 9) with the bias: divided evenly, unevenly, kept and enlarged."""
     parameters = weights_of(MLP((5, 8, 3)), members=2)
-    images = {channels: encode(parameters, size, interpolation, channels) for channels in ("signed", "magnitude", "both")}
+    images = {
+        channels: encode(parameters, MLP((5, 8, 3)).slots, size, interpolation, channels)
+        for channels in ("signed", "magnitude", "both")
+    }
     assert [tuple(image.shape) for image in images.values()] == [(2, 2, *size), (2, 2, *size), (2, 4, *size)]
     for member in range(2):
         for layer in range(2):
-            weight, bias = parameters[2 * layer][member], parameters[2 * layer + 1][member]
+            weight, bias = (tensor[member] for tensor in layers(parameters, MLP((5, 8, 3)).slots)[layer])
             matrix = torch.cat([weight, bias[:, None]], 1) / math.sqrt(2 / weight.shape[1])
             for channel, (name, source) in enumerate({"signed": matrix, "magnitude": matrix.abs()}.items()):
                 if interpolation == "area":
@@ -232,21 +236,23 @@ def test_weight_image_equals_a_slow_reference(size, interpolation):
 
 @pytest.mark.parametrize("interpolation", ["area", "bilinear"])
 def test_weight_image_has_the_gradients_of_finite_differences(interpolation):
-    leaves = [tensor.requires_grad_() for tensor in weights_of(MLP((3, 4, 2)), members=2)]
-    assert torch.autograd.gradcheck(lambda *tensors: encode(tensors, (3, 2), interpolation, "both"), leaves)
+    target = MLP((3, 4, 2))
+    leaves = [tensor.requires_grad_() for tensor in weights_of(target, members=2)]
+    assert torch.autograd.gradcheck(lambda *tensors: encode(tensors, target.slots, (3, 2), interpolation, "both"), leaves)
 
 
 @pytest.mark.parametrize("interpolation", ["area", "bilinear"])
 def test_full_resolution_of_one_layer_is_the_matrix_itself(interpolation):
     weight, bias = weights_of(MLP((7, 4)), members=2)
-    size = canvas([(4, 7), (4,)], 1.0)
-    image = encode([weight, bias], size, interpolation, "signed")
+    size = canvas([(4, 7)], 1.0)
+    image = encode([weight, bias], MLP((7, 4)).slots, size, interpolation, "signed")
     assert size == (4, 8)
     torch.testing.assert_close(image[:, 0], torch.cat([weight, bias[..., None]], 2) * math.sqrt(3.5), rtol=1e-14, atol=0)
 
 
 def test_canvas_is_the_largest_layer_made_smaller():
-    shapes = MLP((784, 100, 50, 10)).shapes
+    target = MLP((784, 100, 50, 10))
+    shapes = of_kind(target.shapes, target.slots, "weight")
     assert canvas(shapes, 0.15) == (15, 118) and canvas(shapes, 1.0) == (100, 785) and canvas(shapes, 1e-9) == (1, 1)
     for resolution in (0.0, -0.1, 1.0001, math.nan, math.inf):
         with pytest.raises(ValueError, match="resolution"):
@@ -261,7 +267,7 @@ def test_decode_carries_pixels_back_to_what_they_read(size, interpolation):
     torch.testing.assert_close(decode(torch.full(size, 2.5), shape, interpolation), torch.full(shape, 2.5))
 
     def image(matrix):
-        return encode([matrix[None, :, :-1], matrix[None, :, -1]], size, interpolation, "signed")[0, 0]
+        return encode([matrix[None, :, :-1], matrix[None, :, -1]], MLP((5, 8)).slots, size, interpolation, "signed")[0, 0]
 
     jacobian = torch.autograd.functional.jacobian(image, torch.cat([parameters[0][0], parameters[1][0][:, None]], 1))
     pixels = torch.randn(size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
@@ -541,7 +547,7 @@ def test_the_core_needs_torch_numpy_and_jaxtyping_only():
         Instructor(critics["probes"]).instruct(model)
         assert model[0].weight.grad.abs().sum() > 0
         parts = {name for name in sys.modules if name.startswith("pipeline.") and name.count(".") == 1}
-        core = ("config", "errors", "files", "seeding", "targets", "enn", "instruction")
+        core = ("config", "errors", "files", "names", "seeding", "targets", "learning", "enn", "instruction")
         assert parts == {"pipeline." + part for part in core}, parts
     """)
 

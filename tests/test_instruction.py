@@ -26,11 +26,12 @@ from pipeline.instruction import (
     instructions,
 )
 from pipeline.instruction.guard import Guard
-from pipeline.instruction.instructor import as_mlp
-from pipeline.instruction.loop import advance, advance_guarded, norms, returns, score, train
+from pipeline.instruction.loop import advance, advance_guarded, returns, score, train
 from pipeline.instruction.low_rank import LowRank, Product, add
-from pipeline.instruction.rules import FLOOR
+from pipeline.instruction.modules import as_mlp
+from pipeline.instruction.trust_region import FLOOR
 from pipeline.targets import MLP, Batches, Evaluation, Population, initialise
+from pipeline.targets.members import norms
 from pipeline.targets.optimisers import OPTIMISERS
 
 TARGET, RATE, STEPS = MLP((6, 8, 5, 3)), 0.1, 17
@@ -254,7 +255,7 @@ def test_instruct_equals_autograd_on_separate_modules(reader, target, shared, mo
 
 @pytest.mark.parametrize("reader", ["probes", "convnet", "statistics"])
 def test_without_strength_it_is_backprop_bit_for_bit_and_asks_for_no_gradient(reader, monkeypatch):
-    monkeypatch.setattr("pipeline.instruction.instructor.value_gradients", None)
+    monkeypatch.setattr("pipeline.instruction.reading.value_gradients", None)
     none = Instruct(make_critic(reader), 40, RATE, lambda population, progress: torch.zeros(3).double())
     assert torch.equal(movement(fresh(), none), movement(fresh(), Backprop()))
     assert torch.equal(movement(fresh(), Instruct(make_critic(reader, strength=0.0), 40, RATE)), movement(fresh(), Backprop()))
@@ -281,7 +282,7 @@ def test_the_critic_chooses_strengths_where_none_are_given():
 
 @pytest.mark.parametrize(("period", "refresh", "expected"), [(8, 5, [0, 5, 8, 13, 16]), (6, 3, [0, 3, 6, 9, 12, 15])])
 def test_an_instruction_is_reused_until_its_refresh(period, refresh, expected, monkeypatch):
-    import pipeline.instruction.instructor as module
+    import pipeline.instruction.reading as module
 
     original, asked = module.value_gradients, []
 

@@ -7,8 +7,8 @@ from torch.nn import functional as F
 from pipeline.config import TrainingConfig
 from pipeline.data import load
 from pipeline.errors import UserError
-from pipeline.instruction.rules import per_member
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
+from pipeline.targets.members import per_member
 from rl.descent import Descent
 from rl.unrolled import log_loss_costate
 

@@ -28,7 +28,7 @@ from pipeline.instruction import Instruct, instructions
 from pipeline.instruction.loop import advance
 from pipeline.setting import adapting, home_of, reward_data, target_of
 from pipeline.targets import ACTIVATIONS, Batches, Population, initialise
-from rl.descent import DAMPING
+from pipeline.targets.optimisers.adaptive import DAMPING
 from rl.train import fine_tune_enn, train_enn
 from rl.unrolled import FineTuning, Folds, Life, fine_tune
 

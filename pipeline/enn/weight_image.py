@@ -20,43 +20,49 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.targets.target import Slot, layers
+
 CHANNELS = {"signed": 1, "magnitude": 1, "both": 2}
 
 
-def matrices(parameters: Sequence[Tensor]) -> list[Tensor]:
+def matrices(parameters: Sequence[Tensor], slots: Sequence[Slot]) -> list[Tensor]:
     """Each layer's (P, out, in + 1) matrix: its weight with its bias as the last column, in units of He's standard deviation.
 
     A bias has no standard deviation under He initialisation (it starts at 0), so it shares its layer's unit.
     """
-    layers = zip(parameters[0::2], parameters[1::2], strict=True)
-    return [torch.cat([weight, bias[..., None]], dim=-1) * math.sqrt(weight.shape[-1] / 2) for weight, bias in layers]
+    pairs = layers(parameters, slots)
+    return [torch.cat([weight, bias[..., None]], dim=-1) * math.sqrt(weight.shape[-1] / 2) for weight, bias in pairs]
 
 
 def canvas(shapes: Sequence[tuple[int, ...]], resolution: float) -> tuple[int, int]:
-    """Height and width in pixels for a target with these tensor ``shapes`` (weight, bias, weight, …) at ρ = ``resolution``.
+    """Height and width in pixels for a target whose weights have these ``shapes``, (out, in) each, at ρ = ``resolution``.
 
     Raises:
         ValueError: ρ outside (0, 1].
     """
     if not 0.0 < resolution <= 1.0:
         raise ValueError(f"resolution is {resolution}; give a ρ above 0 and at most 1")
-    weights = shapes[0::2]
-    height, width = max(shape[0] for shape in weights), max(shape[1] + 1 for shape in weights)
+    height, width = max(outputs for outputs, _ in shapes), max(inputs + 1 for _, inputs in shapes)
     return math.ceil(resolution * height), math.ceil(resolution * width)
 
 
 def encode(
-    parameters: Sequence[Tensor], size: tuple[int, int], interpolation: str = "area", channels: str = "both"
+    parameters: Sequence[Tensor],
+    slots: Sequence[Slot],
+    size: tuple[int, int],
+    interpolation: str = "area",
+    channels: str = "both",
 ) -> Float[Tensor, "P C H W"]:
     """The weight image of each member. Differentiable in ``parameters`` (each (P, …)).
 
     Args:
+        slots: which of ``parameters`` is what.
         size: height and width from :func:`canvas`.
         interpolation: ``area`` (mean over the pixel's rectangle) or ``bilinear`` (antialiased).
         channels: ``signed`` (mean weight), ``magnitude`` (mean |weight|) or ``both``, per layer, in the order of the layers.
     """
     planes = []
-    for matrix in matrices(parameters):
+    for matrix in matrices(parameters, slots):
         if channels in ("signed", "both"):
             planes.append(_resize(matrix, size, interpolation))
         if channels in ("magnitude", "both"):

@@ -18,6 +18,7 @@ from pipeline.enn import Critic
 from pipeline.enn.readers import ConvNet
 from pipeline.enn.weight_image import decode
 from pipeline.errors import UserError
+from pipeline.targets.target import weights
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ def _explain(critic: Critic, reader: ConvNet, title: str, parameters: Sequence[T
     coarse = cast(Tensor, LayerGradCam(model, reader.last_convolution).attribute(image, relu_attributions=False))
     fine = LayerAttribution.interpolate(coarse, tuple(image.shape[-2:]), "bilinear").detach()[0, 0].cpu()
     interpolation = reader.config.interpolation
-    layers = tuple(decode(fine, (weight.shape[-2], weight.shape[-1] + 1), interpolation).numpy() for weight in parameters[0::2])
+    shapes = [(weight.shape[-2], weight.shape[-1] + 1) for weight in weights(parameters, reader.home.slots)]
+    layers = tuple(decode(fine, shape, interpolation).numpy() for shape in shapes)
     with torch.no_grad():
         value = float(model(image)[0])
     return GradCAM(title, image[0, 0].detach().cpu().numpy(), fine.numpy(), layers, value)

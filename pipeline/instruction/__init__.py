@@ -1,7 +1,11 @@
-"""Rules: how a target's update is made. Conventional backpropagation, penalties, controls, and the ENN's instruction."""
+"""Rules: how a target's update is made, of a signal (what goes backwards) and terms (penalties, controls, the ENN's
+instruction)."""
 
-from pipeline.instruction.instructor import Instruct, Instructor, instruction_scale, instructions
-from pipeline.instruction.rules import L1, L2, Backprop, Batch, Growth, RandomPush, Rule
+from pipeline.instruction.instructor import Instructor
+from pipeline.instruction.reading import instruction_scale, instructions
+from pipeline.instruction.rule import Batch, Rule
+from pipeline.instruction.terms import L1, L2, Growth, Instruct, RandomPush
+from pipeline.instruction.update import Backprop, Term, Update
 
 __all__ = [
     "L1",
@@ -13,6 +17,8 @@ __all__ = [
     "Instructor",
     "RandomPush",
     "Rule",
+    "Term",
+    "Update",
     "instruction_scale",
     "instructions",
 ]

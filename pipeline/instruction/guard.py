@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.targets import Population
+from pipeline.targets.members import dot
 
 WEAKEN, STRENGTHEN = 0.25, 2.0
 """factors on the trust, at each reading"""
@@ -55,8 +56,8 @@ class Guard:
 
     def reading(self, gradients: Sequence[Tensor], instruction: Sequence[Tensor]) -> None:
         """Take in a new instruction and the loss's gradient beside it; lists of (P, …). The instruction is subtracted."""
-        lengths = _dot(gradients, gradients).sqrt() * _dot(instruction, instruction).sqrt()
-        cosine = (_dot(gradients, instruction) / lengths.clamp_min(1e-30)).nan_to_num(1.0)
+        lengths = dot(gradients, gradients).sqrt() * dot(instruction, instruction).sqrt()
+        cosine = (dot(gradients, instruction) / lengths.clamp_min(1e-30)).nan_to_num(1.0)
         if self.agreement is None or self.trust is None:
             self.agreement, self.trust = torch.zeros_like(cosine), torch.ones_like(cosine)
         self.agreement = MEMORY * self.agreement + (1 - MEMORY) * cosine
@@ -67,7 +68,3 @@ class Guard:
         """Whether this period (from 0) is trained twice; ``last``: it is the run's last."""
         followed = self.allowed is None or bool(self.allowed.any())
         return (period + 1).bit_count() == 1 or (followed and (last or (period + 1) % GAP == 0))
-
-
-def _dot(one: Sequence[Tensor], other: Sequence[Tensor]) -> Float[Tensor, " P"]:
-    return torch.stack([(a * b).flatten(1).sum(1) for a, b in zip(one, other, strict=True)]).sum(0)

@@ -4,7 +4,7 @@ Letters: P members, D decisions (periods), so D + 1 points at which a run is mea
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,9 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.enn import Critic
-from pipeline.instruction.instructor import Instruct, InstructState
-from pipeline.instruction.rules import Backprop, Batch, Rule
+from pipeline.instruction.rule import Batch, Rule
+from pipeline.instruction.terms import Instruct, InstructState
+from pipeline.instruction.update import parts, without
 from pipeline.targets import Batches, Evaluation, Population
+from pipeline.targets.members import norms
 
 
 @dataclass
@@ -43,27 +45,34 @@ def advance(population: Population, rule: Rule, state: Any, batches: Batches, st
         population.apply(rule.update(population, batch, state))
 
 
-def advance_guarded(population: Population, rule: Instruct, state: InstructState, batches: Batches, steps: int) -> int:
-    """One period under a guard: in a trial with and without the instruction, each member going on from the better.
+def advance_guarded(population: Population, rule: Rule, state: Any, batches: Batches, steps: int) -> int:
+    """One period under the guard of a rule's instruction: in a trial with and without the instruction, each member going on
+    from the better.
 
     Returns:
         The optimiser steps taken per member: ``steps``, twice that in a trial.
     """
-    guard = rule.guard
-    assert guard is not None
-    last = population.step + steps >= rule.steps
-    if guard.score is None or not guard.is_trial(population.step // rule.critic.home.period, last):
+    instruct = guarded(rule, state)
+    assert instruct is not None and instruct.guard is not None
+    guard, last = instruct.guard, population.step + steps >= instruct.steps
+    if guard.score is None or not guard.is_trial(population.step // instruct.critic.home.period, last):
         advance(population, rule, state, batches, steps)
         return steps
     before, guard.allowed = population.state_dict(), None
     advance(population, rule, state, batches, steps)
     scores, instructed = guard.score(population), population.state_dict()
     population.load_state_dict(before)
-    advance(population, Backprop(), None, batches, steps)
+    advance(population, *without(rule, state, instruct), batches, steps)
     won = scores > guard.score(population)
     population.take(won, instructed)
     guard.allowed = won.to(population.dtype)
     return 2 * steps
+
+
+def guarded(rule: Rule, state: Any) -> Instruct | None:
+    """The instruction of a rule that has a guard."""
+    terms = [term for term, _ in parts(rule, state) if isinstance(term, Instruct) and term.guard is not None]
+    return terms[0] if terms else None
 
 
 def train(
@@ -83,17 +92,18 @@ def train(
         at_point: called with the step after each measurement, for checkpoints and progress.
     """
     trace, state, elapsed = Trace(), rule.init(population), 0.0
-    _measure(trace, population, state, batches, elapsed, steps, validation, critics or {})
+    instruction = next((own for _, own in parts(rule, state) if isinstance(own, InstructState)), None)
+    _measure(trace, population, instruction, batches, elapsed, steps, validation, critics or {})
     while population.step < steps:
         if at_point:
             at_point(population.step)
         started = _clock(population)
-        if isinstance(rule, Instruct) and rule.guard is not None:
+        if guarded(rule, state) is not None:
             advance_guarded(population, rule, state, batches, min(period, steps - population.step))
         else:
             advance(population, rule, state, batches, min(period, steps - population.step))
         elapsed += (_clock(population) - started) / population.members
-        _measure(trace, population, state, batches, elapsed, steps, validation, critics or {})
+        _measure(trace, population, instruction, batches, elapsed, steps, validation, critics or {})
     if at_point:
         at_point(population.step)
     return trace
@@ -102,7 +112,7 @@ def train(
 def _measure(
     trace: Trace,
     population: Population,
-    state: Any,
+    state: InstructState | None,
     batches: Batches,
     elapsed: float,
     steps: int,
@@ -115,21 +125,15 @@ def _measure(
     trace.loss.append(evaluation.loss.cpu().numpy())
     trace.accuracy.append(evaluation.accuracy.cpu().numpy())
     trace.gradient_norm.append(norms(population.grads(*batches(population.step))).cpu().numpy())
-    instructed = isinstance(state, InstructState)
     zeros = np.zeros(population.members)
-    trace.instruction_norm.append(norms(state.instruction).cpu().numpy() if instructed and state.instruction else zeros)
+    trace.instruction_norm.append(norms(state.instruction).cpu().numpy() if state and state.instruction else zeros)
     if population.step > 0:
-        trace.strength.append(state.strength.cpu().numpy() if instructed else zeros)
+        trace.strength.append(state.strength.cpu().numpy() if state else zeros)
     progress = torch.full((population.members,), population.step / steps, device=population.device, dtype=population.dtype)
     with torch.no_grad():
         for name, critic in critics.items():
             values = critic.value(population.parameters, progress, population.target.activation)
             trace.predicted.setdefault(name, []).append(values.cpu().numpy())
-
-
-def norms(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
-    """The Euclidean norm over all tensors (P, …) of each member."""
-    return torch.stack([tensor.flatten(1).norm(dim=1) for tensor in tensors]).norm(dim=0)
 
 
 def score(evaluation: Evaluation, kind: str) -> Float[Tensor, " P"]:

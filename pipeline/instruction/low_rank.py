@@ -3,8 +3,8 @@
 Of a layer's weights ``∂V/∂W = δᵀ a``, where a (K, in) is what the layer receives of the K probes and δ (K, out) the slope of V
 with respect to what it gives. The rank is at most K. So its norm, which the trust region asks for, is
 ``‖δᵀ a‖² = Σ (δ δᵀ) ∘ (a aᵀ)``, two K × K matrices of which the first layer's second one never changes; and adding it to
-weights or gradients is one matrix product that accumulates. It equals :func:`pipeline.instruction.instructor.instructions` but
-for rounding. (A population's matrix products leave nothing to be gained by this.)
+weights or gradients is one matrix product that accumulates. It equals :func:`pipeline.instruction.reading.instructions` but for
+rounding. (A population's matrix products leave nothing to be gained by this.)
 
 Letters: K probes.
 """
@@ -20,8 +20,10 @@ from torch.nn import functional as F
 
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes
-from pipeline.instruction.rules import least_norm, within
-from pipeline.targets import ACTIVATIONS, MLP
+from pipeline.instruction.trust_region import least_norm, within
+from pipeline.targets import MLP
+from pipeline.targets.forward import propagate
+from pipeline.targets.target import in_order, layers
 
 
 class Product(NamedTuple):
@@ -76,37 +78,42 @@ class LowRank:
         """λ and the instruction λ ∂V/∂θ within the trust region, one per tensor; None where something is not finite.
 
         Args:
-            parameters: of one target, of the ENN's own type and on its device: (out, in), (out,), …
+            parameters: of one target, of the ENN's own type and on its device, without P.
             strength: λ; the choice of the ENN's strength head if not given.
         """
-        layers, weights = len(parameters) // 2, parameters[0::2]
+        chain, activation = layers(parameters, target.slots), target.nonlinearity
         received, before = [self.probes], []
-        for layer, (weight, bias) in enumerate(zip(weights, parameters[1::2], strict=True)):
-            before.append(F.linear(received[-1], weight, bias))
-            if layer + 1 < layers:
-                received.append(ACTIVATIONS[target.activation].function(before[-1]))
-        log_p = before[-1].log_softmax(dim=-1)[None]
+
+        def linear(_: int, layer: tuple[Tensor, Tensor], h: Tensor) -> Tensor:
+            before.append(F.linear(h, *layer))
+            return before[-1]
+
+        def activate(_: int, z: Tensor) -> Tensor:
+            received.append(activation.function(z))
+            return received[-1]
+
+        log_p = propagate(chain, self.probes, linear, activate).log_softmax(dim=-1)[None]
         hidden, slope = self._head(self.reader.squashed(log_p, progress)[0])
         if strength is None:
             strength = self.critic.head_strengths(hidden[None])
         delta, pushes, squares = self.reader.slope_of_logits(slope[None], log_p)[0], [], []
-        for layer in reversed(range(layers)):
+        for layer in reversed(range(len(chain))):
             right = received[layer]
             gram = right @ right.t() if layer else self.gram
             bias = delta.sum(0)
-            pushes += [bias, Product(delta, right)]
-            squares += [bias.dot(bias), (delta @ delta.t()).mul_(gram).sum()]
+            pushes.append((Product(delta, right), bias))
+            squares.append(((delta @ delta.t()).mul_(gram).sum(), bias.dot(bias)))
             if layer:
-                delta = delta @ weights[layer]
-                ACTIVATIONS[target.activation].backward(delta, before[layer - 1], right, delta)
-        norms = torch.stack(squares[::-1]).clamp_min_(0).sqrt_()
+                delta = delta @ chain[layer][0]
+                activation.backward(delta, before[layer - 1], right, delta)
+        norms = torch.stack(in_order(squares[::-1], target.slots)).clamp_min_(0).sqrt_()
         if not bool(norms.sum().isfinite()):
             return None
         sizes = torch.stack([torch.linalg.vector_norm(parameter) for parameter in parameters])
         least = norms.new_tensor([least_norm(parameter.numel()) for parameter in parameters])
         scales = within(strength, learning_rate * norms, torch.maximum(sizes, least).mul_(self.trust_region))
         found: list[Push] = []
-        for push, scale in zip(pushes[::-1], scales.unbind(), strict=True):
+        for push, scale in zip(in_order(pushes[::-1], target.slots), scales.unbind(), strict=True):
             found.append(Product(push.left * scale, push.right) if isinstance(push, Product) else push * scale)
         return strength, found
 

@@ -2,8 +2,21 @@
 
 from pipeline.targets.activations import ACTIVATIONS
 from pipeline.targets.batches import Batches
+from pipeline.targets.context import Context
 from pipeline.targets.initialise import initialise
-from pipeline.targets.mlp import MLP, unflatten
+from pipeline.targets.mlp import MLP
 from pipeline.targets.population import Evaluation, Population
+from pipeline.targets.target import Slot, Target, unflatten
 
-__all__ = ["ACTIVATIONS", "MLP", "Batches", "Evaluation", "Population", "initialise", "unflatten"]
+__all__ = [
+    "ACTIVATIONS",
+    "MLP",
+    "Batches",
+    "Context",
+    "Evaluation",
+    "Population",
+    "Slot",
+    "Target",
+    "initialise",
+    "unflatten",
+]

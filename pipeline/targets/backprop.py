@@ -4,30 +4,41 @@ Activations are (P, width, B), examples last. So a shared batch makes the first 
 weights (P·width, inputs), whose result and whose gradient already lie where the population keeps them; a member's numbers
 meet only its own rows, so that a NaN of one never reaches another.
 
+:func:`backprop` is the fused path: backpropagation alone, in place. :func:`signalled` is the same pass where a learning rule
+says what goes backwards; it keeps z and h of every layer for the rule to read.
+
 P members, B examples, K classes.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.targets.activations import ACTIVATIONS
+from pipeline.targets.context import Context, Signals
+from pipeline.targets.forward import Layer, affine, examples_last, outer, propagate, pull
 from pipeline.targets.mlp import MLP
 
 
 class Workspace:
-    """Buffers for batches of B examples, reused from step to step."""
+    """Buffers for batches of B examples, reused from step to step.
 
-    def __init__(self, target: MLP, members: int, examples: int, like: Tensor) -> None:
+    Args:
+        keep_z: leave z as it is where h could take its place.
+    """
+
+    def __init__(self, target: MLP, members: int, examples: int, like: Tensor, keep_z: bool = False) -> None:
         hidden, classes = target.widths[1:-1], target.widths[-1]
+        self.activation = target.nonlinearity
         self._new = lambda width: like.new_empty(members, width, examples)
         self.before = [self._new(width) for width in hidden]
-        self.after = [self._new(width) for width in hidden] if ACTIVATIONS[target.activation].needs_z else self.before
+        self.after = [self._new(width) for width in hidden] if self.activation.needs_z or keep_z else self.before
         self.logits, self.log_probabilities = self._new(classes), self._new(classes)
         self.minus_one = like.new_full((1, 1, 1), -1.0).expand(members, 1, examples)
         self._hidden, self._deltas = hidden, None
+        self._outputs = [*self.before, self.logits]
 
     @property
     def deltas(self) -> list[Tensor]:
@@ -36,26 +47,22 @@ class Workspace:
             self._deltas = [self._new(width) for width in self._hidden]
         return self._deltas
 
+    def linear(self, number: int, layer: Layer, h: Tensor) -> Tensor:
+        """z of a layer, in its buffer."""
+        return affine(*layer, h, self._outputs[number])
+
+    def activate(self, number: int, z: Tensor) -> Tensor:
+        """h of a layer, in its buffer."""
+        h = self.after[number]
+        self.activation.forward(z, h)
+        return h
+
 
 def forward(
-    target: MLP,
-    parameters: Sequence[Tensor],
-    x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
-    work: Workspace,
+    layers: Sequence[Layer], x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"], work: Workspace
 ) -> Float[Tensor, "P K B"]:
     """Logits of every member, in ``work.logits``."""
-    outputs, last = [*work.before, work.logits], len(work.before)
-    h = x.t() if x.dim() == 2 else x.transpose(1, 2)
-    for layer, z in enumerate(outputs):
-        weight, bias = parameters[2 * layer], parameters[2 * layer + 1]
-        if h.dim() == 2:
-            torch.addmm(bias.view(-1, 1), weight.view(-1, len(h)), h, out=z.view(-1, h.shape[1]))
-        else:
-            torch.baddbmm(bias.unsqueeze(-1), weight, h, out=z)
-        if layer < last:
-            h = work.after[layer]
-            ACTIVATIONS[target.activation].forward(z, h)
-    return work.logits
+    return propagate(layers, examples_last(x), work.linear, work.activate)
 
 
 def log_likelihood(
@@ -67,26 +74,72 @@ def log_likelihood(
     return work.log_probabilities.gather(1, index), index
 
 
+def error_at_the_output(
+    layers: Sequence[Layer],
+    x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
+    y: Int[Tensor, " B"] | Int[Tensor, "P B"],
+    work: Workspace,
+) -> tuple[Float[Tensor, " P"], Float[Tensor, "P K B"]]:
+    """Each member's mean cross entropy, and its gradient (p − y) / B with respect to the logits."""
+    likelihood, index = log_likelihood(forward(layers, x, work), y, work)
+    error = work.log_probabilities.exp_().scatter_add_(1, index, work.minus_one).mul_(1 / y.shape[-1])
+    return likelihood.squeeze(1).mean(1).neg_(), error
+
+
 def backprop(
-    target: MLP,
-    parameters: Sequence[Tensor],
-    gradients: Sequence[Tensor],
+    layers: Sequence[Layer],
+    gradients: Sequence[Layer],
     x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
     y: Int[Tensor, " B"] | Int[Tensor, "P B"],
     work: Workspace,
 ) -> Float[Tensor, " P"]:
-    """Each member's mean cross entropy; its gradients are written to ``gradients``."""
-    likelihood, index = log_likelihood(forward(target, parameters, x, work), y, work)
-    delta = work.log_probabilities.exp_().scatter_add_(1, index, work.minus_one).mul_(1 / y.shape[-1])
-    for layer in reversed(range(len(work.before) + 1)):
-        weight_gradient, bias_gradient = gradients[2 * layer], gradients[2 * layer + 1]
+    """Each member's mean cross entropy; its gradients are written to ``gradients``, the weight's and the bias's per layer."""
+    losses, delta = error_at_the_output(layers, x, y, work)
+    for layer in reversed(range(len(layers))):
+        weight_gradient, bias_gradient = gradients[layer]
         torch.sum(delta, -1, out=bias_gradient)
         if layer > 0:
-            torch.bmm(delta, work.after[layer - 1].transpose(1, 2), out=weight_gradient)
-            delta = torch.bmm(parameters[2 * layer].transpose(1, 2), delta, out=work.deltas[layer - 1])
-            ACTIVATIONS[target.activation].backward(delta, work.before[layer - 1], work.after[layer - 1], delta)
-        elif x.dim() == 2:
-            torch.mm(delta.view(-1, len(x)), x, out=weight_gradient.view(-1, x.shape[1]))
+            outer(delta, work.after[layer - 1], weight_gradient)
+            delta = pull(layers[layer][0], delta, out=work.deltas[layer - 1])
+            work.activation.backward(delta, work.before[layer - 1], work.after[layer - 1], delta)
         else:
-            torch.bmm(delta, x, out=weight_gradient)
-    return likelihood.squeeze(1).mean(1).neg_()
+            outer(delta, examples_last(x), weight_gradient)
+    return losses
+
+
+def signalled(
+    layers: Sequence[Layer],
+    gradients: Sequence[Layer],
+    x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
+    y: Int[Tensor, " B"] | Int[Tensor, "P B"],
+    work: Workspace,
+    signal: Signals,
+) -> Float[Tensor, " P"]:
+    """As :func:`backprop`, with what goes backwards from ``signal``, which gives every context its ``signal``.
+
+    Raises:
+        ValueError: a layer got no signal, or one of another shape than its z.
+    """
+    losses, error = error_at_the_output(layers, x, y, work)
+    contexts = contexts_of(layers, x, y, error, work)
+    signal(contexts)
+    for context, (weight_gradient, bias_gradient) in zip(contexts, gradients, strict=True):
+        if context.signal is None or context.signal.shape != context.z.shape:
+            found = "none" if context.signal is None else f"one of shape {tuple(context.signal.shape)}"
+            raise ValueError(f"layer {context.layer} needs a signal of shape {tuple(context.z.shape)} and got {found}")
+        torch.sum(context.signal, -1, out=bias_gradient)
+        outer(context.signal, context.received, weight_gradient)
+    return losses
+
+
+def contexts_of(layers: Sequence[Layer], x: Tensor, y: Tensor, error: Tensor, work: Workspace) -> list[Context]:
+    """What a learning rule may see of each layer after a forward pass in ``work``."""
+    zs, hs, last = [*work.before, work.logits], [*work.after, work.logits], len(layers) - 1
+    received = [examples_last(x), *work.after]
+    contexts = [
+        Context(number, weight, received[number], zs[number], hs[number], error, y, work.activation if number < last else None)
+        for number, (weight, _) in enumerate(layers)
+    ]
+    for below, above in itertools.pairwise(contexts):
+        below.above, above.below = above, below
+    return contexts

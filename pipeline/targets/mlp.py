@@ -1,13 +1,10 @@
 """Multilayer perceptrons: the networks that are trained and instructed.
 
-An :class:`MLP` is a value, a shape and an activation, and holds no weights. Weights are ordered lists of tensors: one member's
-``[(out, in), (out,), …]``, or a population's, with a leading axis P.
-
-P members, B examples, K classes, N parameters of one member.
+P members, B examples, K classes.
 """
 
+import functools
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,11 +13,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.targets.activations import ACTIVATIONS
+from pipeline.targets.activations import ACTIVATIONS, Activation
+from pipeline.targets.forward import affine_differentiable, examples_last, propagate
+from pipeline.targets.target import Slot, Target, layers
 
 
 @dataclass(frozen=True)
-class MLP:
+class MLP(Target):
     """Linear layers with one activation between them, and none after the last: its outputs are logits.
 
     Raises:
@@ -30,7 +29,7 @@ class MLP:
     widths: tuple[int, ...]
     """inputs, hidden…, classes"""
     activation: str = "relu"
-    """relu, tanh, sigmoid or gelu (with the exact erf, torch's default)"""
+    """a name of ``ACTIVATIONS``"""
 
     def __post_init__(self) -> None:
         if len(self.widths) < 2 or min(self.widths) < 1:
@@ -38,27 +37,31 @@ class MLP:
         if self.activation not in ACTIVATIONS:
             raise UserError(f"unknown activation {self.activation!r}; choose from {', '.join(ACTIVATIONS)}.")
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """``("layer1.weight", "layer1.bias", "layer2.weight", …)``"""
-        return tuple(f"layer{i}.{kind}" for i in range(1, len(self.widths)) for kind in ("weight", "bias"))
+    @classmethod
+    def of_shapes(cls, shapes: Sequence[tuple[int, ...]], activation: str = "relu") -> "MLP":
+        """The MLP whose tensors have these shapes.
+
+        Raises:
+            UserError: there is none.
+        """
+        return _of_shapes(tuple(map(tuple, shapes)), activation)
 
     @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Shapes of one member's tensors, in the order of :attr:`names`: (out, in), (out,), …"""
-        return tuple(shape for i, o in itertools.pairwise(self.widths) for shape in ((o, i), (o,)))
+    def slots(self) -> tuple[Slot, ...]:
+        """``layer1.weight`` (out, in), ``layer1.bias`` (out,), ``layer2.weight``, …"""
+        return _slots(self.widths)
 
     @property
-    def size(self) -> int:
-        """N, the number of parameters of one member."""
-        return sum(map(math.prod, self.shapes))
+    def nonlinearity(self) -> Activation:
+        """σ."""
+        return ACTIVATIONS[self.activation]
 
     def module(self, parameters: Sequence[Tensor] | None = None) -> nn.Sequential:
         """The same network as a plain ``nn.Sequential``, with a copy of one member's ``parameters`` if given."""
-        layers: list[nn.Module] = []
+        modules: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(self.widths):
-            layers += [nn.Linear(inputs, outputs), ACTIVATIONS[self.activation].module()]
-        network = nn.Sequential(*layers[:-1])
+            modules += [nn.Linear(inputs, outputs), self.nonlinearity.module()]
+        network = nn.Sequential(*modules[:-1])
         if parameters is not None:
             network = network.to(parameters[0].device, parameters[0].dtype)
             with torch.no_grad():
@@ -75,17 +78,30 @@ class MLP:
             parameters: the target's tensors, each (P, *shape).
             x: examples shared by all members, or each member's own.
         """
-        first, bias = parameters[0], parameters[1].unsqueeze(-1)
-        if x.dim() == 2:  # one matrix product for all members; activations are (P, width, B) throughout
-            h = (first.reshape(-1, first.shape[-1]) @ x.t()).view(*first.shape[:2], -1) + bias
-        else:
-            h = torch.baddbmm(bias, first, x.transpose(1, 2))
-        for weight, bias in zip(parameters[2::2], parameters[3::2], strict=True):
-            h = torch.baddbmm(bias.unsqueeze(-1), weight, ACTIVATIONS[self.activation].function(h))
-        return h.transpose(1, 2)
+        logits = propagate(
+            layers(parameters, self.slots),
+            examples_last(x),
+            lambda _, layer, h: affine_differentiable(*layer, h),
+            lambda _, z: self.nonlinearity.function(z),
+        )
+        return logits.transpose(1, 2)
 
 
-def unflatten(flat: Float[Tensor, "P N"], shapes: Sequence[tuple[int, ...]]) -> list[Tensor]:
-    """The tensors, each (P, *shape), of members given as rows: differentiable views."""
-    pieces = flat.split([math.prod(shape) for shape in shapes], dim=1)
-    return [piece.unflatten(1, shape) for piece, shape in zip(pieces, shapes, strict=True)]
+@functools.lru_cache(maxsize=256)
+def _of_shapes(shapes: tuple[tuple[int, ...], ...], activation: str) -> MLP:
+    found = MLP((shapes[0][-1], *(shape[0] for shape in shapes if len(shape) == 1)), activation) if shapes else None
+    if found is None or found.shapes != shapes:  # so that nothing hangs on the guess above
+        raise UserError(f"tensors of shapes {list(shapes)} are those of no chain of linear layers.")
+    return found
+
+
+@functools.lru_cache(maxsize=256)
+def _slots(widths: tuple[int, ...]) -> tuple[Slot, ...]:
+    found: list[Slot] = []
+    for layer, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        name = f"layer{layer + 1}"
+        found += [
+            Slot(f"{name}.weight", (outputs, inputs), "weight", inputs, layer),
+            Slot(f"{name}.bias", (outputs,), "bias", inputs, layer),
+        ]
+    return tuple(found)

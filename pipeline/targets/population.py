@@ -20,10 +20,14 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.targets.backprop import Workspace, backprop, forward, log_likelihood
-from pipeline.targets.mlp import MLP, unflatten
-from pipeline.targets.optimisers import OPTIMISERS, SCHEDULES, Piece, Settings
+from pipeline.targets.backprop import Workspace, backprop, forward, log_likelihood, signalled
+from pipeline.targets.context import Signals
+from pipeline.targets.members import per_member
+from pipeline.targets.mlp import MLP
+from pipeline.targets.optimisers import OPTIMISERS, Piece, Settings
+from pipeline.targets.schedules import SCHEDULES
 from pipeline.targets.tangent import TangentWorkspace, tangent
+from pipeline.targets.target import layers, unflatten
 
 CHUNK = 1 << 16
 """Elements that an optimiser on the CPU steps at a time: what it reads and writes then stays in the core's cache"""
@@ -49,9 +53,11 @@ class Population:
         losses: (P,), mean cross entropy at the last :meth:`grads`.
         diverged_at: (P,), the step at which a member was frozen, -1 while it lives.
         step: optimiser steps taken.
+        seeds: one per member, from which a learning rule draws what it needs (default: 0, 1, …).
 
     Raises:
-        UserError: parameters that are not the target's, an unknown optimiser, or learning rates that are not one per member.
+        UserError: parameters that are not the target's, an unknown optimiser, or learning rates or seeds that are not one per
+            member.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Population:
         weight_decay: float = 0.0,
         schedule: str = "constant",
         steps: int | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> None:
         if optimiser not in OPTIMISERS:
             raise UserError(f"unknown optimiser {optimiser!r}; choose from {', '.join(OPTIMISERS)}.")
@@ -71,10 +78,14 @@ class Population:
             raise UserError(f"schedule {schedule!r}: choose from {', '.join(SCHEDULES)}, and say how many steps a run has.")
         _check_parameters(target, parameters)
         self.target, self.members, self.step = target, len(parameters[0]), 0
+        self.seeds = list(range(self.members) if seeds is None else seeds)
+        if len(self.seeds) != self.members:
+            raise UserError(f"{len(self.seeds)} seeds for {self.members} members; give one for each.")
         self.device, self.dtype = parameters[0].device, parameters[0].dtype
         self.flat_parameters = torch.cat([tensor.detach().flatten() for tensor in parameters])
         self.flat_gradients = torch.zeros_like(self.flat_parameters)
         self.parameters, self.gradients = self._views(self.flat_parameters), self._views(self.flat_gradients)
+        self._layers, self._layer_gradients = layers(self.parameters, target.slots), layers(self.gradients, target.slots)
         self.losses = self.flat_parameters.new_zeros(self.members)
         self.diverged_at = torch.full((self.members,), -1, device=self.device)
         if isinstance(learning_rate, Tensor):
@@ -83,20 +94,33 @@ class Population:
             learning_rate = learning_rate.to(self.device, self.dtype).unsqueeze(1)
         self._settings = Settings(learning_rate, momentum, weight_decay)
         self._schedule, self._steps = (None if schedule == "constant" else SCHEDULES[schedule]), steps or 1
-        self._optimise, names = OPTIMISERS[optimiser]
-        stateless = optimiser == "sgd" and not momentum
-        self._state = {} if stateless else {name: torch.zeros_like(self.flat_parameters) for name in names}
+        self._optimise = OPTIMISERS[optimiser].step
+        names = OPTIMISERS[optimiser].state(self._settings)
+        self._state = {name: torch.zeros_like(self.flat_parameters) for name in names}
         self._pieces = self._by_member() if isinstance(learning_rate, Tensor) else self._by_chunk()
-        self._workspaces: dict[int, Workspace] = {}
+        self._workspaces: dict[tuple[int, bool], Workspace] = {}
         self._tangents: dict[int, tuple[TangentWorkspace, list[Tensor]]] = {}
         self._all_alive = True
 
     @torch.no_grad()
     def grads(
-        self, x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"], y: Int[Tensor, " B"] | Int[Tensor, "P B"]
+        self,
+        x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
+        y: Int[Tensor, " B"] | Int[Tensor, "P B"],
+        signal: Signals | None = None,
     ) -> list[Tensor]:
-        """Gradients of each member's mean cross entropy on a shared batch or on its own; returns ``self.gradients``."""
-        self.losses = backprop(self.target, self.parameters, self.gradients, x, y, self._workspace(x.shape[-2]))
+        """Gradients of each member's mean cross entropy on a shared batch or on its own; returns ``self.gradients``.
+
+        Args:
+            signal: what goes backwards in place of backpropagation's deltas; then these are no gradients, but what a learning
+                rule has in their place (:func:`pipeline.learning.bound` makes a signal of a rule).
+        """
+        if signal is None:
+            work = self._workspace(x.shape[-2])
+            self.losses = backprop(self._layers, self._layer_gradients, x, y, work)
+        else:
+            work = self._workspace(x.shape[-2], keep_z=True)
+            self.losses = signalled(self._layers, self._layer_gradients, x, y, work, signal)
         return self.gradients
 
     @torch.no_grad()
@@ -122,8 +146,9 @@ class Population:
                 raise UserError(
                     f"tensors of shapes {[tuple(t.shape) for t in tensors]} are none of this population; give its own."
                 )
+        slots = self.target.slots
         work, product = self._tangent_workspace(x.shape[-2])
-        tangent(self.target, at or self.parameters, vector, product, x, y, work)
+        tangent(layers(at or self.parameters, slots), layers(vector, slots), layers(product, slots), x, y, work)
         return product
 
     @torch.no_grad()
@@ -145,7 +170,7 @@ class Population:
             self._descend()
             alive = self.diverged_at < 0
             for now, old in zip(self.parameters, before, strict=True):
-                torch.where(alive.view(-1, *[1] * (now.dim() - 1)), now, old, out=now)
+                torch.where(per_member(alive, now), now, old, out=now)
         self.step += 1
 
     @torch.no_grad()
@@ -153,7 +178,7 @@ class Population:
         """Add ``length`` times ``directions``, one tensor (P, …) per parameter or none at all; frozen members stay."""
         for own, direction in zip(self.parameters, directions, strict=False):
             if not self._all_alive or self.device.type != "cpu":
-                direction = direction.masked_fill((self.diverged_at >= 0).view(-1, *[1] * (direction.dim() - 1)), 0.0)
+                direction = direction.masked_fill(per_member(self.diverged_at >= 0, direction), 0.0)
             own.add_(direction, alpha=length)
 
     @torch.no_grad()
@@ -162,7 +187,7 @@ class Population:
         loss, correct = self.flat_parameters.new_zeros(2, self.members)
         for xs, ys in zip(x.split(batch_size), y.split(batch_size), strict=True):
             work = self._workspace(len(xs))
-            logits = forward(self.target, self.parameters, xs, work)
+            logits = forward(self._layers, xs, work)
             loss -= log_likelihood(logits, ys, work)[0].sum((1, 2))
             correct += (logits.max(1).indices == ys).sum(1)
         failed = ~torch.isfinite(loss) | (self.diverged_at >= 0)
@@ -236,12 +261,13 @@ class Population:
         scratch = self.flat_parameters.new_empty(max(view.numel() for view in self.parameters) if self._state else 0)
         return [Piece(p, u, tuple(s), scratch[: p.numel()].view(p.shape) if s else scratch) for p, u, *s in rows]
 
-    def _workspace(self, examples: int) -> Workspace:
-        if examples not in self._workspaces:
+    def _workspace(self, examples: int, keep_z: bool = False) -> Workspace:
+        key = examples, keep_z
+        if key not in self._workspaces:
             if len(self._workspaces) == 4:  # training, evaluation and the rest of a last batch are three
                 self._workspaces.clear()
-            self._workspaces[examples] = Workspace(self.target, self.members, examples, self.flat_parameters)
-        return self._workspaces[examples]
+            self._workspaces[key] = Workspace(self.target, self.members, examples, self.flat_parameters, keep_z)
+        return self._workspaces[key]
 
     def _tangent_workspace(self, examples: int) -> tuple[TangentWorkspace, list[Tensor]]:
         if examples not in self._tangents:

@@ -21,8 +21,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pipeline.targets.activations import ACTIVATIONS
+from pipeline.targets.forward import Layer, affine, examples_last, outer, propagate, pull
 from pipeline.targets.mlp import MLP
+
+Moving = tuple[Tensor, Tensor | None]
+"""h, or z, and its tangent; None where it has none, as the inputs"""
+MovingLayer = tuple[Layer, Layer]
+"""weight and bias, and their directions V"""
 
 
 class TangentWorkspace:
@@ -32,77 +37,75 @@ class TangentWorkspace:
         def new() -> list[Tensor]:
             return [like.new_empty(members, width, examples) for width in target.widths[1:]]
 
-        self.keeps_z = ACTIVATIONS[target.activation].needs_z
+        self.activation = target.nonlinearity
+        self.keeps_z = self.activation.needs_z
         self.z, self.z_tangent = new(), new()
         self.h, self.h_tangent = (new(), new()) if self.keeps_z else (self.z, self.z_tangent)
-        self.slope = [torch.empty_like(z) for z in self.z] if self.keeps_z else []
-        self.ones = [torch.ones_like(z) for z in self.z] if self.keeps_z else []
+        self._slopes = [torch.empty_like(z) for z in self.z] if self.keeps_z else []
+        self._ones = [torch.ones_like(z) for z in self.z] if self.keeps_z else []
         self.delta, self.delta_tangent = new(), new()
         self.minus_one = like.new_full((1, 1, 1), -1.0).expand(members, 1, examples)
 
+    def linear(self, number: int, layer: MovingLayer, moving: Moving) -> Moving:
+        """z of a layer and its tangent V h + R{b} + W R{h}, in their buffers."""
+        (weight, bias), direction = layer
+        h, h_tangent = moving
+        z = affine(weight, bias, h, self.z[number])
+        moved = affine(*direction, h, self.z_tangent[number])
+        if h_tangent is not None:
+            moved.baddbmm_(weight, h_tangent)
+        return z, moved
+
+    def activate(self, number: int, moving: Moving) -> Moving:
+        """h of a layer and its tangent, in their buffers."""
+        z, moved = moving
+        h, h_tangent = self.h[number], self.h_tangent[number]
+        self.activation.forward(z, h)
+        if self.keeps_z:
+            self.activation.backward(self._ones[number], z, h, self._slopes[number])
+            torch.mul(self._slopes[number], moved, out=h_tangent)
+        else:
+            self.times_slope(number, moved)
+        return h, h_tangent
+
+    def times_slope(self, number: int, d: Tensor) -> None:
+        """d ∘ σ′(z), in place. Where σ′ costs more than the product (it reads z), it is computed once a call."""
+        if self.keeps_z:
+            d.mul_(self._slopes[number])
+        else:
+            self.activation.backward(d, self.z[number], self.h[number], d)
+
 
 def tangent(
-    target: MLP,
-    parameters: Sequence[Tensor],
-    vector: Sequence[Tensor],
-    product: Sequence[Tensor],
+    layers: Sequence[Layer],
+    directions: Sequence[Layer],
+    products: Sequence[Layer],
     x: Float[Tensor, "B inputs"] | Float[Tensor, "P B inputs"],
     y: Int[Tensor, " B"] | Int[Tensor, "P B"],
     work: TangentWorkspace,
 ) -> None:
-    """Writes H v of each member's mean cross entropy to ``product``; ``parameters``, ``vector`` and it are lists of (P, …)."""
-    layers = len(work.z)
-    _forward(target, parameters, vector, x, work)
+    """Writes H v of each member's mean cross entropy to ``products``; it, the parameters and v are the weight's and the bias's
+    per layer, (P, …)."""
+    propagate(list(zip(layers, directions, strict=True)), (examples_last(x), None), work.linear, work.activate)
     _at_the_output(work, y)
-    activation = ACTIVATIONS[target.activation]
-    for layer in reversed(range(layers)):
-        weight, direction = parameters[2 * layer], vector[2 * layer]
+    activation = work.activation
+    for layer in reversed(range(len(layers))):
+        (weight, _), (direction, _), (weight_product, bias_product) = layers[layer], directions[layer], products[layer]
         delta, moved = work.delta[layer], work.delta_tangent[layer]
-        torch.sum(moved, -1, out=product[2 * layer + 1])
+        torch.sum(moved, -1, out=bias_product)
         if layer == 0:
-            _outer(moved, x, product[0])
+            outer(moved, examples_last(x), weight_product)
             return
         below, h = layer - 1, work.h[layer - 1]
-        torch.bmm(moved, h.transpose(1, 2), out=product[2 * layer])
-        product[2 * layer].baddbmm_(delta, work.h_tangent[below].transpose(1, 2))
-        received = torch.bmm(weight.transpose(1, 2), delta, out=work.delta[below])
-        shifted = torch.bmm(weight.transpose(1, 2), moved, out=work.delta_tangent[below])
+        outer(moved, h, weight_product)
+        weight_product.baddbmm_(delta, work.h_tangent[below].transpose(1, 2))
+        received = pull(weight, delta, out=work.delta[below])
+        shifted = pull(weight, moved, out=work.delta_tangent[below])
         shifted.baddbmm_(direction.transpose(1, 2), delta)
-        _slope(target, shifted, below, work)
+        work.times_slope(below, shifted)
         if activation.bend is not None:
             shifted.addcmul_(received, activation.bend(work.z[below], h, work.z_tangent[below], work.h_tangent[below]))
-        _slope(target, received, below, work)
-
-
-def _forward(target: MLP, parameters: Sequence[Tensor], vector: Sequence[Tensor], x: Tensor, work: TangentWorkspace) -> None:
-    """z, h and their tangents at every layer."""
-    activation = ACTIVATIONS[target.activation]
-    for layer, (z, moved) in enumerate(zip(work.z, work.z_tangent, strict=True)):
-        weight, bias = parameters[2 * layer], parameters[2 * layer + 1]
-        direction, shift = vector[2 * layer], vector[2 * layer + 1]
-        if layer == 0:
-            _affine(bias, weight, x, z)
-            _affine(shift, direction, x, moved)
-        else:
-            h, h_tangent = work.h[layer - 1], work.h_tangent[layer - 1]
-            torch.baddbmm(bias.unsqueeze(-1), weight, h, out=z)
-            torch.baddbmm(shift.unsqueeze(-1), direction, h, out=moved)
-            moved.baddbmm_(weight, h_tangent)
-        if layer + 1 < len(work.z):
-            activation.forward(z, work.h[layer])
-            if work.keeps_z:
-                activation.backward(work.ones[layer], z, work.h[layer], work.slope[layer])
-                torch.mul(work.slope[layer], moved, out=work.h_tangent[layer])
-            else:
-                _slope(target, moved, layer, work)
-
-
-def _slope(target: MLP, d: Tensor, layer: int, work: TangentWorkspace) -> None:
-    """d ∘ σ′(z), in place. Where σ′ costs more than the product (it reads z), it is computed once a call."""
-    if work.keeps_z:
-        d.mul_(work.slope[layer])
-    else:
-        ACTIVATIONS[target.activation].backward(d, work.z[layer], work.h[layer], d)
+        work.times_slope(below, received)
 
 
 def _at_the_output(work: TangentWorkspace, y: Tensor) -> None:
@@ -113,19 +116,3 @@ def _at_the_output(work: TangentWorkspace, y: Tensor) -> None:
     torch.mul(delta, work.z_tangent[-1], out=moved)
     moved.addcmul_(delta, moved.sum(1, keepdim=True), value=-1).mul_(share)
     delta.scatter_add_(1, index, work.minus_one).mul_(share)
-
-
-def _affine(bias: Tensor, weight: Tensor, x: Tensor, out: Tensor) -> None:
-    """W x + b of the first layer, whose x (B, inputs) or (P, B, inputs) has its examples first."""
-    if x.dim() == 2:  # one matrix product over the stacked weights
-        torch.addmm(bias.reshape(-1, 1), weight.reshape(-1, x.shape[1]), x.t(), out=out.view(-1, len(x)))
-    else:
-        torch.baddbmm(bias.unsqueeze(-1), weight, x.transpose(1, 2), out=out)
-
-
-def _outer(delta: Tensor, x: Tensor, out: Tensor) -> None:
-    """δ xᵀ of the first layer."""
-    if x.dim() == 2:
-        torch.mm(delta.view(-1, len(x)), x, out=out.view(-1, x.shape[1]))
-    else:
-        torch.bmm(delta, x, out=out)

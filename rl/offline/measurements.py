@@ -13,8 +13,8 @@ from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.instruction import Backprop, Instruct, instructions
-from pipeline.instruction.instructor import value_gradients
 from pipeline.instruction.loop import advance, returns
+from pipeline.instruction.reading import value_gradients
 from pipeline.results.statistics import rank_correlation
 from pipeline.seeding import stream
 from pipeline.setting import selection_data, target_of

@@ -5,12 +5,11 @@ Letters: P members.
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.instruction.rules import per_member
 from pipeline.targets import Population
+from pipeline.targets.members import dot, per_member
 from rl.descent import Costate
 
 SMALLEST_LOSS = 1e-2
@@ -30,4 +29,4 @@ def shorten(costate: Costate, largest: float) -> None:
 
 
 def _norm(tensors: Sequence[Tensor]) -> Float[Tensor, " P"]:
-    return torch.stack([tensor.flatten(1).square().sum(1) for tensor in tensors]).sum(0).sqrt()
+    return dot(tensors, tensors).sqrt()

@@ -17,10 +17,10 @@ from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.instruction import instructions
-from pipeline.instruction.rules import per_member
 from pipeline.seeding import stream
 from pipeline.setting import LSUV_EXAMPLES, home_of, reward_data, target_of
 from pipeline.targets import Population, initialise
+from pipeline.targets.members import per_member
 from rl.critics import frozen_copy
 from rl.descent import Costate, Descent, Step, annealed
 from rl.roles import STARTS, all_from_he, from_he, pair_of

@@ -17,6 +17,7 @@ from pipeline.config import ENNConfig
 from pipeline.enn.readers.reader import Reader, check_depth
 from pipeline.enn.weight_image import CHANNELS, canvas, encode
 from pipeline.targets import MLP
+from pipeline.targets.target import weights
 
 GRID = 4
 
@@ -28,8 +29,8 @@ class ConvNet(Reader):
 
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__(config, home)
-        channels = CHANNELS[config.channels] * len(home.shapes) // 2
-        height, width = canvas(home.shapes, config.resolution)
+        channels = CHANNELS[config.channels] * home.depth
+        height, width = canvas(weights(home.shapes, home.slots), config.resolution)
         layers: list[nn.Module] = []
         for index in range(config.depth):
             stride = (_stride(index, height), _stride(index, width))
@@ -49,8 +50,9 @@ class ConvNet(Reader):
 
     def image(self, parameters: Sequence[Tensor]) -> Float[Tensor, "P C H W"]:
         """The weight image that this reader sees."""
-        size = canvas([tuple(tensor.shape[1:]) for tensor in parameters], self.config.resolution)
-        return encode(parameters, size, self.config.interpolation, self.config.channels)
+        slots = self.home.slots  # of any target of this depth, whatever its widths
+        size = canvas([tuple(weight.shape[1:]) for weight in weights(parameters, slots)], self.config.resolution)
+        return encode(parameters, slots, size, self.config.interpolation, self.config.channels)
 
     def read_image(self, image: Float[Tensor, "P C H W"], progress: Float[Tensor, " P"]) -> Float[Tensor, "P features"]:
         """Features of weight images already made."""
@@ -65,3 +67,6 @@ class ConvNet(Reader):
 
 def _stride(index: int, side: int) -> int:
     return 2 if index < 2 and side >= 2 * GRID else 1
+
+
+READER = ConvNet

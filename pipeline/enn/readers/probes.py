@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pipeline.config import ENNConfig
 from pipeline.enn.readers.reader import Reader, Unreadable
 from pipeline.targets import MLP
+from pipeline.targets.target import weights
 
 
 class Probes(Reader):
@@ -38,9 +39,10 @@ class Probes(Reader):
         self.probes.copy_(inputs)
 
     def check(self, target: MLP) -> None:
+        names = weights(target.names, target.slots)
         for name, place, home, size in (
-            ("layer1.weight", "inputs", self.home.widths[0], target.widths[0]),
-            (f"layer{len(target.widths) - 1}.weight", "classes", self.home.widths[-1], target.widths[-1]),
+            (names[0], "inputs", self.home.widths[0], target.widths[0]),
+            (names[-1], "classes", self.home.widths[-1], target.widths[-1]),
         ):
             if home != size:
                 raise Unreadable(
@@ -50,7 +52,8 @@ class Probes(Reader):
     def read(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, "P features"]:
-        target = MLP(self.home.widths, activation or self.home.activation)
+        shapes = [tuple(parameter.shape[1:]) for parameter in parameters]
+        target = MLP.of_shapes(shapes, activation or self.home.activation)
         return self.read_logits(target.logits(parameters, self.probes), progress)
 
     def read_logits(self, logits: Float[Tensor, "P K C"], progress: Float[Tensor, " P"]) -> Float[Tensor, "P features"]:
@@ -65,3 +68,6 @@ class Probes(Reader):
         """What a slope with respect to features is with respect to logits."""
         own = slope[:, :-1].view_as(log_p) / (1 - log_p)
         return own - log_p.exp() * own.sum(-1, keepdim=True)
+
+
+READER = Probes

@@ -44,7 +44,7 @@ class Reader(nn.Module):
         """Features of P targets, differentiable in ``parameters``.
 
         Args:
-            parameters: the target's tensors in order (weight, bias, weight, …), each with a leading axis P.
+            parameters: the target's tensors in the order of its slots, each with a leading axis P.
             progress: t / T of each member's training run, in [0, 1].
             activation: of the targets, where it is not the home target's.
         """
@@ -53,9 +53,9 @@ class Reader(nn.Module):
 
 def check_depth(reader: str, home: MLP, target: MLP) -> None:
     """Raises Unreadable unless ``target`` has as many layers as ``home``."""
-    if len(target.shapes) != len(home.shapes):
+    if target.depth != home.depth:
         raise Unreadable(
-            f"the {reader} reader learned on {len(home.shapes) // 2} layers and this target has {len(target.shapes) // 2}: "
-            f"it cannot place layer {min(len(home.shapes), len(target.shapes)) // 2 + 1}; use a target of the same depth or an "
+            f"the {reader} reader learned on {home.depth} layers and this target has {target.depth}: "
+            f"it cannot place layer {min(home.depth, target.depth) + 1}; use a target of the same depth or an "
             "ENN with the probes reader."
         )

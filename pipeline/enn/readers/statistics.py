@@ -14,6 +14,7 @@ from torch import Tensor
 from pipeline.config import ENNConfig
 from pipeline.enn.readers.reader import Reader, check_depth
 from pipeline.targets import MLP
+from pipeline.targets.target import layers
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -32,7 +33,7 @@ class Statistics(Reader):
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, "P features"]:
         columns = [progress[:, None]]
-        for weight, bias in zip(parameters[0::2], parameters[1::2], strict=True):
+        for weight, bias in layers(parameters, self.home.slots):
             scale = math.sqrt(weight.shape[-1] / 2)
             columns += [_statistics(weight.flatten(1) * scale), _statistics(bias * scale)]
         return torch.cat(columns, dim=1)
@@ -42,3 +43,6 @@ def _statistics(values: Float[Tensor, "P n"]) -> Float[Tensor, "P 7"]:
     levels = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device)
     log_variance = (values.var(dim=1, correction=0) + 1e-6).log() / 10
     return torch.cat([values.mean(1)[:, None], log_variance[:, None], torch.quantile(values, levels, dim=1).T], dim=1)
+
+
+READER = Statistics

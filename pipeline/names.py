@@ -1,0 +1,54 @@
+"""The names that settings choose from, and the one list of each.
+
+A name is registered by its line here and is the file of that name in the package that follows it: ``relu`` is
+``pipeline/targets/activations/relu.py``. The settings, the command line's help and the tests of all entries take their lists
+from here, so nothing here imports torch.
+"""
+
+import typing
+from importlib import import_module
+from typing import Any, Literal
+
+Activation = Literal[
+    "relu",
+    "tanh",
+    "sigmoid",
+    "gelu",
+]
+""":mod:`pipeline.targets.activations`"""
+
+Initialisation = Literal[
+    "normal",
+    "glorot",
+    "he",
+    "lsuv",
+]
+""":mod:`pipeline.targets.initialise`"""
+
+Optimiser = Literal[
+    "sgd",
+    "adam",
+    "adamw",
+]
+""":mod:`pipeline.targets.optimisers`"""
+
+Schedule = Literal[
+    "constant",
+    "cosine",
+]
+""":mod:`pipeline.targets.schedules`"""
+
+Signal = Literal["backprop",]
+""":mod:`pipeline.learning`"""
+
+ReaderName = Literal[
+    "probes",
+    "convnet",
+    "statistics",
+]
+""":mod:`pipeline.enn.readers`"""
+
+
+def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:
+    """What each of ``names`` (one of the lists above) stands for: ``attribute`` of the module of that name in ``package``."""
+    return {name: getattr(import_module(f"{package}.{name}"), attribute) for name in typing.get_args(names)}
