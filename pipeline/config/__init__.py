@@ -6,7 +6,7 @@ old run. Nothing here imports torch.
 """
 
 from pipeline.config.checks import LARGEST_COUNT
-from pipeline.config.choices import Activation, Arm, Initialisation, Optimiser, ReaderName, Schedule
+from pipeline.config.choices import Arm
 from pipeline.config.compare import CompareConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.derived import coarsened, recording_config
@@ -21,6 +21,7 @@ from pipeline.config.target import TargetConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.unroll import UnrollConfig
 from pipeline.config.validate import validate
+from pipeline.names import Activation, Initialisation, Optimiser, ReaderName, Schedule
 
 __all__ = [
     "LARGEST_COUNT",

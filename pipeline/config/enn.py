@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pipeline.config.checks import Check, at_least_one
-from pipeline.config.choices import ReaderName
+from pipeline.names import ReaderName
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Config

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config.checks import Check
-from pipeline.config.choices import Activation, Initialisation
+from pipeline.names import Activation, Initialisation
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Config

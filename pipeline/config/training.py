@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.config.checks import Check, at_least_one
-from pipeline.config.choices import Optimiser, Schedule
+from pipeline.names import Optimiser, Schedule
 
 if TYPE_CHECKING:
     from pipeline.config.schema import Config
