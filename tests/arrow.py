@@ -152,14 +152,15 @@ def picture(graph: Graph) -> str:
         'font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
         '<text x="14" y="24" font-size="14">What imports what: an arc from a package to each that it imports '
-        "(all of them to its left; rl/ below the line); width: how many imports</text>",
+        "(they lie to its left; those of and to rl/ below the line); width: how many imports</text>",
     ]
     for (one, other), count in sorted(counts.items()):
-        sweep, radius = (1, 1) if "rl" in (one, other) else (0, 1)
-        colour = "#b35c00" if "rl" in (one, other) else "#336699"
-        width = abs(at[one] - at[other]) / 2
+        of_rl = "rl" in (one, other)
+        left, right = sorted((at[one], at[other]))
+        width = (right - left) / 2
+        height, sweep, colour = (0.16 * width, 0, "#b35c00") if of_rl else (0.42 * width, 1, "#336699")
         parts.append(
-            f'<path d="M {at[one]} {base} A {width} {width * 0.42 * radius:.0f} 0 0 {sweep} {at[other]} {base}" fill="none" '
+            f'<path d="M {left} {base} A {width} {height:.0f} 0 0 {sweep} {right} {base}" fill="none" '
             f'stroke="{colour}" stroke-opacity="0.55" stroke-width="{min(6.0, 0.8 + 0.25 * count):.1f}">'
             f"<title>{one} imports {other}: {count}</title></path>"
         )
