@@ -71,7 +71,7 @@ def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy):
     said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
     assert removed.read_bytes() == drawn and "nothing to do" not in said
     assert not re.search(r"s left|round \d|segment \d", said) and "were done before" in said
-    assert "HEAVY 0 []" in _again(copy.parent, "run", "--output", "run", "--local"), "and is finished then"
+    assert "HEAVY 0 []" in _again(copy.parent, "run", "--output", "run", *NO_SERVER), "and is finished then"
 
 
 def _flip(path: Path) -> None:

@@ -31,7 +31,7 @@ def report(job: Work) -> None:
     show_report(job, job.dataset.name)
 
 
-def _test(job: Work, arms: Mapping[str, dict[str, Any]]) -> None:
+def _test(job: Work, arms: dict[str, dict[str, Any]]) -> None:
     """``report.json``, unless it is there and of the populations that are there."""
     from pipeline.compare import chosen_strengths
     from pipeline.compare.folder import enns_made_by, is_stale, populations, report_origin
@@ -59,7 +59,7 @@ def _test(job: Work, arms: Mapping[str, dict[str, Any]]) -> None:
     write_json(path, sealed(written))
 
 
-def _write(job: Work, points: Mapping[str, dict[str, Any]]) -> None:
+def _write(job: Work, points: dict[str, dict[str, Any]]) -> None:
     """``report.md`` and ``prediction.json``."""
     written = read_json(job.folder / "report.json")
     lines = "".join(f"\n- {line}" for line in _lines(written))
@@ -82,7 +82,7 @@ def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{', '.join(names)}: {commits}" for commits, names in arms.items()]
 
 
-def _draw(job: Work, arms: Mapping[str, dict[str, Any]], points: Mapping[str, dict[str, Any]]) -> None:
+def _draw(job: Work, arms: dict[str, dict[str, Any]], points: dict[str, dict[str, Any]]) -> None:
     from pipeline.compare.report import curves
     from pipeline.results import figures
 

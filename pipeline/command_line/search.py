@@ -3,7 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline import cluster
 from pipeline.command_line.finished import is_finished
@@ -15,6 +15,9 @@ from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
 from pipeline.search.plan import Plan, read_plan
+
+if TYPE_CHECKING:
+    import rich.table
 
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""

@@ -4,6 +4,7 @@ import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from pipeline.results.mlflow import client
 from pipeline.results.mlflow.address import database_of, sqlite_uri
@@ -39,7 +40,7 @@ def make_database(uri: str) -> None:
             left.unlink(missing_ok=True)
 
 
-def holds_experiment(database: Path, number: str, name: str, created: int, location: str | None) -> bool:
+def holds_experiment(database: Path, number: str, name: str, created: Any, location: str | None) -> bool:
     """Whether a database has the experiment that was sent to; one that was deleted, replaced or moved has not. Only read."""
     if not database.exists():
         return False

@@ -1,0 +1,20 @@
+"""The figures of a report, as PNG: a function each, which is given plain lists and a path."""
+
+from pipeline.results.figures.critics import learning, prediction
+from pipeline.results.figures.maps import gradcam
+from pipeline.results.figures.searches import front, importance, parallel
+from pipeline.results.figures.style import COLOURS, OTHERS
+from pipeline.results.figures.training import accuracy, instruction
+
+__all__ = [
+    "COLOURS",
+    "OTHERS",
+    "accuracy",
+    "front",
+    "gradcam",
+    "importance",
+    "instruction",
+    "learning",
+    "parallel",
+    "prediction",
+]

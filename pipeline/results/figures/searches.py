@@ -1,0 +1,97 @@
+"""What a search found: the front of its objectives, which settings matter, and how they go together."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline.results.figures.style import COLOURS, KINDS, legend, plain, save
+
+
+def front(points: Sequence[dict[str, Any]], names: Sequence[str], path: Path) -> None:
+    """Two objectives of a search's finished candidates; those on the Pareto front are joined and named.
+
+    Args:
+        points: per candidate "x", "y", "name", "kind" (its colour) and "front" (whether it is on it).
+        names: of the objective on the y axis, then of that on the x axis.
+    """
+    figure = Figure(figsize=(7, 4.8), layout="constrained")
+    panel = figure.subplots()
+    kinds = list(dict.fromkeys(point["kind"] for point in points))
+    for number, kind in enumerate(sorted(kinds)):
+        own = [point for point in points if point["kind"] == kind]
+        colour = KINDS[number % len(KINDS)]
+        panel.scatter([p["x"] for p in own], [p["y"] for p in own], s=22, color=colour, label=kind, zorder=3)
+    best = sorted((point for point in points if point["front"]), key=lambda point: point["x"])
+    panel.plot([p["x"] for p in best], [p["y"] for p in best], color="#999999", linewidth=1, zorder=2)
+    for point in best:
+        panel.annotate(point["name"], (point["x"], point["y"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    if points and min(point["x"] for point in points) > 0:
+        panel.set_xscale("log")
+    panel.set_ylabel(names[0].replace("_", " "))
+    panel.set_xlabel(names[1].replace("_", " "))
+    plain(panel)
+    legend(figure, panel)
+    save(figure, path)
+
+
+def importance(shares: dict[str, float], objective: str, path: Path) -> None:
+    """Bars: each setting's share of what the objective varies by, largest first."""
+    names = sorted(shares, key=lambda name: shares[name])
+    figure = Figure(figsize=(7, 1.2 + 0.34 * len(names)), layout="constrained")
+    panel = figure.subplots()
+    panel.barh(names, [100 * shares[name] for name in names], color=COLOURS["instructed-he"])
+    panel.set_xlabel(f"importance for the {objective.replace('_', ' ')}, %")
+    plain(panel)
+    save(figure, path)
+
+
+def parallel(settings: Sequence[dict[str, Any]], values: Sequence[float], objective: str, path: Path) -> None:
+    """Parallel coordinates: one line per candidate through its settings, coloured by the objective; each axis from its smallest
+    to its largest value, words in alphabetical order, a setting that did not matter at the bottom."""
+    import matplotlib
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    keys = list(settings[0])
+    axes = [[row[key] for row in settings] for key in keys]
+    figure = Figure(figsize=(1.5 * len(keys) + 2.5, 4.6), layout="constrained")
+    panel = figure.subplots()
+    norm, colours = Normalize(min(values), max(values)), matplotlib.colormaps["viridis"]
+    heights = [_heights(axis) for axis in axes]
+    for number in np.argsort(values):
+        line = [height[number] for height in heights]
+        panel.plot(range(len(keys)), line, color=colours(norm(values[number])), linewidth=1.2, alpha=0.8)
+    for place, axis in enumerate(axes):
+        panel.axvline(place, color="#BBBBBB", linewidth=0.8, zorder=0)
+        for label, height in _labels_of(axis).items():
+            panel.annotate(label, (place, height), xytext=(3, 2), textcoords="offset points", fontsize=7, color="#444444")
+    panel.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=8)
+    panel.set_yticks([])
+    panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
+    figure.colorbar(ScalarMappable(norm, colours), ax=panel, label=objective.replace("_", " "))
+    save(figure, path)
+
+
+def _heights(values: Sequence[Any]) -> list[float]:
+    """Places on an axis from 0 to 1; by the logarithm where values vary by more than a factor of ten; −0.06 for None."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return [-0.06] * len(values)
+    if not all(isinstance(value, int | float) for value in known):
+        words = sorted({str(value) for value in known})
+        return [-0.06 if value is None else words.index(str(value)) / max(1, len(words) - 1) for value in values]
+    scale = np.log10 if min(known) > 0 and max(known) > 10 * min(known) else float
+    low, high = float(scale(min(known))), float(scale(max(known)))
+    return [-0.06 if value is None else (float(scale(value)) - low) / ((high - low) or 1.0) for value in values]
+
+
+def _labels_of(values: Sequence[Any]) -> dict[str, float]:
+    """What is written on an axis: words all, numbers the smallest and the largest."""
+    known = {str(value): height for value, height in zip(values, _heights(values), strict=True) if value is not None}
+    if all(isinstance(value, int | float) for value in values if value is not None) and known:
+        ends = sorted(known, key=lambda label: known[label])
+        known = {label: known[label] for label in (ends[0], ends[-1])}
+    return {label.strip("[]").replace("'", ""): height for label, height in known.items()}

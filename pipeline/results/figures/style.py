@@ -1,0 +1,80 @@
+"""What all figures share. One arm has one colour in all of them (Okabe and Ito's palette, safe for colour-blind eyes).
+
+matplotlib is used through its objects, without pyplot's global state, so that threads and notebooks are left alone.
+"""
+
+import math
+from collections.abc import Iterable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from pipeline.arms import ARMS
+from pipeline.files import write_atomic
+
+DPI = 150
+COLOURS = {name: arm.colour for name, arm in ARMS.items()}
+DASHES = {name: arm.dash for name, arm in ARMS.items() if arm.dash}
+OTHERS = ("#661100", "#332288", "#44AA99", "#AA4499")
+"""colours of what is no arm above, in the order of appearance"""
+KINDS = (*(COLOURS[name] for name in ("instructed", "instructed-he", "instructed-image")), *OTHERS)
+"""colours of what a search tried, by kind"""
+BAND = 0.18
+"""opacity of a 95 % band"""
+
+
+def colour_of(arm: str, number: int) -> str:
+    """An arm's colour, or that of the ``number``-th of what is no arm."""
+    return COLOURS.get(arm, OTHERS[number % len(OTHERS)])
+
+
+def shades(count: int) -> list[Any]:
+    """Light grey for λ = 0, then from yellow to dark as λ grows (viridis is safe for colour-blind eyes)."""
+    import matplotlib
+
+    colours = matplotlib.colormaps["viridis_r"](np.linspace(0.15, 0.95, max(count - 1, 1)))
+    return ["#D9D9D9", *colours][:count]
+
+
+def matrix(rows: Any) -> Float[np.ndarray, "S E"]:
+    """Rows of a record, one per seed."""
+    return np.array(_rows(rows), dtype=np.float64)
+
+
+def _rows(rows: Any) -> list[list[float]]:
+    """Nulls of a record read back are numbers that were not finite."""
+    return [[math.nan if value is None else float(value) for value in row] for row in rows]
+
+
+def finite(values: Iterable[float | None]) -> list[float]:
+    """Nulls of a record read back are numbers that were not finite."""
+    return [math.nan if value is None else float(value) for value in values]
+
+
+def plain(panel: Axes, grid: bool = True) -> None:
+    """Two spines and a light grid."""
+    panel.spines[["top", "right"]].set_visible(False)
+    if grid:
+        panel.grid(color="#E5E5E5", linewidth=0.6)
+        panel.set_axisbelow(True)
+
+
+def legend(figure: Figure, panel: Axes) -> None:
+    """Below the panels."""
+    handles, labels = panel.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(handles), 7), frameon=False)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """As PNG, whole or not at all."""
+    buffer = BytesIO()
+    FigureCanvasAgg(figure)
+    figure.savefig(buffer, format="png", dpi=DPI)
+    write_atomic(path, buffer.getvalue())
