@@ -30,9 +30,10 @@ from pipeline.instruction.loop import advance, advance_guarded, returns, score, 
 from pipeline.instruction.low_rank import LowRank, Product, add
 from pipeline.instruction.modules import as_mlp
 from pipeline.instruction.trust_region import FLOOR
-from pipeline.targets import MLP, Batches, Evaluation, Population, initialise
+from pipeline.targets import ACTIVATIONS, MLP, Batches, Evaluation, Population, initialise
 from pipeline.targets.members import norms
 from pipeline.targets.optimisers import OPTIMISERS
+from pipeline.targets.target import of_kind, weights
 
 TARGET, RATE, STEPS = MLP((6, 8, 5, 3)), 0.1, 17
 LAMBDAS = torch.tensor([0.0, 0.05, 400.0], dtype=torch.float64)
@@ -133,7 +134,7 @@ def unmoved(settings, scheme="normal"):
 
 
 def norms_of(population):
-    return [weight.flatten(1).norm(dim=1) for weight in population.parameters[0::2]]
+    return [weight.flatten(1).norm(dim=1) for weight in weights(population.parameters, population.target.slots)]
 
 
 @pytest.mark.parametrize("name", CONTROLLED)
@@ -142,14 +143,16 @@ def test_growth_is_two_percent_a_step_up_to_he_whatever_the_optimiser(name):
     population, order = unmoved(CONTROLLED[name])
     rule, before = Growth(), norms_of(population)
     state = rule.init(population)
-    he = [math.sqrt(2 / weight.shape[-1]) * math.sqrt(weight[0].numel()) for weight in population.parameters[0::2]]
+    slots = population.target.slots
+    he = [math.sqrt(2 / w.shape[-1]) * math.sqrt(w[0].numel()) for w in weights(population.parameters, slots)]
     advance(population, rule, state, order, 10)
     for now, small in zip(norms_of(population), before, strict=True):
         torch.testing.assert_close(now, small * 1.02**10, rtol=1e-9, atol=0)
     plain, _ = unmoved(CONTROLLED[name])
     advance(plain, Backprop(), None, order, 10)
     assert population.parameters[3].norm() > 0, "no bias moved: that they do not grow is not shown"
-    for now, other in zip(population.parameters[1::2], plain.parameters[1::2], strict=True):
+    biases = (of_kind(own.parameters, slots, "bias") for own in (population, plain))
+    for now, other in zip(*biases, strict=True):
         assert torch.equal(now, other), "biases must not grow"
     advance(population, rule, state, order, 300)
     for now, norm in zip(norms_of(population), he, strict=True):
@@ -375,7 +378,7 @@ def test_a_decoupled_instruction_passes_the_optimiser_by(momentum, same):
     assert difference < 1e-10 if same else difference > 0.01
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("widths", [(6, 3), (6, 8, 3), (6, 9, 4, 3)], ids=str)
 @pytest.mark.parametrize("strength", [None, 0.05, 400.0])
 def test_a_reading_of_low_rank_is_the_instruction(widths, activation, strength):

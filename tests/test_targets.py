@@ -12,7 +12,11 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from pipeline.errors import UserError
 from pipeline.seeding import torch_stream
-from pipeline.targets import MLP, Batches, Population, initialise, unflatten
+from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise, unflatten
+from pipeline.targets.initialise import SCHEMES
+from pipeline.targets.optimisers import OPTIMISERS as REGISTERED
+from pipeline.targets.schedules import SCHEDULES
+from pipeline.targets.target import Slot, in_order, layers, of_kind, weights
 
 STEPS, BATCH, EXAMPLES = 8, 9, 40
 COSINE = {"schedule": "cosine", "steps": 11}
@@ -25,6 +29,8 @@ OPTIMISERS = {
     "sgd with momentum, cosine": ("sgd", {"momentum": 0.9, **COSINE}, torch.optim.SGD),
     "adamw, cosine": ("adamw", {"weight_decay": 0.03, **COSINE}, torch.optim.AdamW),
 }
+assert {optimiser for optimiser, *_ in OPTIMISERS.values()} == set(REGISTERED), "an optimiser has no case"
+assert {settings.get("schedule", "constant") for _, settings, _ in OPTIMISERS.values()} == set(SCHEDULES)
 HUGE = 1e200
 
 
@@ -65,7 +71,7 @@ def module_movement(target, parameters, optimiser, x, y, settings):
 
 
 @pytest.mark.parametrize("widths", [(6, 5, 3), (6, 7, 4, 3)])
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("name", OPTIMISERS)
 def test_a_population_equals_separate_modules(name, activation, widths):
     optimiser, settings, reference = OPTIMISERS[name]
@@ -87,7 +93,7 @@ def test_a_population_equals_separate_modules(name, activation, widths):
 
 
 @pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_gradients_losses_and_logits_agree_with_autograd(activation, shared):
     target = MLP((6, 5, 4, 3), activation)
     parameters = [tensor.requires_grad_() for tensor in start(target)]
@@ -203,10 +209,48 @@ def test_freezing_without_asking_the_host_gives_the_same_numbers(name, device):
         torch.testing.assert_close(other.flat().cpu()[alive], usual.flat()[alive], **tolerance)
 
 
+# Slots
+
+
+def test_slots_say_what_each_tensor_is():
+    target = MLP((6, 5, 4, 3))
+    described = [(slot.name, slot.shape, slot.kind, slot.fan_in, slot.layer) for slot in target.slots]
+    assert described[:3] == [
+        ("layer1.weight", (5, 6), "weight", 6, 0),
+        ("layer1.bias", (5,), "bias", 6, 0),
+        ("layer2.weight", (4, 5), "weight", 5, 1),
+    ]
+    module = target.module()
+    assert target.shapes == tuple(tuple(parameter.shape) for parameter in module.parameters())
+    assert (len(target.slots), target.depth, target.names[-1]) == (6, 3, "layer3.bias")
+    assert target.size == sum(parameter.numel() for parameter in module.parameters())
+    assert MLP.of_shapes(target.shapes, "tanh") == MLP((6, 5, 4, 3), "tanh")
+    for shapes in (target.shapes[::-1], target.shapes[:-1], [], [(4,)], [(4, 3, 2), (4,)]):
+        with pytest.raises(UserError, match="no chain of linear layers"):
+            MLP.of_shapes(shapes)
+
+
+def test_items_are_found_by_their_slots_wherever_these_stand():
+    slots = [
+        Slot("b.bias", (2,), "bias", 3, 1), Slot("a.weight", (3, 4), "weight", 4, 0),
+        Slot("b.weight", (2, 3), "weight", 3, 1), Slot("a.bias", (3,), "bias", 4, 0),
+    ]  # fmt: skip
+    names = [slot.name for slot in slots]
+    assert weights(names, slots) == ["a.weight", "b.weight"] and of_kind(names, slots, "scale") == []
+    assert layers(names, slots) == [("a.weight", "a.bias"), ("b.weight", "b.bias")]
+    assert in_order(layers(names, slots), slots) == names
+    for wrong in (slots[:3], [*slots[:3], slots[2]], [*slots, Slot("a.scale", (3,), "scale", 4, 0)]):
+        with pytest.raises(TypeError, match="has not one weight and one bias"):
+            layers(range(len(wrong)), wrong)
+    for function in (weights, layers):
+        with pytest.raises(TypeError, match="3 tensors are not those of 4 slots"):
+            function(names[:3], slots)
+
+
 # Initialisation
 
 
-@pytest.mark.parametrize("scheme", ["normal", "glorot", "he", "lsuv"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_member_is_the_same_in_any_population(scheme):
     target, x = MLP((6, 5, 4, 3)), data()[0]
     together, alone = (initialise(target, scheme, seeds, x=x) for seeds in ([5, 6, 7], [6]))
@@ -232,7 +276,7 @@ def test_initial_variances():
     assert 0.99 * math.sqrt(6 / 500) < first.abs().max().item() <= math.sqrt(6 / 500)
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu"])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_lsuv_is_orthonormal_with_unit_variance_in_every_layer(activation):
     target = MLP((20, 30, 10, 5), activation)
     x = 3 * torch.randn(256, 20, generator=torch_stream(0, "x")) + 1
