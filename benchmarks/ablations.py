@@ -1,7 +1,7 @@
 """Table 6: what matters in the training of an ENN: one thing is changed at a time.
 
-    python benchmarks/ablations.py
-    python benchmarks/ablations.py --quick    # seconds; digits in place of the data
+    python -m benchmarks.ablations
+    python -m benchmarks.ablations --quick    # seconds; digits in place of the data
 
 MNIST, 784-25-10, learning rate 0.1, batches of 50, runs of 150 steps: short, so that a gain shows within seconds. Two bases:
 an ENN by probes, fine-tuned through unrolled training from random weights; and one that RL alone has taught, from populations
@@ -24,8 +24,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
@@ -145,7 +143,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    command = "python benchmarks/ablations.py" + (f" --seeds {seeds}" if seeds != SEEDS else "")
+    command = "python -m benchmarks.ablations" + (f" --seeds {seeds}" if seeds != SEEDS else "")
     facts = provenance(command, 0)  # of the commit that runs, not of one made meanwhile
     study, started = Study(dataset, Cache.of(__file__, globals(), work, facts, data=dataset.digest)), time.perf_counter()
     found: dict[tuple[str, str], list[Part]] = {(variant.base, variant.name): [] for variant in VARIANTS}

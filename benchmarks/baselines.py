@@ -1,9 +1,9 @@
 """Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
 
-    python benchmarks/baselines.py                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
-    python benchmarks/baselines.py --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
-    python benchmarks/baselines.py --enn FILE FILE        # other ENNs
-    python benchmarks/baselines.py --quick                # seconds; digits in place of the data, two ENNs of the package
+    python -m benchmarks.baselines                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
+    python -m benchmarks.baselines --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
+    python -m benchmarks.baselines --enn FILE FILE        # other ENNs
+    python -m benchmarks.baselines --quick                # seconds; digits in place of the data, two ENNs of the package
 
 MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Three ENNs instruct:
 mnist-tuned, which comes with the package, and two that are trained here in the same way with other seeds (five minutes each).
@@ -35,8 +35,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
@@ -168,7 +166,7 @@ def command(steps: int, name: str, enns: Sequence[str] | None, seeds: int) -> st
     """That makes this row."""
     other = f" --enn {' '.join(enns)}" if enns else ""
     other += f" --seeds {seeds}" * (seeds != SEEDS)
-    return f"python benchmarks/baselines.py --steps {steps} --baseline {plain(name)}{other}"
+    return f"python -m benchmarks.baselines --steps {steps} --baseline {plain(name)}{other}"
 
 
 def kept(output: Path, enns: list[str]) -> dict[tuple[int, str], dict[str, Any]]:

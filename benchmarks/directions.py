@@ -1,7 +1,7 @@
 """What an instruction does to the weights, against growth and random directions of the same size.
 
-    python benchmarks/directions.py mnist-image mnist-mlp
-    python benchmarks/directions.py --quick                  # seconds; digits in place of the data
+    python -m benchmarks.directions mnist-image mnist-mlp
+    python -m benchmarks.directions --quick                  # seconds; digits in place of the data
 
 Each ENN instructs 784-100-10 targets as it learned to (paper-shallow made ten times coarser). Then the same again, but of every
 instruction only its size is kept, tensor by tensor: in place of its direction comes that of the weights themselves (*growth*),
@@ -14,10 +14,7 @@ Test accuracy, n = 30, paired by seed; nothing is chosen here. Writes benchmarks
 import dataclasses
 import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
@@ -85,7 +82,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    command = f"python benchmarks/directions.py {' '.join(enns)}" + f" --seeds {seeds}" * (seeds != SEEDS)
+    command = f"python -m benchmarks.directions {' '.join(enns)}" + f" --seeds {seeds}" * (seeds != SEEDS)
     facts, rows, started = provenance(command, 0), [], time.perf_counter()
     for name, critic in zip(enns, critics, strict=True):
         critic.home = dataclasses.replace(home_of(CONFIG, target_of(CONFIG, dataset)), scale=critic.home.scale)

@@ -1,8 +1,8 @@
 """The main job, measured: seconds, peak memory over all its processes, and the table that it ends with.
 
-    python benchmarks/main_job.py                    # digits, about two minutes
-    python benchmarks/main_job.py --preset mnist     # MNIST, needs GRAD_INSTRUCTOR_DATA
-    python benchmarks/main_job.py --quick            # tiny, without actors
+    python -m benchmarks.main_job                    # digits, about two minutes
+    python -m benchmarks.main_job --preset mnist     # MNIST, needs GRAD_INSTRUCTOR_DATA
+    python -m benchmarks.main_job --quick            # tiny, without actors
 
 Writes benchmarks/results/main-PRESET.json and main-PRESET.png (accuracy against steps and seconds).
 """
@@ -15,13 +15,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import psutil
 
 from benchmarks import quick
 from benchmarks.commands import without_folder
-from benchmarks.tiny_run import TINY
+from benchmarks.quick import TINY
 from pipeline.config import PRESETS, identity
 from pipeline.files import read_json, write_atomic, write_json
 

@@ -1,9 +1,9 @@
 """Table 1: the paper's claim, in both protocols (paper-shallow and paper-deep), and what the controls say about it.
 
-    python benchmarks/paper.py                          # both protocols: make benchmark-paper
-    python benchmarks/paper.py --protocol paper-deep    # one of them
-    python benchmarks/paper.py --collect                # only write the results of the runs that are there
-    python benchmarks/paper.py --quick                  # one tiny run on digits, half a minute
+    python -m benchmarks.paper                          # both protocols: make benchmark-paper
+    python -m benchmarks.paper --protocol paper-deep    # one of them
+    python -m benchmarks.paper --collect                # only write the results of the runs that are there
+    python -m benchmarks.paper --quick                  # one tiny run on digits, half a minute
 
 Each protocol is several runs of ``grad-instructor run``, two at a time (86 minutes for both protocols on two cores): an
 ENN by probes, and fine-tuned, beside all that needs no ENN; by the weight image, and fine-tuned; the paper's kind, by the
@@ -23,12 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
 from benchmarks import quick
-from benchmarks.tiny_run import TINY
+from benchmarks.quick import TINY
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.statistics import paired
@@ -187,7 +185,7 @@ def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
         "candidates": report["candidates"],
         "prediction": read_json(folder / "prediction.json"),
         "break_even": break_even(folder, seconds) if variant == "probes" else {},
-        "provenance": report["rows"][0]["provenance"] | {"command": f"python benchmarks/paper.py --protocol {protocol}"},
+        "provenance": report["rows"][0]["provenance"] | {"command": f"python -m benchmarks.paper --protocol {protocol}"},
     }
 
 

@@ -1,8 +1,8 @@
 """Can the gain of an ENN be predicted from what is measured of it in seconds?
 
     grad-instructor search tune_configs/every_enn.yaml --output FOLDER
-    python benchmarks/predicted_enn.py FOLDER
-    python benchmarks/predicted_enn.py --quick    # a tiny search of its own
+    python -m benchmarks.predicted_enn FOLDER
+    python -m benchmarks.predicted_enn --quick    # a tiny search of its own
 
 In that search random ENNs are all judged to the end: measured on held-out runs after a short training, after a longer one and
 after the whole, then made to instruct fresh targets: four after the longer and the whole training (a *trial*), at last many
@@ -19,8 +19,6 @@ Writes benchmarks/results/predicted-enn.json.
 import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from scipy import stats
@@ -71,7 +69,7 @@ def main() -> int:
         for name, result in compare(own, [row["settings"] for row in rows], gains, spaces).items():
             result |= {"stage": stage["name"], "segments": stage["segments"], "targets": stage["targets"]}
             results[f"{stage['name']}: {name}"] = result | {"saving": saving(result["predicted"], gains, spent, total)}
-    facts = provenance("python benchmarks/predicted_enn.py FOLDER", found["provenance"]["seed"])
+    facts = provenance("python -m benchmarks.predicted_enn FOLDER", found["provenance"]["seed"])
     facts["search_commit"] = found["provenance"]["commit"]
     summary = {
         "enns": len(rows),

@@ -1,8 +1,8 @@
 """How well readers predict a target's validation score, now and at the end of its run, on runs never trained on.
 
-    python benchmarks/prediction.py            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
-    python benchmarks/prediction.py --quick    # seconds; digits
-    python benchmarks/prediction.py --work DIR # keep the recorded runs (0.4 GB) there instead of in the temporary folder
+    python -m benchmarks.prediction            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
+    python -m benchmarks.prediction --quick    # seconds; digits
+    python -m benchmarks.prediction --work DIR # keep the recorded runs (0.4 GB) there instead of in the temporary folder
 
 Needs lightgbm and nfn: pip install '.[benchmarks]'. Writes benchmarks/results/prediction.json.
 
@@ -38,8 +38,6 @@ from pathlib import Path
 from typing import Any, cast
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import torch
 from scipy import stats
@@ -174,7 +172,7 @@ def main() -> int:
         dataset = load(config.data.dataset)
         recordings = record(recipe, config, dataset, work)
         recorded = time.monotonic() - started
-        facts = provenance("python benchmarks/prediction.py", recipe.seed)  # the commit that ran, not one made meanwhile
+        facts = provenance("python -m benchmarks.prediction", recipe.seed)  # the commit that ran, not one made meanwhile
         found = compare(recipe, recordings)
         seconds = {"recording": round(recorded, 1), "seconds": round(time.monotonic() - started, 1)}
         versions = {name: metadata.version(name) for name in PACKAGES}

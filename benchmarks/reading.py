@@ -1,7 +1,7 @@
 """What it costs to have the weights read at every step, in anyone's own torch loop: MNIST, 784-100-10, batches of 100.
 
-    python benchmarks/reading.py            # half a minute; writes benchmarks/results/reading.json
-    python benchmarks/reading.py --quick    # seconds; digits in place of the data
+    python -m benchmarks.reading            # half a minute; writes benchmarks/results/reading.json
+    python -m benchmarks.reading --quick    # seconds; digits in place of the data
 
 The ENN is mnist-tuned (64 probes). A turn is a run of 110 steps from He, of every contestant on the same batches, so that a
 drift of the machine hits all alike: the plain step; the step with :class:`pipeline.instruction.Instructor`; the same where the
@@ -14,9 +14,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch.nn import functional as F
@@ -62,7 +59,7 @@ def main() -> int:
     if options.quick:
         globals().update(QUICK)
     torch.set_num_threads(1)
-    results, facts = quick.results_folder(options.quick), provenance("python benchmarks/reading.py", 0)
+    results, facts = quick.results_folder(options.quick), provenance("python -m benchmarks.reading", 0)
     try:
         x, y = quick.data("mnist", options.quick).tensors("train")
     except UserError as error:

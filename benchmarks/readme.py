@@ -1,8 +1,8 @@
 """The README's tables, generated from benchmarks/results/*.json between their markers.
 
-python benchmarks/readme.py            # rewrite README.md
-python benchmarks/readme.py --check    # exit code 1 where README.md differs from the results
-python benchmarks/readme.py --quick    # a copy in a temporary folder
+python -m benchmarks.readme            # rewrite README.md
+python -m benchmarks.readme --check    # exit code 1 where README.md differs from the results
+python -m benchmarks.readme --quick    # a copy in a temporary folder
 
 A row says which commit made it: most rows by the caption, others by a number and a note below. † stands at what was chosen at
 the edge of its candidates (:mod:`benchmarks.edges`).
@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 from benchmarks import edges, quick
 from benchmarks.paper import NAMES
 from pipeline.files import read_json, write_atomic
 from pipeline.report import head_to_head_line, prediction_line
 from pipeline.results.tables import NONE, as_cell, as_text, markdown
 from pipeline.results.tables import p_value as _p
+
+ROOT = Path(__file__).resolve().parents[1]
 
 RESULTS = ROOT / "benchmarks" / "results"
 
@@ -233,7 +232,7 @@ def baselines(results: dict[str, Any]) -> str:
         whole.append([*_compared(row, mark, "", "baseline-all"), *_spent(row, "instructed")])
         if "instructed, half" in row["test"]:
             half.append([*_compared(row, mark, ", half", "baseline, half"), *_spent(row, "instructed, half")])
-    count, command = rows[0]["difference"]["instructed"]["n"], "`python benchmarks/baselines.py --steps … --baseline …`"
+    count, command = rows[0]["difference"]["instructed"]["n"], "`python -m benchmarks.baselines --steps … --baseline …`"
     enns = ", ".join(f"`{name}`" for name in rows[0]["enns"])
     if rows[0]["enns"] == ["mnist-tuned", "seed 1", "seed 2"]:
         enns = "`mnist-tuned`, and two of its like of other seeds"
@@ -340,7 +339,7 @@ def faults(results: dict[str, Any]) -> str:
             lines.append([f"{row['fault']}{mark}: not done", row["missing"], "", "", ""])
         else:
             lines.append([row["what"].rstrip(".") + mark, row["ended_by"], "bit-identical", "all FINISHED", "each once"])
-    caption = f"`python benchmarks/faults.py` ({_where(origins.facts)})."
+    caption = f"`python -m tests.support.faults` ({_where(origins.facts)})."
     return "\n".join([_lines(lines), "", caption, *origins.notes])
 
 
@@ -352,7 +351,7 @@ def fuzz(results: dict[str, Any]) -> str:
         numbers = [f"{row[key]:,}" for key in ("files", "read", "refused")]
         lines.append([row["kind"] + mark, *numbers, f"{row['slowest_ms']:.0f}"])
     caption = (
-        f"`python benchmarks/fuzz.py`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB "
+        f"`python -m tests.support.fuzz`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} GiB "
         f"of memory beyond the program's own ({_where(origins.facts)})."
     )
     return "\n".join([_lines(lines), "", caption, *origins.notes])
@@ -596,7 +595,7 @@ def tangent(results: dict[str, Any]) -> str:
     lengths = [key.split()[-1] for key in results["costates"][0] if key.startswith("exact, promised")]
     steps = ", ".join(str(row["steps"]) for row in results["error"] if row["activation"] == "relu")
     caption = (
-        f"`python benchmarks/tangent.py`: times for P = 8, 64, one thread; errors after {steps} steps from He on MNIST; pushes "
+        f"`python -m benchmarks.tangent`: times for P = 8, 64, one thread; errors after {steps} steps from He on MNIST; pushes "
         f"of {', '.join(lengths)} of the weights' norm ({_where(results['provenance'])})."
     )
     return "\n".join([_lines(lines), "", *told, "", caption])
@@ -666,7 +665,7 @@ def main() -> int:
     text = path.read_text()
     if options.check:
         if filled(text) != text:
-            print("README.md differs from benchmarks/results; run: python benchmarks/readme.py", file=sys.stderr)
+            print("README.md differs from benchmarks/results; run: python -m benchmarks.readme", file=sys.stderr)
             return 1
         return 0
     write_atomic(quick.results_folder(True) / "README.md" if options.quick else path, filled(text))

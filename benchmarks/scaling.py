@@ -1,8 +1,8 @@
 """What the actor pool costs, how it scales, and where it would saturate.
 
-    python benchmarks/scaling.py                   # some minutes; on a GPU add --device cuda
-    python benchmarks/scaling.py --parts overhead
-    python benchmarks/scaling.py --quick           # every part once, as small as can be
+    python -m benchmarks.scaling                   # some minutes; on a GPU add --device cuda
+    python -m benchmarks.scaling --parts overhead
+    python -m benchmarks.scaling --quick           # every part once, as small as can be
 
 Measured: populations on one and on two workers beside none, in alternating turns; the time that a task takes beside its work,
 by batch; the driver's memory against the length of the queue; and on a GPU target-steps per second against P up to the memory
@@ -23,20 +23,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from pipeline.cluster import Placement, prepare_environment, run_tasks, start
-
-prepare_environment()
-
 import psutil
 import torch
 from rich.console import Console
 
 from benchmarks import quick
+from pipeline.cluster import Placement, prepare_environment, run_tasks, start
 from pipeline.files import read_json, write_json, write_tensors
 from pipeline.results.provenance import provenance
+
+ROOT = Path(__file__).resolve().parents[1]
 
 REPEATS = 5
 MEMBERS, STEPS, TASKS = 32, 600, 8
@@ -161,7 +157,7 @@ def memory() -> dict[str, Any]:
     """The driver's resident memory while so many tiny targets are trained, each queue in a process of its own."""
     rows = []
     for length in QUEUES:
-        command = [sys.executable, __file__, "--queue", str(length)]
+        command = [sys.executable, "-m", "benchmarks.scaling", "--queue", str(length)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         rows.append(json.loads(done.stdout.splitlines()[-1]))
     return {"batch": 100, "queues": rows}
@@ -275,6 +271,7 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 
 def main() -> int:
+    prepare_environment()  # which Ray reads once, at import
     parser = quick.parser_of(__doc__)
     parts = ["efficiency", "overhead", "memory"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
@@ -292,7 +289,7 @@ def main() -> int:
         parser.error("give at least 2 repeats")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is available here")
-    facts = provenance(" ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]]), 0)
+    facts = provenance(" ".join(["python", "-m", "benchmarks.scaling", *sys.argv[1:]]), 0)
     measured: dict[str, Any] = {"memory": memory()} if "memory" in options.parts else {}
     start(Placement(workers=4, gpus_per_worker=0.25 if options.device == "cuda" else 0), 0)
     torch.set_num_threads(1)

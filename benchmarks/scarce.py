@@ -1,7 +1,7 @@
 """Table 7: few images, and some of their labels wrong: does an ENN know what the training data do not?
 
-    python benchmarks/scarce.py
-    python benchmarks/scarce.py --quick    # seconds; digits in place of the data
+    python -m benchmarks.scarce
+    python -m benchmarks.scarce --quick    # seconds; digits in place of the data
 
 MNIST at 14 × 14 pixels (means of 2 × 2), 196-32-10, batches of 50, 200 steps from He. An ENN by probes, at first random, is
 fine-tuned through thousands of runs (SGD, momentum 0.9): each has 100 to 2,000 images of its own, up to half with wrong labels,
@@ -27,8 +27,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import torch
@@ -150,7 +148,7 @@ def command(optimisers: Sequence[str], enns: Sequence[str], segments: int | None
     named += ["--enns", *(repr(name) for name in enns)] if set(enns) != set(ENNS) else []
     named += ["--segments", str(segments)] if segments else []
     named += ["--seeds", str(seeds)] if seeds != SEEDS else []
-    return " ".join(["python benchmarks/scarce.py", *named])
+    return " ".join(["python -m benchmarks.scarce", *named])
 
 
 def divided(dataset: Dataset) -> tuple[Dataset, tuple[np.ndarray, np.ndarray]]:

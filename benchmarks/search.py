@@ -1,8 +1,8 @@
 """The outcome of a search, as the README shows it.
 
     grad-instructor search tune_configs/NAME.yaml --output FOLDER
-    python benchmarks/search.py FOLDER
-    python benchmarks/search.py --quick    # a tiny search of its own, on digits
+    python -m benchmarks.search FOLDER
+    python -m benchmarks.search --quick    # a tiny search of its own, on digits
 
 Writes benchmarks/results/search-NAME.json and the figure of the front. All numbers are on validation data.
 """
@@ -13,8 +13,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import quick
 from pipeline.errors import UserError

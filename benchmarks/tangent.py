@@ -1,7 +1,7 @@
 """What an exact Hessian product costs, and what a difference of two gradients in its place does to a costate.
 
-    python benchmarks/tangent.py            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
-    python benchmarks/tangent.py --quick    # seconds, on digits; into a temporary folder
+    python -m benchmarks.tangent            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
+    python -m benchmarks.tangent --quick    # seconds, on digits; into a temporary folder
 
 *Cost*: a tangent against the gradients of the same batch, medians of turns side by side. *Error*: one product of a difference
 over 0.3 % of the weights' norm, which fine-tuning used before, against the tangent in float64. *Costates*: led back through a
@@ -15,19 +15,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks import quick
-from pipeline.cluster import prepare_environment
-
-prepare_environment()
 
 import torch
 from torch import Tensor
 
+from benchmarks import quick
 from pipeline.config import TrainingConfig
 from pipeline.data import load
 from pipeline.files import write_json
@@ -65,7 +58,7 @@ def main() -> int:
         ],
         "error": [one_product(dataset, activation, step) for activation in ACTIVATIONS for step in (0, steps // 2, steps)],
         "costates": [costates(dataset, rate, run, pushes) for rate in (0.1, 0.3) for run in (steps // 2, steps)],
-        "provenance": provenance("python benchmarks/tangent.py", 0),
+        "provenance": provenance("python -m benchmarks.tangent", 0),
     }
     for rows in (found["cost"], found["error"], found["costates"]):
         for row in rows:

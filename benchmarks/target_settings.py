@@ -1,7 +1,7 @@
 """Learning rate, batch size, momentum and width of a target, chosen with an ENN's early prediction.
 
-    python benchmarks/target_settings.py        # a few minutes on one core; digits, no download
-    python benchmarks/target_settings.py --quick    # seconds
+    python -m benchmarks.target_settings        # a few minutes on one core; digits, no download
+    python -m benchmarks.target_settings --quick    # seconds
 
 Four ways to choose at (nearly) the same number of the targets' optimiser steps, repeated with fresh candidates:
 
@@ -23,8 +23,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 import optuna
@@ -92,7 +90,7 @@ def main() -> int:
     if options.quick:
         globals().update(QUICK)
     results, repeats = quick.results_folder(options.quick), options.repeats or REPEATS
-    command = "python benchmarks/target_settings.py" + f" --repeats {repeats}" * (repeats != REPEATS)
+    command = "python -m benchmarks.target_settings" + f" --repeats {repeats}" * (repeats != REPEATS)
     origin = provenance(command, 0)  # of the commit that runs
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -1,8 +1,8 @@
 """Table 3: one ENN, trained on MNIST 784-100-10, instructs other targets and other data.
 
-    python benchmarks/transfer.py                 # the ENN that comes with the package
-    python benchmarks/transfer.py --enn FILE      # another one
-    python benchmarks/transfer.py --quick         # seconds; digits in place of the data
+    python -m benchmarks.transfer                 # the ENN that comes with the package
+    python -m benchmarks.transfer --enn FILE      # another one
+    python -m benchmarks.transfer --quick         # seconds; digits in place of the data
 
 Every task: n fresh targets, paired by seed, trained conventionally, with the instruction, and with a guarded one, from
 small weights (N(0, 0.01²)) and from He; plain SGD, learning rate 0.1, batches of 100, as many steps as the ENN's own runs. The
@@ -22,8 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +127,7 @@ def main() -> int:
 def command(enn: str, seeds: int) -> str:
     """That makes these rows."""
     other = f" --enn {enn}" * (enn != ENN) + f" --seeds {seeds}" * (seeds != SEEDS)
-    return f"python benchmarks/transfer.py{other}"
+    return f"python -m benchmarks.transfer{other}"
 
 
 def cache_of(work: Path, facts: dict[str, Any], enn: str, critic: Critic, seeds: int) -> Cache:

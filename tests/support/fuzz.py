@@ -1,8 +1,8 @@
 """Malformed files of every kind that users exchange, given to the loaders that read them.
 
-    python benchmarks/fuzz.py                          # 10,000 files of each kind, some minutes
-    python benchmarks/fuzz.py --examples 500 --kinds npz
-    python benchmarks/fuzz.py --quick                  # 20 of each, seconds
+    python -m tests.support.fuzz                          # 10,000 files of each kind, some minutes
+    python -m tests.support.fuzz --examples 500 --kinds npz
+    python -m tests.support.fuzz --quick                  # 20 of each, seconds
 
 The only outcomes that pass are that a file is read, or that a UserError says in one sentence what is wrong with it: no other
 exception, no more than ``SECONDS`` of the processor for a file, no more than ``MEMORY`` beyond what the process held before.
@@ -27,9 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 import hypothesis
 import numpy as np
 import torch
@@ -50,6 +47,8 @@ from pipeline.results.records import Records
 from pipeline.search.plan import read_plan
 from pipeline.setting import home_of
 from pipeline.targets import MLP
+
+ROOT = Path(__file__).resolve().parents[2]
 
 EXAMPLES = 10_000
 QUICK = {"EXAMPLES": 20}
@@ -492,7 +491,9 @@ def main() -> int:
         globals().update(QUICK)
     output, examples = quick.results_folder(options.quick) / "fuzz.json", options.examples or EXAMPLES
     set_hypothesis_home_dir(output.parent if options.quick else None)  # else it leaves a folder where it was started
-    facts = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0) | {"hypothesis": hypothesis.__version__}
+    facts = provenance(" ".join(["python", "-m", "tests.support.fuzz", *sys.argv[1:]]), 0) | {
+        "hypothesis": hypothesis.__version__
+    }
     for kind in (kind for kind in KINDS if not options.kinds or kind.name in options.kinds):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:

@@ -1,8 +1,8 @@
 """Faults injected for real into tiny runs of the program: processes killed, a node lost, servers gone, a disk full, files cut.
 
-    python benchmarks/faults.py                     # all of them, about half an hour on two busy cores
-    python benchmarks/faults.py --faults actor node
-    python benchmarks/faults.py --quick             # records cut, in runs without actors: a minute or two
+    python -m tests.support.faults                     # all of them, about half an hour on two busy cores
+    python -m tests.support.faults --faults actor node
+    python -m tests.support.faults --quick             # records cut, in runs without actors: a minute or two
 
 For each: the run ends by itself, or the same command given again ends it; every result is bit-identical to those of a run that
 nothing disturbed; no run in MLflow is left RUNNING; no record is lost or there twice. Prints a table, and puts the row of each
@@ -23,19 +23,19 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 import psutil
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks import quick
-from benchmarks.tiny_run import (
+from benchmarks.quick import TINY
+from pipeline.files import read_json, write_json
+from pipeline.results.mirror import ui_command
+from pipeline.results.provenance import provenance
+from tests.support.tiny_run import (
     HANGS,
     MARK,
     STAGES,
-    TINY,
     Running,
     assert_mirrored,
     assert_recorded,
@@ -47,9 +47,8 @@ from benchmarks.tiny_run import (
     start,
     wait,
 )
-from pipeline.files import read_json, write_json
-from pipeline.results.mirror import ui_command
-from pipeline.results.provenance import provenance
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RUN = ("run", "--output", "run", *TINY)
 ONE = (*RUN, "--workers", "1")
@@ -421,7 +420,7 @@ def main() -> int:
         globals().update(QUICK)
     options.faults = options.faults or (QUICKEST if options.quick else list(FAULTS))
     output = quick.results_folder(options.quick) / "faults.json"
-    facts = provenance(" ".join(["python", "benchmarks/faults.py", *sys.argv[1:]]), 0)
+    facts = provenance(" ".join(["python", "-m", "tests.support.faults", *sys.argv[1:]]), 0)
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
