@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from benchmarks.contestants import LEARNING_RATE, SETTINGS, Run, Setting, loop, new_critic, stacked
 from pipeline import cluster
 from pipeline.data import Dataset
@@ -329,6 +329,72 @@ def main() -> None:
     }
     write_json(output, report)
     console.print(f"written to {output}")
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+AIMS = ("population is n times faster than the loop", "population is n times faster than vmap")
+
+
+def table(results: dict[str, Any]) -> str:
+    """Ratios at every P, by setting and device."""
+    shown = []
+    for setting, device in dict.fromkeys((cell["setting"], cell["device"]) for cell in results["ratios"]):
+        cells = [cell for cell in results["ratios"] if (cell["setting"], cell["device"]) == (setting, device)]
+        names = list(dict.fromkeys(name for cell in cells for name in cell["ratios"]))
+        head = [f"{setting}, {device}", *(f"P = {cell['members']}" for cell in cells)]
+        shown.append(tables.table(head, [[name, *(_ratio(cell["ratios"].get(name)) for cell in cells)] for name in names]))
+    settings = "; ".join(
+        f"{own['name']}: {'-'.join(map(str, own['widths']))}, batches of {own['batch_size']}" for own in results["settings"]
+    )
+    shown.append(
+        f"`{tables.command(results)}`: medians of {results['repeats']} turns side by side, {results['torch_threads']} "
+        f"thread; {settings} "
+        f"({tables.where(results)})."
+    )
+    return tables.blocks(*shown)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    def of(setting: str, name: str) -> str:
+        return tables.spread(cell["ratios"].get(name) for cell in results["ratios"] if cell["setting"] == setting)
+
+    own: dict[str, Any] = {"most": str(max(cell["members"] for cell in results["ratios"]))}
+    for setting in dict.fromkeys(cell["setting"] for cell in results["ratios"]):
+        instructed = [
+            value
+            for cell in results["ratios"]
+            if cell["setting"] == setting
+            for name, value in cell["ratios"].items()
+            if name.startswith("instruction by")
+        ]
+        own |= {
+            f"{setting}_loop": of(setting, AIMS[0]),
+            f"{setting}_vmap": of(setting, AIMS[1]),
+            f"{setting}_products": of(setting, "population takes n times its matrix products"),
+            f"{setting}_instruction": tables.spread(instructed),
+            f"{setting}_rllib": of(setting, "RLlib takes n times the bare environment"),
+        }
+    return own
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"A population is {own['digits_loop']} times as fast as a loop over modules on networks of digits and "
+        f"{own['mnist_loop']} times on "
+        f"those of MNIST, by P; against `torch.func.vmap` {own['digits_vmap']} and {own['mnist_vmap']} times. Instruction "
+        "takes "
+        f"{own['digits_instruction']} and {own['mnist_instruction']} times the step."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    return []
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from benchmarks.quick import TINY
 from pipeline.files import read_json, write_json
 from pipeline.results.mirror import ui_command
@@ -459,6 +459,42 @@ def _keep(output: Path, row: dict[str, Any]) -> None:
     rows = {row["fault"]: row for row in read_json(output)["rows"]} if output.exists() else {}
     rows[row["fault"]] = row
     write_json(output, {"settings": " ".join(TINY), "rows": [rows[name] for name in FAULTS if name in rows]})
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per fault."""
+    origins, cells = tables.Origins([row["provenance"] for row in results["rows"]]), []
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
+        if "missing" in row:
+            cells.append([f"{row['fault']}{mark}: not done", row["missing"], "", "", ""])
+        else:
+            cells.append([row["what"].rstrip(".") + mark, row["ended_by"], "bit-identical", "all FINISHED", "each once"])
+    caption = f"`python -m tests.support.faults` ({tables.where(origins.facts)})."
+    head = ["what was done to a run", "who ended it", "results", "runs in MLflow", "records"]
+    return tables.blocks(tables.table(head, cells, left=5), caption, origins.notes)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    done = [row for row in results["rows"] if "missing" not in row]
+    alone = [row for row in done if row["ended_by"].endswith("itself")]
+    return {"done": str(len(done)), "alone": str(len(alone)), "missing": str(len(results["rows"]) - len(done))}
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"After each of {own['done']} faults the results were bit-identical to those of a run that nothing disturbed, "
+        "MLflow's runs were "
+        f"finished and every record was there once. {own['alone']} runs ended by themselves, the others by the same command "
+        "given again."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    return []
 
 
 if __name__ == "__main__":
