@@ -198,9 +198,9 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
     own = figures(results)
     return [
         tables.Doubt(
-            "What an ENN knows is no more than how large to make each layer.",
-            f"In {own['beyond_growth']} cases it gains more than growth by the same amounts, by {own['over_growth']} points.",
-            not own["all_beyond_growth"],
+            "An ENN's directions gain more than growth by the same amounts.",
+            f"They do in {own['beyond_growth']} cases; the differences are {own['over_growth']} points.",
+            own["all_beyond_growth"],
         )
     ]
 

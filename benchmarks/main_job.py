@@ -137,6 +137,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
     duels = {(duel["arm"], duel["against"]): duel for duel in results["head_to_head"]}
     return {
         "seconds": f"{results['seconds']:.0f}",
+        "cores": str(results["rows"][0]["provenance"]["hardware"]["cores"]),
         "targets": str(arms["conventional"]["n"]),
         "conventional": tables.percent(arms["conventional"]["accuracy"]),
         "growth": tables.outcome(arms["growth"]),

@@ -4,14 +4,15 @@
     python -m benchmarks.pages --check    # write nothing; exit code 1 where a page is stale
     python -m benchmarks.pages --quick    # copies in a temporary folder
 
-A benchmark's page is one line of ``PAGES``. Its module has ``table(*results)``; ``figures(*results)``, numbers by name, which every
-template can say (``{{ transfer.home }}``; a name that is not there stops the rendering); ``verdict(*results)``, what stands on top;
-and ``doubts(*results)``, what was hoped for and what came of it. What else is to be said of it stands in
+A benchmark's page is one line of ``PAGES``. Its module has four functions of its results: ``table``; ``figures``, numbers by name,
+which every template can say (``{{ transfer.home }}``; a name that is not there stops the rendering); ``verdict``, what stands on
+top; and ``doubts``, what was hoped for and what came of it. What else is to be said of it stands in
 docs/templates/_notes/NAME.md.j2. A table that has a part of before the last correction of the code says so (‡).
 """
 
 import functools
 import importlib
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,15 +77,15 @@ class Page:
 
     def earlier(self) -> bool:
         """Whether a part of it is older than the last correction."""
-        dates = (date for name in self.files if name not in UNTOUCHED for date in _dates(read_json(quick.RESULTS / f"{name}.json")))
+        dates = (
+            date for name in self.files if name not in UNTOUCHED for date in _dates(read_json(quick.RESULTS / f"{name}.json"))
+        )
         return min(dates, default=CORRECTED) < CORRECTED
 
 
 def searched(name: str, title: str, picture: str = "") -> Page:
     found = f"search-{name}"
-    return Page(
-        found.replace("_", "-"), title, "benchmarks.search", (found,), ((f"{found}.png", picture),) if picture else ()
-    )
+    return Page(found.replace("_", "-"), title, "benchmarks.search", (found,), ((f"{found}.png", picture),) if picture else ())
 
 
 PAGES = (
@@ -172,13 +173,12 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
     world.globals |= {page.key: page.of("figures") for page in PAGES}
     world.globals |= {
         "pages": PAGES,
-        "by_name": {page.name: page for page in PAGES},
         "setting": setting,
         "epochs": epochs,
-        "count": count,
         "card": lambda name: read_json(SHIPPED / f"{name}.json")["card"],
         "doubts": [(page, doubt) for page in PAGES for doubt in page.of("doubts")],
         "output": output,
+        "outputs": read_json(quick.RESULTS / "outputs.json"),
         "reference": reference,
         "tables": tables,
         "presets": list(PRESETS),
@@ -207,19 +207,30 @@ def epochs(preset: str) -> str:
     return f"{settings.steps * settings.batch_size / 55_000:g}"
 
 
-def count(of: str) -> str:
-    """How many there are of something in the code."""
-    if of == "mutations":
-        return str(len(importlib.import_module("tests.mutants").MUTATIONS))
-    raise jinja2.UndefinedError(f"nobody counts {of!r}")
+MOST_LINES = 15
+SHOWN = {
+    "make run": r"round 1/|test accuracy on| arm | (conventional|he|instructed|instructed-he) +\d|.* against |ENN |MLflow ",
+    "make test": r".*\d+ passed",
+}
+"""of what a command prints, the lines that README.md shows; what is between them is left out"""
 
 
-def output(name: str, lines: int = 15) -> str:
-    """The last lines of what a command printed (benchmarks/results/outputs.json)."""
-    shown = read_json(quick.RESULTS / "outputs.json")
-    if name not in shown:
+def output(name: str) -> str:
+    """What a command printed, cut to a few lines (benchmarks/results/outputs.json).
+
+    Raises:
+        jinja2.UndefinedError: nobody kept it.
+    """
+    kept = read_json(quick.RESULTS / "outputs.json")
+    if name not in kept:
         raise jinja2.UndefinedError(f"there is no output of {name!r}")
-    return "\n".join(shown[name]["lines"][-lines:])
+    lines, before = kept[name]["lines"], 0
+    shown = [f"$ {name}"]
+    for at, line in enumerate(lines):
+        if re.match(SHOWN[name], line):
+            shown += [*(["…"] if at - before > 3 else []), line]  # between two arms stand the intervals of one
+            before = at
+    return "\n".join(shown[: MOST_LINES - 1] + shown[-1:] if len(shown) > MOST_LINES else shown)
 
 
 def _dates(found: Any) -> Iterator[str]:

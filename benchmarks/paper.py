@@ -369,6 +369,20 @@ def figures(*protocols: dict[str, Any]) -> dict[str, Any]:
                 f"{name}_package_tuned": tables.percent(rows["the package's ENN, fine-tuned here"]["accuracy"]),
                 f"{name}_package_over_he": tables.outcome(duels["the package's ENN, fine-tuned here, from He", "he"]),
             }
+    counts = [own[f"{name}_above_tuned"].split(" of ") for name in ("shallow", "deep")]
+    own["above_tuned"] = " of ".join(str(sum(int(count[at]) for count in counts)) for at in (0, 1))
+    own["short"] = tables.table(
+        ["", "`paper-shallow`", "`paper-deep`"],
+        [
+            [name, *(f"{own[f'{protocol}_{key}']}" for protocol in ("shallow", "deep"))]
+            for name, key in (
+                ("conventional training", "conventional"),
+                ("the paper's way: weight image, γ = 0, RL from scores alone", "starved"),
+                ("weight image, fine-tuned through unrolled training", "image"),
+                ("growth of the last layer, tuned, without an ENN", "tuned"),
+            )
+        ],
+    )
     return own
 
 

@@ -81,7 +81,11 @@ def _place(value: Any) -> str:
 
 def _entry(name: str, value: Any) -> str:
     said = _markdown(inspect.getdoc(value) or "") if callable(value) or inspect.ismodule(value) else ""
-    parts = [f"### {name}", *([f"```python\n{name}{_signature(value)}\n```"] if callable(value) else []), *([said] if said else [])]
+    parts = [
+        f"### {name}",
+        *([f"```python\n{name}{_signature(value)}\n```"] if callable(value) else []),
+        *([said] if said else []),
+    ]
     if isinstance(value, dict):
         parts.append("One of: " + ", ".join(f"`{key}`" for key in value) + ".")
     if inspect.isclass(value):

@@ -579,6 +579,8 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
             }
         own |= {f"{key}_r2": as_cell(skill["r2"], ".2f"), f"{key}_tau": as_cell(skill["kendall"], ".2f")}
         own |= {f"{key}_predicts": skill["r2"] > 0}
+    best = max(rows, key=lambda row: row["difference"]["digits"]["stopped"]["difference"])
+    own["most_gained"] = f"{best['images']:,} images of which {100 * best['wrong']:.0f} % are labelled wrong"
     right = [
         row["difference"]["digits"]["stopped"]
         for row in rows
@@ -588,6 +590,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
         "most_images": f"{max(row['images'] for row in rows):,}",
         "fewest_images": f"{min(row['images'] for row in rows):,}",
     }
+    own["most"] = tables.gained(best["difference"]["digits"]["stopped"], form="+.1f")
     own |= {"right": tables.outcome(right[0]), "right_gains": tables.told(right[0]) == tables.GAIN}
     return own
 

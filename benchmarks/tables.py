@@ -102,7 +102,7 @@ def told(comparison: Mapping[str, Any]) -> str:
 
 def outcome(comparison: Mapping[str, Any], scale: float = 100) -> str:
     """A difference in words: its size, its p-value, and what that tells."""
-    return f"{gained(comparison, scale)} points, {p_text(comparison)}: {told(comparison)}"
+    return f"{gained(comparison, scale)} points ({told(comparison)}, {p_text(comparison)})"
 
 
 def counted(found: Sequence[Any], of: Sequence[Any]) -> str:

@@ -391,7 +391,7 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
         ),
         tables.Doubt(
             "An ENN that goes on learning on three or four layers gains there.",
-            f"Adapted {own['deeper_adapted']} points, as it was {own['deeper_guarded']}: it unlearns what it knew.",
+            f"Adapted {own['deeper_adapted']} points, as it was {own['deeper_guarded']}.",
             own["adapting_pays_deeper"],
         ),
         tables.Doubt(
