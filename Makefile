@@ -41,8 +41,8 @@ constraints: $(BIN)/uv
 
 # both protocols of the paper on MNIST, in GRAD_INSTRUCTOR_DATA: about 90 minutes on two cores; continues where it stopped
 benchmark-paper: $(READY)
-	$(BIN)/python benchmarks/paper.py
-	$(BIN)/python benchmarks/readme.py
+	$(BIN)/python -m benchmarks.paper
+	$(BIN)/python -m benchmarks.pages
 
 # small mistakes in copies of the code, which the quick tests must notice: a quarter of an hour on two cores
 .PHONY: mutants

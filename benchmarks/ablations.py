@@ -1,7 +1,7 @@
 """Table 6: what matters in the training of an ENN: one thing is changed at a time.
 
-    python benchmarks/ablations.py
-    python benchmarks/ablations.py --quick    # seconds; digits in place of the data
+    python -m benchmarks.ablations
+    python -m benchmarks.ablations --quick    # seconds; digits in place of the data
 
 MNIST, 784-25-10, learning rate 0.1, batches of 50, runs of 150 steps: short, so that a gain shows within seconds. Two bases:
 an ENN by probes, fine-tuned through unrolled training from random weights; and one that RL alone has taught, from populations
@@ -25,13 +25,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from benchmarks.cache import Cache, Part, made_by
 from pipeline.config import PRESETS, Config, from_dotted, to_dotted, validate
 from pipeline.data import Dataset
@@ -39,6 +37,7 @@ from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.results.provenance import provenance
+from pipeline.results.tables import NONE
 from pipeline.seeding import numpy_stream
 from pipeline.targets import MLP
 from rl.critics import fresh_critic
@@ -146,7 +145,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    command = "python benchmarks/ablations.py" + (f" --seeds {seeds}" if seeds != SEEDS else "")
+    command = "python -m benchmarks.ablations" + (f" --seeds {seeds}" if seeds != SEEDS else "")
     facts = provenance(command, 0)  # of the commit that runs, not of one made meanwhile
     study, started = Study(dataset, Cache.of(__file__, globals(), work, facts, data=dataset.digest)), time.perf_counter()
     found: dict[tuple[str, str], list[Part]] = {(variant.base, variant.name): [] for variant in VARIANTS}
@@ -356,6 +355,93 @@ class Twins(Critic):
 
 def together(critics: Sequence[Critic]) -> Critic:
     return critics[0] if len(critics) == 1 else Twins(critics)
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per variant under its base."""
+    origins, cells = tables.Origins([row.get("provenance", results) for row in results["rows"]]), []
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
+        gain, name = row["gain"], row["name"] + mark
+        parts = [tables.gained(gain[start]) for start in ("small", "he")]
+        difference = NONE if row["is_base"] else tables.signed(row["difference"]["all"])
+        shown = f"**{row['base']}**: {name}" if row["is_base"] else name
+        cells.append([shown, tables.signed(gain["all"]), difference, *parts, f"{row['seconds']:.0f}"])
+    small, he = (tables.percent(results["conventional"][start]) for start in ("small", "he"))
+    caption = (
+        f"`{tables.command(results)}`: gain in points of validation accuracy over conventional training ({small} % from small "
+        f"weights, {he} % from He); {results['seeds']} ENNs per row, {results['targets']} targets each, the same for all; 95 % "
+        f"intervals resample ENNs and targets, not corrected for their number; difference: from the base above; "
+        f"{results['seconds'] / 60:.0f} minutes of the processor in all ({tables.where(origins.facts)})."
+    )
+    head = ["", "gain", "difference", "from small", "from He", "s of training"]
+    return tables.blocks(tables.table(head, cells), caption, origins.notes)
+
+
+def _told(row: dict[str, Any]) -> str:
+    """By the interval of the difference from the base."""
+    own = row["difference"]["all"]
+    return tables.GAIN if own["low"] > 0 else tables.LOSS if own["high"] < 0 else tables.NOTHING
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    rows = results["rows"]
+    own: dict[str, Any] = {"seeds": str(results["seeds"]), "targets": str(results["targets"])}
+    for base, key in ((TUNED, "tuned"), (RL, "rl")):
+        bases, others = ([row for row in rows if row["base"] == base and row["is_base"] is wanted] for wanted in (True, False))
+        own |= {
+            f"{key}_gain": tables.gained(bases[0]["gain"]["all"]),
+            f"{key}_small": tables.gained(bases[0]["gain"]["small"]),
+            f"{key}_he": tables.gained(bases[0]["gain"]["he"]),
+            f"{key}_worse": _named(others, tables.LOSS),
+            f"{key}_better": _named(others, tables.GAIN),
+            f"{key}_untold": "; ".join(row["name"] for row in others if _told(row) == tables.NOTHING) or "none",
+            f"{key}_count": str(len(others)),
+            f"{key}_worse_count": str(sum(_told(row) == tables.LOSS for row in others)),
+        }
+    harmed = sorted((row for row in rows if row["gain"]["he"]["high"] < 0), key=lambda row: row["gain"]["he"]["difference"])
+    own["harm_from_he"] = "; ".join(f"{row['name']} {tables.gained(row['gain']['he'])}" for row in harmed) or "none"
+    for name, key in (("without the Hessians", "hessians"), ("score: accuracy (exp(−loss))", "accuracy")):
+        found = [row for row in rows if row["name"] == name]
+        own[key] = tables.signed(found[0]["difference"]["all"]) if found else NONE
+    own["he_told"] = any(row["gain"]["he"]["low"] > 0 for row in rows if row["is_base"])
+    return own
+
+
+def _named(rows: list[dict[str, Any]], what: str) -> str:
+    found = sorted((row for row in rows if _told(row) == what), key=lambda row: row["difference"]["all"]["difference"])
+    return "; ".join(f"{row['name']} ({tables.gained(row['difference']['all'])})" for row in found) or "none"
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"Fine-tuning of seconds gains {own['tuned_gain']} points ({own['tuned_small']} from small weights, "
+        f"{own['tuned_he']} from He), "
+        f"and {own['tuned_worse_count']} of {own['tuned_count']} changes to it cost something that can be told; without the "
+        "Hessian "
+        f"products it is {own['hessians']}. RL alone gains {own['rl_gain']}, and {own['rl_worse_count']} of "
+        f"{own['rl_count']} changes "
+        f"cost something; accuracy as the score is {own['accuracy']}."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "Short fine-tuning or RL teaches an ENN what helps from He.",
+            f"In runs this short the bases gain {own['tuned_he']} and {own['rl_he']} points from He.",
+            own["he_told"],
+        ),
+        tables.Doubt(
+            "Discount, slow copy, twin critics and the like decide what RL teaches.",
+            f"From the base of RL these cannot be told: {own['rl_untold']}.",
+            own["rl_untold"] == "none",
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
 
-    python benchmarks/baselines.py                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
-    python benchmarks/baselines.py --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
-    python benchmarks/baselines.py --enn FILE FILE        # other ENNs
-    python benchmarks/baselines.py --quick                # seconds; digits in place of the data, two ENNs of the package
+    python -m benchmarks.baselines                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
+    python -m benchmarks.baselines --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
+    python -m benchmarks.baselines --enn FILE FILE        # other ENNs
+    python -m benchmarks.baselines --quick                # seconds; digits in place of the data, two ENNs of the package
 
 MNIST, 784-100-10, batches of 100, in a plain torch loop with :class:`pipeline.instruction.Instructor`. Three ENNs instruct:
 mnist-tuned, which comes with the package, and two that are trained here in the same way with other seeds (five minutes each).
@@ -36,13 +36,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks import quick
+from benchmarks import edges, quick, tables
 from benchmarks.cache import VERSIONS, Cache, code_digest, enn_digest
 from pipeline.config import PRESETS, to_dotted
 from pipeline.data import Dataset
@@ -52,6 +50,7 @@ from pipeline.files import read_json, write_json
 from pipeline.instruction import Instructor
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
+from pipeline.results.tables import NONE
 from pipeline.seeding import stream
 from pipeline.targets import MLP, Batches, initialise
 
@@ -168,7 +167,7 @@ def command(steps: int, name: str, enns: Sequence[str] | None, seeds: int) -> st
     """That makes this row."""
     other = f" --enn {' '.join(enns)}" if enns else ""
     other += f" --seeds {seeds}" * (seeds != SEEDS)
-    return f"python benchmarks/baselines.py --steps {steps} --baseline {plain(name)}{other}"
+    return f"python -m benchmarks.baselines --steps {steps} --baseline {plain(name)}{other}"
 
 
 def kept(output: Path, enns: list[str]) -> dict[tuple[int, str], dict[str, Any]]:
@@ -368,6 +367,216 @@ def draw(rows: list[dict[str, Any]], path: Path, total: int) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What its p-values are of."""
+    found = []
+    for row in results["rows"]:
+        for end in ("", ", half"):
+            if f"instructed{end}" in row["test"]:
+                found += [row["difference"][f"instructed{end}"], row["against_double_batch"][end]]
+    return found
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per length and baseline: whole runs, half of the steps, and when the baseline's last accuracy is reached."""
+    tables.correct(compared(results))
+    rows = results["rows"]
+    origins = tables.Origins(rows)
+    names = [[f"{row['steps']:,}", row["baseline"] + mark] for row, mark in zip(rows, origins.marks, strict=True)]
+    halves = [(name, row) for name, row in zip(names, rows, strict=True) if "instructed, half" in row["test"]]
+    whole = [[*name, *_reached(row, "")] for name, row in zip(names, rows, strict=True)]
+    half = [[*name, *_reached(row, ", half")] for name, row in halves]
+    spent = [[*name, *_spent(row, "instructed")] for name, row in zip(names, rows, strict=True)]
+    spent += [[f"half of {name[0]}", name[1], *_spent(row, "instructed, half")] for name, row in halves]
+    enns = ", ".join(f"`{name}`" for name in rows[0]["enns"])
+    if rows[0]["enns"] == ["mnist-tuned", "seed 1", "seed 2"]:
+        enns = "`mnist-tuned`, and two of its like of other seeds"
+    caption = (
+        f"Test accuracy, n = {rows[0]['difference']['instructed']['n']}, paired by seed, mean over the ENNs ({enns}); "
+        f"intervals resample targets; *all data*: validation data too; *its end*: when instructed targets reach the baseline's "
+        f"last validation accuracy; *time*: over that of all steps alone. `python -m benchmarks.baselines` "
+        f"({tables.where(origins.facts)}). {tables.CORRECTED_P}."
+    )
+    head = [
+        "steps",
+        "from He, cosine",
+        "alone %",
+        "instructed %",
+        "difference",
+        tables.P,
+        "batch × 2 %",
+        "against it",
+        tables.P,
+    ]
+    over = ["steps", "from He, cosine", "half, alone %", "half, instructed %", "against all steps", tables.P]
+    over += ["half, batch × 2 %", "against it", tables.P]
+    more = ["steps", "from He, cosine", "all data, alone %", "each ENN %", "reads every", "its end after % of the steps"]
+    more += ["of the seconds", "time ×"]
+    shown = tables.blocks(
+        tables.table(head, whole, left=2),
+        "In half of the steps:",
+        tables.table(over, half, left=2),
+        "What it takes:",
+        tables.table(more, spent, left=2),
+        caption,
+        origins.notes,
+    )
+    return edges.noted(shown)
+
+
+def _reached(row: dict[str, Any], end: str) -> list[str]:
+    """Alone, instructed, against all steps alone; twice the batch, and against that."""
+    alone, instructed, double = (
+        edges.marked(tables.percent(row["test"][arm]["mean"]), _at_edge(row, arm))
+        for arm in (f"baseline{end}", f"instructed{end}", f"double batch{end}")
+    )
+    one, against = row["difference"][f"instructed{end}"], row["against_double_batch"][end]
+    cells = [alone, instructed, tables.signed(one), tables.p_cell(one)]
+    return [*cells, double, tables.signed(against), tables.p_cell(against)]
+
+
+def _spent(row: dict[str, Any], arm: str) -> list[str]:
+    """All data, ENN by ENN, steps between two readings, when the baseline's last accuracy is reached, seconds of all."""
+    shares, every = [row[key][arm] for key in ("share_of_steps", "share_of_seconds")], row["chosen"][arm]["refresh"]
+    everything = tables.percent(row["test"]["baseline-all"]["mean"]) if arm == "instructed" else NONE
+    each = "; ".join(tables.percent(value) for value in row["by_enn"][arm])
+    reached = ["never" if share is None else f"{100 * share:.0f}" for share in shares]
+    return [everything, each, str(every), *reached, f"{row['seconds'][arm]:.2f}"]
+
+
+def _at_edge(row: dict[str, Any], arm: str) -> bool:
+    """Whether an arm's learning rate, or its share of the ENN's λ, lies at the edge of what was tried."""
+    tried = row["candidates"]["baseline" if arm == "baseline-all" else arm]  # which has the baseline's
+    return edges.of_settings(row["chosen"][arm], tried, ("rate", "factor"))
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    tables.correct(compared(results))
+    rows = results["rows"]
+    lengths = sorted({row["steps"] for row in rows})
+    own: dict[str, Any] = {
+        "lengths": ", ".join(f"{steps:,}" for steps in lengths),
+        "shortest": f"{lengths[0]:,}",
+        "longest": f"{lengths[-1]:,}",
+        "targets": str(rows[0]["difference"]["instructed"]["n"]),
+        "enns": str(len(rows[0]["enns"])),
+        "times": tables.spread(row["seconds"]["instructed"] for row in rows),
+        "apart": tables.spread((_apart(row, "instructed") for row in rows), ".2f", 100),
+        "all_data": tables.spread(
+            (row["test"]["baseline-all"]["mean"] - row["test"]["baseline"]["mean"] for row in rows), "+.2f", 100
+        ),
+        "half_alone": tables.spread(
+            (row["difference"]["baseline, half"]["difference"] for row in rows if "baseline, half" in row["difference"]),
+            "+.2f",
+            100,
+        ),
+    }
+    for number, steps in enumerate(lengths):
+        here = [row for row in rows if row["steps"] == steps]
+        halves = [row for row in here if "instructed, half" in row["test"]]
+        whole = [row["difference"]["instructed"] for row in here]
+        double = [row["against_double_batch"][""] for row in here]
+        facts = {
+            "gain": _range(whole),
+            "told": _told(whole),
+            "against_double": _range(double),
+            "double_told": _told(double),
+            "time": tables.spread(row["seconds"]["instructed"] for row in here),
+            "reaches": _reaches(here, "instructed"),
+            "steps": f"{steps:,}",
+            "half": _range([row["difference"]["instructed, half"] for row in halves]),
+            "half_told": _told([row["difference"]["instructed, half"] for row in halves]),
+            "half_against_double": _range([row["against_double_batch"][", half"] for row in halves]),
+            "half_double_told": _told([row["against_double_batch"][", half"] for row in halves]),
+            "half_reaches": _reaches(halves, "instructed, half"),
+        }
+        own |= {f"{key}_{steps}": value for key, value in facts.items()}
+        for place, chosen in (("shortest", number == 0), ("longest", number == len(lengths) - 1)):
+            own |= {f"{place}_{key}": value for key, value in facts.items() if chosen}
+    own["table"] = tables.table(
+        ["steps of tuned training", "gain, points", "told", "against twice the batch", "told", "time ×"],
+        [
+            [own[f"{key}_{steps}"] for key in ("steps", "gain", "told", "against_double", "double_told", "time")]
+            for steps in lengths
+        ],
+    )
+    told = {steps: {tables.told(row["difference"]["instructed"]) for row in rows if row["steps"] == steps} for steps in lengths}
+    own["headline"] = "It depends on the length of the run."
+    if told[lengths[0]] == {tables.GAIN} and tables.GAIN not in told[lengths[-1]]:
+        own["headline"] = "In short runs yes, in long ones no."
+    own["longest_gains"] = any(
+        tables.told(r["difference"]["instructed"]) == tables.GAIN for r in rows if r["steps"] == lengths[-1]
+    )
+    own["beats_double"] = [
+        steps
+        for steps in lengths
+        if all(tables.told(row["against_double_batch"][""]) == tables.GAIN for row in rows if row["steps"] == steps)
+    ]
+    own["lengths_beating_double"] = ", ".join(f"{steps:,}" for steps in own["beats_double"]) or "none"
+    own["always_beats_double"] = own["beats_double"] == lengths
+    return own
+
+
+def _apart(row: dict[str, Any], arm: str) -> float:
+    return max(row["by_enn"][arm]) - min(row["by_enn"][arm])
+
+
+def _range(differences: list[dict[str, Any]]) -> str:
+    return tables.spread((own["difference"] for own in differences), "+.2f", 100)
+
+
+def _told(differences: list[dict[str, Any]]) -> str:
+    """What several differences tell."""
+    found = [tables.told(own) for own in differences]
+    said = [f"{found.count(what)} of {len(found)} {what}" for what in (tables.GAIN, tables.LOSS) if what in found]
+    if not said:
+        return "nothing can be told"
+    return found[0] if len(set(found)) == 1 else ", ".join(said) + ", else nothing can be told" * (tables.NOTHING in found)
+
+
+def _reaches(rows: list[dict[str, Any]], arm: str) -> str:
+    """By optimiser, when the baseline's last accuracy is reached."""
+    said = []
+    for row in rows:
+        steps, seconds = row["share_of_steps"][arm], row["share_of_seconds"][arm]
+        when = "never" if steps is None else f"after {100 * steps:.0f} % of the steps and {100 * seconds:.0f} % of the seconds"
+        said.append(f"{row['baseline']} {when}")
+    return "; ".join(said)
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"On top of tuned optimisers from He an ENN gives {own['shortest_gain']} points in {own['shortest']} steps "
+        f"({own['shortest_told']}) and {own['longest_gain']} in {own['longest']} ({own['longest_told']}). Against twice the "
+        "batch, "
+        f"which costs less, all optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in "
+        f"{own['longest']} steps "
+        f"the difference is {own['longest_against_double']}."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            f"On top of tuned optimisers an ENN still gains in {own['longest']} steps.",
+            f"{own['longest_gain']} points: {own['longest_told']}.",
+            own["longest_gains"],
+        ),
+        tables.Doubt(
+            "What an ENN costs is better spent on it than on twice the batch.",
+            f"All optimisers gain against it only in runs of these lengths: {own['lengths_beating_double']}; in "
+            f"{own['longest']} steps "
+            f"the difference is {own['longest_against_double']} points.",
+            own["always_beats_double"],
+        ),
+    ]
 
 
 if __name__ == "__main__":

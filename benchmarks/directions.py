@@ -1,7 +1,7 @@
 """What an instruction does to the weights, against growth and random directions of the same size.
 
-    python benchmarks/directions.py mnist-image mnist-mlp
-    python benchmarks/directions.py --quick                  # seconds; digits in place of the data
+    python -m benchmarks.directions mnist-image mnist-mlp
+    python -m benchmarks.directions --quick                  # seconds; digits in place of the data
 
 Each ENN instructs 784-100-10 targets as it learned to (paper-shallow made ten times coarser). Then the same again, but of every
 instruction only its size is kept, tensor by tensor: in place of its direction comes that of the weights themselves (*growth*),
@@ -14,15 +14,12 @@ Test accuracy, n = 30, paired by seed; nothing is chosen here. Writes benchmarks
 import dataclasses
 import sys
 import time
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from torch import Tensor
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from pipeline.config import PRESETS, coarsened
 from pipeline.data import Dataset
 from pipeline.enn import Critic, load_critic
@@ -85,7 +82,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
-    command = f"python benchmarks/directions.py {' '.join(enns)}" + f" --seeds {seeds}" * (seeds != SEEDS)
+    command = f"python -m benchmarks.directions {' '.join(enns)}" + f" --seeds {seeds}" * (seeds != SEEDS)
     facts, rows, started = provenance(command, 0), [], time.perf_counter()
     for name, critic in zip(enns, critics, strict=True):
         critic.home = dataclasses.replace(home_of(CONFIG, target_of(CONFIG, dataset)), scale=critic.home.scale)
@@ -135,6 +132,77 @@ def _cosine(one: Tensor, other: Tensor) -> Tensor:
 
 def _norm(tensor: Tensor) -> Tensor:
     return tensor.flatten(1).norm(dim=1)
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What its p-values are of."""
+    return [difference for row in results["rows"] for difference in row["instructed_minus"].values()]
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per ENN and start: what was reached; and which way the instruction points."""
+    tables.correct(compared(results))
+    reached, pointing = [], []
+    for row in results["rows"]:
+        name = [f"`{row['enn']}`", "small" if row["start"] == "normal" else "He"]
+        means = [tables.percent(row["test"][arm]["mean"]) for arm in ("conventional", "instructed", "growth", "random")]
+        growth = row["instructed_minus"]["growth"]
+        reached.append([*name, *means, tables.signed(growth), tables.p_cell(growth)])
+        pointing.append([*name, *("; ".join(f"{third[layer]:.2f}" for third in row["cosines"]) for layer in (0, 1))])
+    caption = (
+        f"`{tables.command(results)}`: test accuracy, n = {compared(results)[0]['n']}, paired by seed; the cosines of an "
+        "instruction "
+        f"and the weights themselves in each third of the run ({tables.where(results)}). {tables.CORRECTED_P}."
+    )
+    head = ["ENN", "from", "conventional %", "instructed %", "as growth %", "as random %", "instructed − growth", tables.P]
+    return tables.blocks(
+        tables.table(head, reached, left=2),
+        tables.table(["ENN", "from", "cosine with growth, first layer", "last layer"], pointing, left=2),
+        caption,
+    )
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    tables.correct(compared(results))
+    rows = results["rows"]
+    beyond = [row for row in rows if tables.told(row["instructed_minus"]["growth"]) == tables.GAIN]
+    return {
+        "over_growth": tables.spread((row["instructed_minus"]["growth"]["difference"] for row in rows), "+.2f", 100),
+        "beyond_growth": tables.counted(beyond, rows),
+        "all_beyond_growth": len(beyond) == len(rows),
+        "random_gain": tables.spread(
+            (row["test"]["random"]["mean"] - row["test"]["conventional"]["mean"] for row in rows), "+.2f", 100
+        ),
+        "growth_gain": tables.spread(
+            (row["test"]["growth"]["mean"] - row["test"]["conventional"]["mean"] for row in rows), "+.2f", 100
+        ),
+        "last_layer": tables.spread((third[1] for row in rows for third in row["cosines"]), ".2f"),
+        "first_layer": tables.spread((third[0] for row in rows for third in row["cosines"]), ".2f"),
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"An instruction's direction counts: in {own['beyond_growth']} cases it gains more than growth by the same amounts "
+        f"({own['over_growth']} points), and random directions of the same sizes change the accuracy by {own['random_gain']} "
+        "points. "
+        f"Its cosine with plain growth is {own['last_layer']} in the last layer, so a part of it is growth."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "An ENN's directions gain more than growth by the same amounts.",
+            f"They do in {own['beyond_growth']} cases; the differences are {own['over_growth']} points.",
+            own["all_beyond_growth"],
+        )
+    ]
 
 
 if __name__ == "__main__":

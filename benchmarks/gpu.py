@@ -1,7 +1,7 @@
 """A GPU: whether it gives the CPU's numbers, and how many targets it trains per second.
 
-    python benchmarks/gpu.py                        # at most 8 minutes; writes benchmarks/results/gpu.json
-    python benchmarks/gpu.py --device cpu --quick   # seconds, to try this file; into a temporary folder
+    python -m benchmarks.gpu                        # at most 8 minutes; writes benchmarks/results/gpu.json
+    python -m benchmarks.gpu --device cpu --quick   # seconds, to try this file; into a temporary folder
 
 Needs torch ≥ 2.11, numpy and jaxtyping, and nothing else of what the package needs, so that it runs on a bare GPU machine.
 
@@ -34,26 +34,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-BEGUN = time.monotonic()  # importing torch counts
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from benchmarks import BEGUN
+from benchmarks.contestants import LEARNING_RATE, SETTINGS, Run, Setting, loop, new_critic, stacked
 from benchmarks.equality import cases, difference, judge, told
-from pipeline.config import (
-    PRESETS,
-)
-from pipeline.enn import Critic, Home
 from pipeline.enn.readers import READERS
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.instruction import Backprop, Batch, Instruct
 from pipeline.instruction.loop import advance
 from pipeline.results.provenance import provenance
-from pipeline.targets import MLP, Batches, Population, initialise
+from pipeline.targets import Batches, Population, initialise
 
 OUTPUT = Path(__file__).resolve().parent / "results" / "gpu.json"
 LIMIT = 450.0
@@ -119,39 +112,10 @@ def compare(device: str, clock: Clock) -> list[dict[str, Any]]:
 
 # Speed ----------------------------------------------------------------------------------------------------------------
 
-LEARNING_RATE = 0.01
-
 
 def drawn(members: int) -> int:
     """So many targets are drawn; the others repeat them, which costs nothing and lets the repeats be compared."""
     return min(256, max(1, members // 2))
-
-
-Run = Callable[[int], object]
-"""takes that many training steps of all targets"""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is trained."""
-
-    name: str
-    widths: tuple[int, ...]
-    batch_size: int
-    preset: str
-
-    @property
-    def target(self) -> MLP:
-        return MLP(self.widths)
-
-    @property
-    def flop(self) -> int:
-        """Floating point operations in the matrix products of one target-step: forward, weights' gradients, signals back."""
-        sizes = [inputs * outputs for inputs, outputs in itertools.pairwise(self.widths)]
-        return 2 * self.batch_size * (2 * sum(sizes) + sum(sizes[1:]))
-
-
-SETTINGS = (Setting("digits", (64, 32, 10), 32, "digits"), Setting("mnist", (784, 100, 10), 100, "paper-shallow"))
 
 
 def repeated(tensor: Tensor, members: int) -> Tensor:
@@ -173,45 +137,14 @@ def batch(setting: Setting, members: int, device: str) -> tuple[Tensor, Tensor]:
 
 
 def loop_over_modules(setting: Setting, members: int, device: str) -> Run:
-    (x, y), parameters = batch(setting, members, device), start(setting, members, device)
-    modules = [setting.target.module([tensor[member] for tensor in parameters]) for member in range(members)]
-    optimisers = [torch.optim.SGD(module.parameters(), lr=LEARNING_RATE) for module in modules]
-
-    def run(steps: int) -> None:
-        for _ in range(steps):
-            for member, (module, optimiser) in enumerate(zip(modules, optimisers, strict=True)):
-                optimiser.zero_grad()
-                F.cross_entropy(module(x[member]), y[member]).backward()
-                optimiser.step()
-
-    return run
+    given = batch(setting, members, device)
+    return loop(setting.target, start(setting, members, device), lambda _: given)
 
 
 def vmap(compiler: str | None = None) -> Callable[[Setting, int, str], Run]:
-    """torch.func.vmap of torch.func.grad over stacked modules, and a functional step; compiled by ``compiler``, if given."""
-
     def factory(setting: Setting, members: int, device: str) -> Run:
-        (x, y), module = batch(setting, members, device), setting.target.module().to(device)
-        names = [name for name, _ in module.named_parameters()]
-        parameters = dict(zip(names, start(setting, members, device), strict=True))
-
-        def loss(member: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-            return F.cross_entropy(torch.func.functional_call(module, member, (x,)), y)
-
-        def step(parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> dict[str, Tensor]:
-            update = torch.func.vmap(torch.func.grad(loss))(parameters, x, y)
-            return {name: tensor - LEARNING_RATE * update[name] for name, tensor in parameters.items()}
-
-        if compiler is not None:
-            torch.compiler.reset()  # else the eighth P would not be compiled any more
-            step = torch.compile(step, backend=compiler, dynamic=False)
-
-        def run(steps: int) -> None:
-            nonlocal parameters
-            for _ in range(steps):
-                parameters = step(parameters, x, y)
-
-        return run
+        given = batch(setting, members, device)
+        return stacked(setting.target, start(setting, members, device), lambda _: given, compiler)
 
     return factory
 
@@ -245,21 +178,10 @@ def population_instructed(reader: str) -> Callable[[Setting, int, str], Run]:
     """Every target instructed by an untrained ENN as the preset describes it: reading costs the same as for a trained one."""
 
     def factory(setting: Setting, members: int, device: str) -> Run:
-        (x, y), preset = batch(setting, members, device), PRESETS[setting.preset]
-        home = Home(
-            target=setting.target,
-            steps=preset.training.steps,
-            period=preset.rl.period,
-            learning_rate=LEARNING_RATE,
-            ladder=preset.instruction.ladder,
-            refresh=preset.instruction.refresh,
-            trust_region=preset.instruction.trust_region,
-            strength=1.0,
-        )
-        torch.manual_seed(0)
-        critic = Critic(reader, preset.enn, home).to(device).requires_grad_(False)
+        x, y = batch(setting, members, device)
+        critic = new_critic(setting, reader, device).with_strength(1.0)
         trained = Population(setting.target, start(setting, members, device), learning_rate=LEARNING_RATE)
-        rule = Instruct(critic, preset.training.steps, LEARNING_RATE)
+        rule = Instruct(critic, setting.config.training.steps, LEARNING_RATE)
         state = rule.init(trained)
 
         def run(steps: int) -> None:
@@ -598,7 +520,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if device == "cpu":
         torch.set_num_threads(1)
     torch.set_float32_matmul_precision("highest")
-    report = provenance(" ".join(["python", "benchmarks/gpu.py", *sys.argv[1:]]), 0) | describe(device)
+    report = provenance(" ".join(["python", "-m", "benchmarks.gpu", *sys.argv[1:]]), 0) | describe(device)
     clock.say(", ".join(str(report[key]) for key in ("gpu", "device", "torch", "driver", "precision") if key in report))
     speed = Speed(device, QUICK if options.quick else FULL, options.quick, clock)
     rows: list[dict[str, Any]] = []

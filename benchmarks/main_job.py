@@ -1,8 +1,8 @@
 """The main job, measured: seconds, peak memory over all its processes, and the table that it ends with.
 
-    python benchmarks/main_job.py                    # digits, about two minutes
-    python benchmarks/main_job.py --preset mnist     # MNIST, needs GRAD_INSTRUCTOR_DATA
-    python benchmarks/main_job.py --quick            # tiny, without actors
+    python -m benchmarks.main_job                    # digits, about two minutes
+    python -m benchmarks.main_job --preset mnist     # MNIST, needs GRAD_INSTRUCTOR_DATA
+    python -m benchmarks.main_job --quick            # tiny, without actors
 
 Writes benchmarks/results/main-PRESET.json and main-PRESET.png (accuracy against steps and seconds).
 """
@@ -15,15 +15,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import psutil
 
-from benchmarks import quick
+from benchmarks import edges, quick, tables
 from benchmarks.commands import without_folder
-from benchmarks.tiny_run import TINY
+from benchmarks.quick import TINY
 from pipeline.config import PRESETS, identity
 from pipeline.files import read_json, write_atomic, write_json
+from pipeline.results.tables import NONE, as_cell, head_to_head_line, prediction_line
 
 ROOT = Path(__file__).resolve().parents[1]
 INTERVAL = 0.2
@@ -97,6 +96,91 @@ def resident(pid: int) -> int:
         except psutil.NoSuchProcess:
             continue
     return total
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What its p-values are of."""
+    return [row for row in results["rows"] if row["p"] is not None] + results["head_to_head"]
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per arm; below it what is set against what, what was predicted, and what the run cost."""
+    tables.correct(compared(results))
+    rows, origins = results["rows"], tables.Origins([row["provenance"] for row in results["rows"]])
+    cells = [
+        [
+            row["arm"] + mark,
+            tables.interval(row, "accuracy", ".2f", 100),
+            tables.interval(row, "difference", "+.2f", 100) if row["p"] is not None else NONE,
+            tables.p_cell(row),
+            tables.interval(row, "gap", ".3f", 1),
+            as_cell(row["ms_per_step"], ".2f"),
+            edges.marked(row["strength"] or NONE, edges.of_arm(row["arm"], results["candidates"].get(row["arm"]))),
+            str(row["diverged"]),
+        ]
+        for row, mark in zip(rows, origins.marks, strict=True)
+    ]
+    head = ["arm", "test accuracy %", "paired difference", tables.P, "test − train loss", "ms per step", "strength", "diverged"]
+    duels = [head_to_head_line(duel | {"p": duel["holm"]}) for duel in results["head_to_head"]]
+    predicted = [
+        f"prediction by {name}, on runs never trained on: {prediction_line(point)}"
+        for name, point in results["prediction"].items()
+    ]
+    facts = origins.facts
+    caption = (
+        f"`{tables.command(facts)}`: n = {rows[0]['n']} fresh targets per arm, paired by seed; {results['seconds']:.0f} s "
+        "and at "
+        f"most {results['peak_resident_MiB']:,} MiB resident over all processes ({facts['hardware']['cores']} cores; "
+        f"{tables.where(facts)}; seed {facts['seed']}). {tables.CORRECTED_P}."
+    )
+    shown = tables.blocks(tables.table(head, cells), tables.bullets([*duels, *predicted]), caption, origins.notes)
+    return edges.noted(shown)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    tables.correct(compared(results))
+    arms = {row["arm"]: row for row in results["rows"]}
+    duels = {(duel["arm"], duel["against"]): duel for duel in results["head_to_head"]}
+    return {
+        "seconds": f"{results['seconds']:.0f}",
+        "cores": str(results["rows"][0]["provenance"]["hardware"]["cores"]),
+        "targets": str(arms["conventional"]["n"]),
+        "conventional": tables.percent(arms["conventional"]["accuracy"]),
+        "growth": tables.outcome(arms["growth"]),
+        "small": tables.outcome(arms["instructed"]),
+        "against_growth": tables.outcome(duels["instructed", "growth"]),
+        "he": tables.outcome(duels["instructed-he", "he"]),
+        "gap_without": tables.spread((arms[name]["gap"] for name in ("conventional", "growth", "he")), ".3f"),
+        "gap_with": tables.spread((arms[name]["gap"] for name in ("instructed", "instructed-he")), ".3f"),
+        "beyond_growth": tables.told(duels["instructed", "growth"]) == tables.GAIN,
+        "beyond_he": tables.told(duels["instructed-he", "he"]) == tables.GAIN,
+        "strength_he": arms["instructed-he"]["strength"],
+        "edge_he": edges.of_arm("instructed-he", results["candidates"].get("instructed-he")),
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"From small weights an ENN gives handwritten-digit networks {own['small']}; against growth, a control that only "
+        "scales "
+        f"the weights up, {own['against_growth']}. From He initialisation it gives {own['he']}."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "On digits an ENN gives more than growth, which only scales the weights up.",
+            own["against_growth"],
+            own["beyond_growth"],
+        ),
+        tables.Doubt("On digits an ENN adds to He initialisation.", own["he"], own["beyond_he"]),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Table 1: the paper's claim, in both protocols (paper-shallow and paper-deep), and what the controls say about it.
 
-    python benchmarks/paper.py                          # both protocols: make benchmark-paper
-    python benchmarks/paper.py --protocol paper-deep    # one of them
-    python benchmarks/paper.py --collect                # only write the results of the runs that are there
-    python benchmarks/paper.py --quick                  # one tiny run on digits, half a minute
+    python -m benchmarks.paper                          # both protocols: make benchmark-paper
+    python -m benchmarks.paper --protocol paper-deep    # one of them
+    python -m benchmarks.paper --collect                # only write the results of the runs that are there
+    python -m benchmarks.paper --quick                  # one tiny run on digits, half a minute
 
 Each protocol is several runs of ``grad-instructor run``, two at a time (86 minutes for both protocols on two cores): an
 ENN by probes, and fine-tuned, beside all that needs no ENN; by the weight image, and fine-tuned; the paper's kind, by the
@@ -23,16 +23,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
-from benchmarks import quick
-from benchmarks.tiny_run import TINY
+from benchmarks import edges, quick, tables
+from benchmarks.quick import TINY
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.statistics import paired
-from pipeline.results.tables import report_rows
+from pipeline.results.tables import NONE, as_cell, report_rows
 
 PROTOCOLS = ("paper-shallow", "paper-deep")
 BOTH = ("conventional", "conventional-all", "l1", "l2", "growth", "random-push", "he", "he-all")
@@ -187,7 +185,7 @@ def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
         "candidates": report["candidates"],
         "prediction": read_json(folder / "prediction.json"),
         "break_even": break_even(folder, seconds) if variant == "probes" else {},
-        "provenance": report["rows"][0]["provenance"] | {"command": f"python benchmarks/paper.py --protocol {protocol}"},
+        "provenance": report["rows"][0]["provenance"] | {"command": f"python -m benchmarks.paper --protocol {protocol}"},
     }
 
 
@@ -234,6 +232,200 @@ def break_even(folder: Path, seconds: dict[str, float]) -> dict[str, Any]:
             result["runs"] = sum(seconds.values()) / saved if saved > 0 else None
         results[f"{arm} to {other}"] = result
     return results
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+CLAIM = {"conventional": 0.902, "instructed": 0.9302}
+"""the paper's test accuracies (arXiv 2406.10559)"""
+
+
+def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What its p-values are of."""
+    return [row for row in results["rows"] if row["p"] is not None] + results["duels"]
+
+
+def table(*protocols: dict[str, Any]) -> str:
+    """One table per protocol."""
+    return edges.noted(
+        tables.blocks(*(part for results in protocols for part in (f"### {results['protocol']}", _table(results))))
+    )
+
+
+def _table(results: dict[str, Any]) -> str:
+    """One row per arm, what it reached and what it cost; what is set against what, and when an ENN has paid for itself."""
+    tables.correct(compared(results))
+    parts, whence = results["parts"], {arm: part for part in results["parts"].values() for arm in part["arms"]}
+    rows, edge = results["rows"], _edges(parts)
+    origins = tables.Origins([whence[row["arm"]]["provenance"] for row in rows])
+    names, facts = [row["arm"] + mark for row, mark in zip(rows, origins.marks, strict=True)], origins.facts
+    reached = [
+        [
+            name,
+            tables.interval(row, "accuracy", ".2f", 100),
+            tables.interval(row, "difference", "+.2f", 100) if row["difference"] is not None else NONE,
+            tables.p_cell(row),
+        ]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    cost = [
+        [
+            name,
+            as_cell(row["gap"], ".3f"),
+            f"{row['ms_per_step']:.2f}",
+            edges.marked(row["strength"], row["arm"] in edge),
+            f"{row['enn_seconds']:.0f}" if row["enn_seconds"] else NONE,
+        ]
+        for name, row in zip(names, rows, strict=True)
+    ]
+    duels = [[duel["arm"], duel["against"], tables.signed(duel), tables.p_cell(duel)] for duel in results["duels"]]
+    paid = [f"{name}: {_break_even(values)}" for name, values in parts["probes"]["break_even"].items()]
+    caption = (
+        f"`{tables.command(facts)}`: n = {rows[0]['n']} fresh targets per arm, paired by seed, one ENN per row "
+        f"({facts['hardware']['cores']} cores, two runs at a time; {tables.where(facts)}; seed {facts['seed']}). "
+        f"{tables.CORRECTED_P}."
+    )
+    if results["not_run"]:
+        caption += f" Not run: {', '.join(results['not_run'])}."
+    return tables.blocks(
+        tables.table(["arm", "test accuracy %", "paired difference", tables.P], reached),
+        "What each is set against beside conventional training:",
+        tables.table(["arm", "against", "paired difference", tables.P], duels, left=2),
+        "What it costs:",
+        tables.table(["arm", "test − train loss", "ms per step", "λ", "ENN's training, s"], cost),
+        "To the last validation accuracy of the second:",
+        tables.bullets(paid),
+        caption,
+        origins.notes,
+    )
+
+
+def _edges(parts: dict[str, Any]) -> set[str]:
+    """The rows whose strength lies at the edge of its candidates."""
+    chosen = ((variant, arm, found) for variant, part in parts.items() for arm, found in part["candidates"].items())
+    return {NAMES.get((variant, arm), arm) for variant, arm, found in chosen if edges.of_arm(arm, found)}
+
+
+def _break_even(values: dict[str, Any]) -> str:
+    if values["steps"] is None:
+        return "never reached"
+    share = f"{100 * values['share_of_steps']:.0f} % of the steps"
+    if values["runs"] is None:
+        return f"{share}; no seconds saved"
+    return f"{share}; the ENN's training is repaid after {values['runs']:,.0f} runs of {values['seconds_of_a_run']:.2f} s"
+
+
+def figures(*protocols: dict[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {f"claimed_{name}": tables.percent(value, ".4g") for name, value in CLAIM.items()}
+    for results in protocols:
+        tables.correct(compared(results))
+        name = results["protocol"].removeprefix("paper-")
+        rows = {row["arm"]: row for row in results["rows"]}
+        duels = {(duel["arm"], duel["against"]): duel for duel in results["duels"]}
+        enns = [row for row in results["rows"] if row["enn_seconds"] or row["arm"].startswith("the package's")]
+        beat = [row for row in enns if row["accuracy"] >= CLAIM["instructed"]]
+        tuned = max(rows[arm]["accuracy"] for arm in GROWTH)
+        best = max(enns, key=lambda row: row["accuracy"])
+        small = [row for row in enns if not row["arm"].endswith("from He")]
+        image, starved = "ENN by weight image, fine-tuned", "ENN by weight image, RL, γ = 0 (the paper's)"
+        own |= {
+            f"{name}_{key}": value
+            for key, value in {
+                "reached": tables.counted(beat, enns),
+                "best": tables.percent(best["accuracy"]),
+                "best_arm": best["arm"],
+                "tuned": tables.percent(tuned),
+                "above_tuned": tables.counted([row for row in enns if row["accuracy"] > tuned], enns),
+                "any_above_tuned": any(row["accuracy"] > tuned for row in enns),
+                "small_above_growth": tables.counted([r for r in small if r["accuracy"] > rows["growth"]["accuracy"]], small),
+                "below_he": all(row["accuracy"] < rows["he"]["accuracy"] for row in small),
+                "claim_by_rl": rows[starved]["accuracy"] >= CLAIM["instructed"],
+                "claim": rows[image]["accuracy"] >= CLAIM["instructed"],
+                "image": tables.percent(rows[image]["accuracy"]),
+                "image_he": tables.percent(rows[image + ", from He"]["accuracy"]),
+                "image_over_he": tables.outcome(duels[image + ", from He", "he"]),
+                "probes": tables.percent(rows["ENN by probes, fine-tuned"]["accuracy"]),
+                "starved": tables.percent(rows[starved]["accuracy"]),
+                "starved_gain": tables.gained(rows[starved]),
+                "starved_against_push": tables.outcome(duels[starved, "random-push"]),
+                "starved_against_growth": tables.outcome(duels[starved, "growth"]),
+                "conventional": tables.percent(rows["conventional"]["accuracy"]),
+                "growth": tables.percent(rows["growth"]["accuracy"]),
+                "he": tables.percent(rows["he"]["accuracy"]),
+                "probes_against_growth": tables.outcome(duels["ENN by probes, fine-tuned", "growth"]),
+                "gap_he": as_cell(rows["he"]["gap"], ".3f"),
+                "gap_image": as_cell(rows[image]["gap"], ".3f"),
+                "gap_probes": as_cell(rows["ENN by probes, fine-tuned"]["gap"], ".3f"),
+                "gap_smaller": rows[image]["gap"] < rows["he"]["gap"],
+                "gap_tuned": tables.spread((rows[arm]["gap"] for arm in GROWTH), ".3f"),
+                "strength_tuned": tables.spread((float(rows[arm]["strength"]) for arm in GROWTH), "g"),
+                "targets": str(rows["conventional"]["n"]),
+                "repaid": _break_even(results["parts"]["probes"]["break_even"]["instructed to conventional"]),
+            }.items()
+        }
+        if "the package's ENN, fine-tuned here" in rows:
+            own |= {
+                f"{name}_package": tables.percent(rows["the package's ENN, as it is"]["accuracy"]),
+                f"{name}_package_tuned": tables.percent(rows["the package's ENN, fine-tuned here"]["accuracy"]),
+                f"{name}_package_over_he": tables.outcome(duels["the package's ENN, fine-tuned here, from He", "he"]),
+            }
+    counts = [own[f"{name}_above_tuned"].split(" of ") for name in ("shallow", "deep")]
+    own["above_tuned"] = " of ".join(str(sum(int(count[at]) for count in counts)) for at in (0, 1))
+    own["short"] = tables.table(
+        ["", "`paper-shallow`", "`paper-deep`"],
+        [
+            [name, *(f"{own[f'{protocol}_{key}']}" for protocol in ("shallow", "deep"))]
+            for name, key in (
+                ("conventional training", "conventional"),
+                ("the paper's way: weight image, γ = 0, RL from scores alone", "starved"),
+                ("weight image, fine-tuned through unrolled training", "image"),
+                ("growth of the last layer, tuned, without an ENN", "tuned"),
+            )
+        ],
+    )
+    return own
+
+
+def verdict(*protocols: dict[str, Any]) -> str:
+    own = figures(*protocols)
+    reached = " and ".join(
+        f"{own[name + '_reached']} ENNs in `paper-{name}` (at best {own[name + '_best']} %)" for name in ("shallow", "deep")
+    )
+    tuned = " and ".join(
+        f"{own[name + '_tuned']} % ({own[name + '_above_tuned']} ENNs end above it)" for name in ("shallow", "deep")
+    )
+    return (
+        f"The paper's {own['claimed_instructed']} % is reached by {reached}. Growth of the last layer, tuned, which needs no "
+        "ENN, "
+        f"brings {tuned}."
+    )
+
+
+def doubts(*protocols: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(*protocols)
+    found = []
+    for name in ("shallow", "deep"):
+        protocol = f"`paper-{name}`"
+        found += [
+            tables.Doubt(
+                f"In {protocol} some ENN beats growth of the last layer that is tuned as well.",
+                f"{own[name + '_above_tuned']} ENNs do; growth brings {own[name + '_tuned']} %, the best ENN "
+                f"{own[name + '_best']} %.",
+                own[f"{name}_any_above_tuned"],
+            ),
+            tables.Doubt(
+                f"In {protocol} the paper's own way (weight image, γ = 0, RL from scores alone) reaches its claim.",
+                f"It reaches {own[name + '_starved']} %; against plain growth {own[name + '_starved_against_growth']}.",
+                own[f"{name}_claim_by_rl"],
+            ),
+            tables.Doubt(
+                f"In {protocol} instructed targets have a smaller gap between test and training loss than those from He.",
+                f"{own[name + '_gap_image']} by weight image and {own[name + '_gap_probes']} by probes, "
+                f"{own[name + '_gap_he']} from He.",
+                own[f"{name}_gap_smaller"],
+            ),
+        ]
+    return found
 
 
 if __name__ == "__main__":

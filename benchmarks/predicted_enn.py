@@ -1,8 +1,8 @@
 """Can the gain of an ENN be predicted from what is measured of it in seconds?
 
     grad-instructor search tune_configs/every_enn.yaml --output FOLDER
-    python benchmarks/predicted_enn.py FOLDER
-    python benchmarks/predicted_enn.py --quick    # a tiny search of its own
+    python -m benchmarks.predicted_enn FOLDER
+    python -m benchmarks.predicted_enn --quick    # a tiny search of its own
 
 In that search random ENNs are all judged to the end: measured on held-out runs after a short training, after a longer one and
 after the whole, then made to instruct fresh targets: four after the longer and the whole training (a *trial*), at last many
@@ -20,20 +20,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 from scipy import stats
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from benchmarks.search import searched
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.provenance import provenance
+from pipeline.results.tables import as_cell
 from pipeline.search.forecast import MEASURED, TRIAL, features, regressor
 from pipeline.seeding import numpy_stream
 
 EVERY = Path(__file__).resolve().parents[1] / "tune_configs" / "every_enn.yaml"
+AIM = 0.8
+"""rank correlation of a trial with the gain that was aimed at"""
 RESAMPLES = 1000
 SHARE = 1 / 3
 """of the candidates that are judged to the end where the search uses predictions"""
@@ -71,7 +72,7 @@ def main() -> int:
         for name, result in compare(own, [row["settings"] for row in rows], gains, spaces).items():
             result |= {"stage": stage["name"], "segments": stage["segments"], "targets": stage["targets"]}
             results[f"{stage['name']}: {name}"] = result | {"saving": saving(result["predicted"], gains, spent, total)}
-    facts = provenance("python benchmarks/predicted_enn.py FOLDER", found["provenance"]["seed"])
+    facts = provenance("python -m benchmarks.predicted_enn FOLDER", found["provenance"]["seed"])
     facts["search_commit"] = found["provenance"]["commit"]
     summary = {
         "enns": len(rows),
@@ -176,6 +177,94 @@ def saving(predicted: list[float], gains: np.ndarray, spent: float, total: float
 def quantiles(values: np.ndarray) -> list[float]:
     """Smallest, quartiles, largest."""
     return np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist()
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per way of predicting, by how far the ENNs were trained; below it the spread of what was to be predicted."""
+    cells, before = [], None
+    for name, row in results["rows"].items():
+        saved, trained = row["saving"], f"{row['segments']} of {results['segments']}"
+        kept = [
+            f"{as_cell(saved['best_kept'], '+.2f')} of {as_cell(saved['best'], '+.2f')}",
+            as_cell(saved["mean_kept"], "+.2f"),
+        ]
+        spent = f"{100 * saved['share_of_seconds']:.0f} %"
+        cells.append([trained if trained != before else "", name.partition(": ")[2], _skill(row), spent, *kept])
+        before = trained
+    low, _, middle, _, high = (as_cell(value, "+.2f") for value in results["gain"])
+    mean = next(iter(results["rows"].values()))["saving"]["mean"]
+    trial = max(row["targets"] for row in results["rows"].values())
+    caption = (
+        f"`{tables.command(results)}`: Spearman's ρ over {results['enns']} random ENNs, each predicted from the others "
+        "(leave one "
+        f"out); 95 % intervals resample ENNs, not corrected for their number. Gains: {low} to {high}, median {middle}, each "
+        "known "
+        f"to ± {results['gain_half_width']:.1f} ({results['targets']} targets); trial: the gain of {trial} other targets. "
+        f"Time spent, gains kept: were only the third with the highest predictions judged to the end (mean of all: "
+        f"{as_cell(mean, '+.2f')}). All took {results['seconds'] / 60:.0f} minutes of the processor ({tables.where(results)})."
+    )
+    head = ["segments", "predicted from", "rank correlation with the gain", "time spent", "best gain kept", "mean gain kept"]
+    return tables.blocks(tables.table(head, cells, left=2), caption)
+
+
+def _skill(row: dict[str, Any]) -> str:
+    return f"{as_cell(row['spearman'], '.2f')} [{as_cell(row['low'], '.2f')}, {as_cell(row['high'], '.2f')}]"
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    rows = results["rows"]
+    last = max(row["segments"] for row in rows.values())
+    before = {name: row for name, row in rows.items() if row["segments"] < last}
+    known = [name for name, row in before.items() if row["low"] > 0]
+    trial, measured = rows["trained: trial alone"], rows["trained: measurements"]
+    agreed = rows["trained: agreement alone"]
+    return {
+        "enns": str(results["enns"]),
+        "segments": str(results["segments"]),
+        "targets": str(results["targets"]),
+        "trial_targets": str(trial["targets"]),
+        "trial": _skill(trial),
+        "measurements": _skill(measured),
+        "agreement": _skill(agreed),
+        "before": tables.spread((row["spearman"] for row in before.values()), ".2f"),
+        "early": ", ".join(sorted({str(row["segments"]) for row in before.values()}, key=int)),
+        "known_before": tables.counted(known, list(before)),
+        "any_before": bool(known),
+        "saved": f"{100 * (1 - trial['saving']['share_of_seconds']):.0f}",
+        "aim": f"{AIM:g}",
+        "aimed": trial["spearman"] >= AIM,
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"Before an ENN is trained ({own['early']} of {own['segments']} segments) {own['known_before']} ways of predicting "
+        "its gain rank "
+        f"it at all (ρ {own['before']}). Once it is trained, measurements rank it with {own['measurements']} and a trial of "
+        f"{own['trial_targets']} targets with {own['trial']}, which saves {own['saved']} % of the time."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "The gain of an ENN can be predicted before it is trained.",
+            f"Of the ways that were tried after {own['early']} of {own['segments']} segments, {own['known_before']} tell it "
+            "from chance "
+            f"(ρ {own['before']}).",
+            own["any_before"],
+        ),
+        tables.Doubt(
+            f"A trial of {own['trial_targets']} targets ranks trained ENNs by their gain with ρ ≥ {own['aim']}.",
+            own["trial"],
+            own["aimed"],
+        ),
+    ]
 
 
 if __name__ == "__main__":

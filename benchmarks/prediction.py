@@ -1,8 +1,8 @@
 """How well readers predict a target's validation score, now and at the end of its run, on runs never trained on.
 
-    python benchmarks/prediction.py            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
-    python benchmarks/prediction.py --quick    # seconds; digits
-    python benchmarks/prediction.py --work DIR # keep the recorded runs (0.4 GB) there instead of in the temporary folder
+    python -m benchmarks.prediction            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
+    python -m benchmarks.prediction --quick    # seconds; digits
+    python -m benchmarks.prediction --work DIR # keep the recorded runs (0.4 GB) there instead of in the temporary folder
 
 Needs lightgbm and nfn: pip install '.[benchmarks]'. Writes benchmarks/results/prediction.json.
 
@@ -38,14 +38,12 @@ from pathlib import Path
 from typing import Any, cast
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from benchmarks.cache import Cache
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import Dataset, load
@@ -55,6 +53,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_tensors, write_json, write_tensors
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import rank_correlation
+from pipeline.results.tables import NONE, as_cell
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, selection_data, target_of
 from pipeline.targets import MLP, Batches, Population, initialise, unflatten
@@ -174,7 +173,7 @@ def main() -> int:
         dataset = load(config.data.dataset)
         recordings = record(recipe, config, dataset, work)
         recorded = time.monotonic() - started
-        facts = provenance("python benchmarks/prediction.py", recipe.seed)  # the commit that ran, not one made meanwhile
+        facts = provenance("python -m benchmarks.prediction", recipe.seed)  # the commit that ran, not one made meanwhile
         found = compare(recipe, recordings)
         seconds = {"recording": round(recorded, 1), "seconds": round(time.monotonic() - started, 1)}
         versions = {name: metadata.version(name) for name in PACKAGES}
@@ -557,6 +556,99 @@ def progress_alone(train: Points) -> Fitted:
     means = {float(t): float(train.goal[train.progress == t].mean()) for t in train.progress.unique()}
     predict_means = lambda part: np.array([means[float(t)] for t in part.progress])  # noqa: E731
     return Fitted(predict_means, len(means), time.process_time() - started)
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+GOALS = ("now", "end")
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per predictor for either goal; below them the budget and the differences from the outside baselines."""
+    rows, recipe = results["rows"], results["recipe"]
+    shown = []
+    for goal in GOALS:
+        cells = [
+            [row["predictor"], *_skill(row), f"{row['parameters']:,}", f"{row['seconds']:.0f}"]
+            for row in rows
+            if row["goal"] == goal
+        ]
+        shown += [f"### {_GOAL[goal]}", tables.table(["predictor", "τ", "ρ", "R²", "parameters", "s"], cells)]
+    duels = [
+        f"{duel['goal']}: {duel['reader']} (best reader on the validation runs) against {duel['baseline']}: Δτ = "
+        f"{as_cell(duel['difference'], '+.3f')} [{as_cell(duel['low'], '+.3f')}, {as_cell(duel['high'], '+.3f')}]"
+        for duel in results["differences"]
+    ]
+    widths = "-".join(str(width) for width in results["target"])
+    caption = (
+        f"Test runs of {results['dataset']} {widths}, {results['steps']} steps, {recipe['checkpoints']} checkpoints each: "
+        f"{recipe['train']} runs train, {recipe['validation']} choose, {recipe['test']} test; intervals resample runs. Each "
+        f"predictor has {results['candidates']} candidates; networks get {recipe['short']} steps of {results['batch']} points "
+        f"per candidate and {recipe['full']} for the chosen one, one seed. s: seconds of the last training, by the clock on "
+        "cores that "
+        f"did other work too. `{tables.command(results)}`: {results['seconds']:.0f} s, one thread ({tables.where(results)}; "
+        f"seed {results['seed']})."
+    )
+    return tables.blocks(*shown, tables.bullets(duels), caption)
+
+
+_GOAL = {"now": "The score of the weights as they are", "end": "The score at the end of the run"}
+
+
+def _skill(row: dict[str, Any]) -> list[str]:
+    tau, low, high, rho = (as_cell(row[name], ".3f") for name in ("kendall", "low", "high", "spearman"))
+    r2 = as_cell(row["r2"], ".2f")
+    if NONE in (tau, low, high, rho):  # a constant prediction ranks nothing
+        return [NONE, NONE, r2]
+    return [f"{tau} [{low}, {high}]", rho, r2]
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    own: dict[str, Any] = {}
+    for goal in GOALS:
+        rows = [row for row in results["rows"] if row["goal"] == goal and row["kendall"] is not None]
+        best, duels = max(rows, key=lambda row: row["kendall"]), [d for d in results["differences"] if d["goal"] == goal]
+        own |= {
+            f"{goal}_best": f"{best['predictor']} (τ = {best['kendall']:.2f})",
+            f"{goal}_probes": f"{tables.pick(rows, predictor='probes')['kendall']:.2f}",
+            f"{goal}_reader": duels[0]["reader"],
+            f"{goal}_over": tables.spread((duel["difference"] for duel in duels), "+.3f"),
+            f"{goal}_ahead": all(duel["low"] > 0 for duel in duels),
+            f"{goal}_against": "; ".join(
+                f"{as_cell(d['difference'], '+.3f')} [{as_cell(d['low'], '+.3f')}, {as_cell(d['high'], '+.3f')}] against "
+                f"{d['baseline']}"
+                for d in duels
+            ),
+        }
+    rates = results["learning_rates"]
+    return own | {"rates_apart": f"{max(rates) / min(rates):.0f}", "seconds": f"{results['seconds']:,.0f}"}
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"The score of the weights as they are is ranked best by {own['now_best']}; our best reader there, "
+        f"{own['now_reader']}, stands "
+        f"{own['now_over']} in Kendall's τ against gradient boosting on statistics and `nfn`. The score at the end of the "
+        "run is "
+        f"ranked best by {own['end_best']}; our {own['end_reader']} stands {own['end_over']} against the same two."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "Readers of this package predict the end of a run better than predictors from outside.",
+            f"Δτ of {own['end_reader']}: {own['end_against']}.",
+            own["end_ahead"],
+        ),
+        tables.Doubt(
+            "Probes, which instruct, also predict the end of a run best.",
+            f"τ = {own['end_probes']}; best is {own['end_best']}.",
+            own["end_best"].startswith("probes"),
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -13,6 +13,11 @@ import numpy as np
 from pipeline.data import Dataset, load
 
 RESULTS = Path(__file__).resolve().parent / "results"
+SETTINGS = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
+SETTINGS |= {"unroll.segments": 3, "unroll.steps": 50, "unroll.members": 4}
+SETTINGS |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
+TINY = [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
+"""options of the smallest run of the program"""
 
 
 def parser_of(text: str | None) -> argparse.ArgumentParser:

@@ -1,7 +1,7 @@
 """What it costs to have the weights read at every step, in anyone's own torch loop: MNIST, 784-100-10, batches of 100.
 
-    python benchmarks/reading.py            # half a minute; writes benchmarks/results/reading.json
-    python benchmarks/reading.py --quick    # seconds; digits in place of the data
+    python -m benchmarks.reading            # half a minute; writes benchmarks/results/reading.json
+    python -m benchmarks.reading --quick    # seconds; digits in place of the data
 
 The ENN is mnist-tuned (64 probes). A turn is a run of 110 steps from He, of every contestant on the same batches, so that a
 drift of the machine hits all alike: the plain step; the step with :class:`pipeline.instruction.Instructor`; the same where the
@@ -14,14 +14,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from pipeline.enn import load_critic
 from pipeline.errors import UserError
 from pipeline.files import write_json
@@ -62,7 +60,7 @@ def main() -> int:
     if options.quick:
         globals().update(QUICK)
     torch.set_num_threads(1)
-    results, facts = quick.results_folder(options.quick), provenance("python benchmarks/reading.py", 0)
+    results, facts = quick.results_folder(options.quick), provenance("python -m benchmarks.reading", 0)
     try:
         x, y = quick.data("mnist", options.quick).tensors("train")
     except UserError as error:
@@ -85,6 +83,54 @@ def main() -> int:
         print(rows[-1])
     write_json(results / "reading.json", {**facts, "turns": TURNS, "rows": rows})
     return 0
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per optimiser."""
+    names = [name for name in results["rows"][0]["ratios"] if name != PLAIN]
+    cells = [
+        [row["optimiser"], f"{row['ms']:.2f}", *(f"{row['ratios'][name]:.2f}" for name in names)] for row in results["rows"]
+    ]
+    caption = (
+        f"`{tables.command(results)}`: medians of {results['turns']} turns side by side, "
+        f"{'-'.join(map(str, TARGET.widths))}, batches of "
+        f"{BATCH}, one target, read at every step by the probes of `mnist-tuned`, 1 thread ({tables.where(results)})."
+    )
+    return tables.blocks(tables.table(["", "ms per step", *(f"{name}: takes n times that" for name in names)], cells), caption)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    rows = results["rows"]
+    return {
+        "ms": tables.spread(row["ms"] for row in rows),
+        "read": tables.spread(row["ratios"][LEAN] for row in rows),
+        "autograd": tables.spread(row["ratios"][AUTOGRAD] for row in rows),
+        "double": tables.spread(row["ratios"][DOUBLE] for row in rows),
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"In one's own loop a step whose weights are read takes {own['read']} times a plain one ({own['ms']} ms), "
+        f"{own['autograd']} times "
+        f"where the ENN is read by autograd. Twice the batch takes {own['double']} times."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    rows = results["rows"]
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "Reading the weights at every step costs no more than twice the batch.",
+            f"It takes {own['read']} times a plain step, twice the batch {own['double']} times.",
+            all(row["ratios"][LEAN] <= row["ratios"][DOUBLE] for row in rows),
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What the actor pool costs, how it scales, and where it would saturate.
 
-    python benchmarks/scaling.py                   # some minutes; on a GPU add --device cuda
-    python benchmarks/scaling.py --parts overhead
-    python benchmarks/scaling.py --quick           # every part once, as small as can be
+    python -m benchmarks.scaling                   # some minutes; on a GPU add --device cuda
+    python -m benchmarks.scaling --parts overhead
+    python -m benchmarks.scaling --quick           # every part once, as small as can be
 
 Measured: populations on one and on two workers beside none, in alternating turns; the time that a task takes beside its work,
 by batch; the driver's memory against the length of the queue; and on a GPU target-steps per second against P up to the memory
@@ -23,20 +23,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from pipeline.cluster import Placement, prepare_environment, run_tasks, start
-
-prepare_environment()
-
 import psutil
 import torch
 from rich.console import Console
 
-from benchmarks import quick
+from benchmarks import quick, tables
+from pipeline.cluster import Placement, prepare_environment, run_tasks, start
 from pipeline.files import read_json, write_json, write_tensors
 from pipeline.results.provenance import provenance
+
+ROOT = Path(__file__).resolve().parents[1]
 
 REPEATS = 5
 MEMBERS, STEPS, TASKS = 32, 600, 8
@@ -161,7 +157,7 @@ def memory() -> dict[str, Any]:
     """The driver's resident memory while so many tiny targets are trained, each queue in a process of its own."""
     rows = []
     for length in QUEUES:
-        command = [sys.executable, __file__, "--queue", str(length)]
+        command = [sys.executable, "-m", "benchmarks.scaling", "--queue", str(length)]
         done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
         rows.append(json.loads(done.stdout.splitlines()[-1]))
     return {"batch": 100, "queues": rows}
@@ -275,6 +271,7 @@ def quartiles(values: list[float]) -> dict[str, float]:
 
 
 def main() -> int:
+    prepare_environment()  # which Ray reads once, at import
     parser = quick.parser_of(__doc__)
     parts = ["efficiency", "overhead", "memory"]
     parser.add_argument("--parts", nargs="+", choices=parts, default=parts)
@@ -292,7 +289,7 @@ def main() -> int:
         parser.error("give at least 2 repeats")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("no CUDA device is available here")
-    facts = provenance(" ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]]), 0)
+    facts = provenance(" ".join(["python", "-m", "benchmarks.scaling", *sys.argv[1:]]), 0)
     measured: dict[str, Any] = {"memory": memory()} if "memory" in options.parts else {}
     start(Placement(workers=4, gpus_per_worker=0.25 if options.device == "cuda" else 0), 0)
     torch.set_num_threads(1)
@@ -308,6 +305,92 @@ def main() -> int:
     if options.parts == parts:
         write_json(results / "scaling.json", {"provenance": facts, "repeats": repeats, **measured})
     return 0
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """Memory by queue, time per task by batch, two workers against one, and the model."""
+    queues, costs, two = results["memory"]["queues"], results["overhead"], results["efficiency"]
+    memory = [["driver's memory at most, MiB", *(f"{row['peak_MiB']:.1f}" for row in queues)]]
+    memory += [["of that grown since the first hundredth, MiB", *(f"{row['growth_MiB']:.1f}" for row in queues)]]
+    batches = [f"{values['median']:,.0f} µs at {batch}" for batch, values in costs["microseconds_per_task"].items()]
+    facts, model = results["provenance"], results["model"]
+    said = [
+        f"time per task that does nothing, by tasks per call: {', '.join(batches)}; a result costs "
+        f"{costs['ms_per_MB_carried']['median']:.1f} ms per MB to the driver and {costs['ms_per_MB_written']['median']:.1f} ms "
+        "per MB into a file",
+        f"two workers against one: {_quartiles(two['speedup_2_over_1'])} times as fast, on {_quartiles(two['cores_used_2'])} "
+        "of two cores, which other work shares (medians and quartiles)",
+    ]
+    many = [str(n) for n in GPUS if n > 1]
+    head = ["a device, against this CPU", "targets per population", "weights kept", *(f"{int(n):,} devices" for n in many)]
+    cells = []
+    for row in model["rows"]:
+        shares = [f"{100 * row['efficiency'][n]:.0f} %" for n in many]
+        kept = "yes" if row["weights_kept"] else "no"
+        cells.append([f"× {row['speed']}", f"{row['members']:,}", kept, *shares, f"{row['saturates_at']:,.0f}"])
+    assumed = "Assumed: " + "; ".join(model["assumptions"]) + "."
+    caption = f"`{tables.command(facts)}`: medians of {results['repeats']} alternating turns ({tables.where(facts)}). "
+    caption += "No GPU was measured."
+    return tables.blocks(
+        tables.table(["targets in the queue", *(f"{row['targets']:,}" for row in queues)], memory),
+        tables.bullets(said),
+        tables.table([*head, "saturates at"], cells),
+        assumed,
+        caption,
+    )
+
+
+def _quartiles(values: dict[str, float]) -> str:
+    return f"{values['median']:.2f} [{values['low']:.2f}, {values['high']:.2f}]"
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    queues, rows, two = results["memory"]["queues"], results["model"]["rows"], results["efficiency"]
+    slow, fast = min(row["speed"] for row in rows), max(row["speed"] for row in rows)
+    at = {
+        (row["speed"], row["weights_kept"]): row["saturates_at"]
+        for row in rows
+        if row["members"] == max(r["members"] for r in rows)
+    }
+    return {
+        "growth": tables.spread((row["growth_MiB"] for row in queues), ".1f"),
+        "queues": tables.spread((row["targets"] for row in queues), ",.0f"),
+        "speedup": f"{two['speedup_2_over_1']['median']:.2f}",
+        "cores": f"{two['cores_used_2']['median']:.2f}",
+        "fast": str(fast),
+        "kept_slow": f"{at[slow, True]:,.0f}",
+        "free_slow": f"{at[slow, False]:,.0f}",
+        "kept_fast": f"{at[fast, True]:,.0f}",
+        "free_fast": f"{at[fast, False]:,.0f}",
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"The driver's memory grows by {own['growth']} MiB with queues of {own['queues']} targets, and two workers are "
+        f"{own['speedup']} "
+        f"times as fast as one on {own['cores']} of two cores. By the model one driver keeps {own['kept_slow']} devices like "
+        "this CPU busy "
+        f"where every target's weights come back, and {own['kept_fast']} that are {own['fast']} times as fast."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            f"One driver keeps many devices busy that are {own['fast']} times as fast as this CPU, with every target's "
+            "weights brought home.",
+            f"By the model it starves them beyond {own['kept_fast']}; where weights are not kept, beyond {own['free_fast']}. "
+            "Nothing of "
+            "this was measured on a GPU or on a second machine.",
+            float(own["kept_fast"].replace(",", "")) >= max(GPUS) / 10,
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Table 7: few images, and some of their labels wrong: does an ENN know what the training data do not?
 
-    python benchmarks/scarce.py
-    python benchmarks/scarce.py --quick    # seconds; digits in place of the data
+    python -m benchmarks.scarce
+    python -m benchmarks.scarce --quick    # seconds; digits in place of the data
 
 MNIST at 14 × 14 pixels (means of 2 × 2), 196-32-10, batches of 50, 200 steps from He. An ENN by probes, at first random, is
 fine-tuned through thousands of runs (SGD, momentum 0.9): each has 100 to 2,000 images of its own, up to half with wrong labels,
@@ -28,13 +28,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks import quick
+from benchmarks import edges, quick, tables
 from benchmarks.cache import Cache, Part, made_by, weights_digest
 from pipeline.config import (
     Config,
@@ -55,6 +53,7 @@ from pipeline.instruction import Backprop, Instruct, Rule
 from pipeline.instruction.loop import advance
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
+from pipeline.results.tables import as_cell
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import target_of
 from pipeline.targets import Population, initialise, unflatten
@@ -150,7 +149,7 @@ def command(optimisers: Sequence[str], enns: Sequence[str], segments: int | None
     named += ["--enns", *(repr(name) for name in enns)] if set(enns) != set(ENNS) else []
     named += ["--segments", str(segments)] if segments else []
     named += ["--seeds", str(seeds)] if seeds != SEEDS else []
-    return " ".join(["python benchmarks/scarce.py", *named])
+    return " ".join(["python -m benchmarks.scarce", *named])
 
 
 def divided(dataset: Dataset) -> tuple[Dataset, tuple[np.ndarray, np.ndarray]]:
@@ -502,6 +501,131 @@ class Study:
         )
         names = np.tile(np.arange(len(seeds)), len(score))
         return rank_correlation(predicted.ravel().tolist(), score.ravel().tolist(), names.tolist())
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+HOW = {"stopped": "Stopped early on the validation images", "with validation": "Trained on the validation images too"}
+
+
+def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What its p-values are of."""
+    return [own for row in results["rows"] for found in row["difference"].values() for own in found.values()]
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per cell and optimiser: stopped early, and trained on the validation images too."""
+    tables.correct(compared(results))
+    enns, rows = list(results["rows"][0]["difference"]), results["rows"]
+    head = ["images", "wrong labels", "from He", "alone %"]
+    head += [part for name in enns for part in (f"ENN, {name}: difference", tables.P)]
+    origins = tables.Origins([row.get("provenance", results) for row in rows])
+    shown = []
+    for data, title in HOW.items():
+        cells = []
+        for row, mark in zip(rows, origins.marks, strict=True):
+            edge, optimiser = _edges_of(row["arms"]), {"sgd": "SGD", "adamw": "AdamW"}[row["optimiser"]] + mark
+            line = [f"{row['images']:,}", f"{100 * row['wrong']:.0f} %", optimiser]
+            line.append(edges.marked(tables.percent(row["mean"]["alone"][data]["mean"]), edge["alone"]))
+            for name in enns:
+                own = row["difference"][name][data]
+                line += [edges.marked(tables.signed(own), edge[name]), tables.p_cell(own)]
+            cells.append(line)
+        shown += [f"### {title}", tables.table(head, cells, left=3)]
+    skills = [
+        f"{name}: R² {as_cell(skill['r2'], '.2f')}, τ {as_cell(skill['kendall'], '.2f')} "
+        f"[{as_cell(skill['low'], '.2f')}, {as_cell(skill['high'], '.2f')}]"
+        for name, skill in results["prediction"].items()
+    ]
+    control = results["control"]
+    alone = edges.marked(tables.percent(control["mean"]), _edges_of({"control": control})["control"])
+    taken = ", ".join(f"{value:.0f}" for value in results["enn_seconds"].values())
+    caption = (
+        f"`{tables.command(results)}`: test accuracy, n = {len(rows[0]['arms']['alone']['stopped'])} fresh subsets per "
+        f"cell, paired. Each ENN has learned on {results['runs']:,.0f} runs with "
+        f"{results['enn_images']:,} other images ({taken} s of the processor). Control: trained on {control['images']:,} of "
+        f"those, without an ENN, {alone} [{tables.percent(control['low'])}, {tables.percent(control['high'])}] %. V on "
+        f"new runs: {'; '.join(skills)} ({tables.where(origins.facts)}). {tables.CORRECTED_P}."
+    )
+    return edges.noted(tables.blocks(*shown, caption, origins.notes))
+
+
+def _edges_of(arms: dict[str, Any]) -> dict[str, bool]:
+    """By arm, whether its learning rate, weight decay or share of λ lies at the edge of what was tried."""
+    names = ("learning_rate", "weight_decay", "factor")
+    return {name: edges.of_settings(arm["chosen"], arm.get("candidates", []), names) for name, arm in arms.items()}
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    tables.correct(compared(results))
+    rows, enns = results["rows"], list(results["rows"][0]["difference"])
+    own: dict[str, Any] = {
+        "images": f"{results['enn_images']:,}",
+        "runs": f"{results['runs']:,.0f}",
+        "control": tables.percent(results["control"]["mean"], ".1f"),
+        "control_images": f"{results['control']['images']:,}",
+        "above_control": not any(row["mean"]["digits"]["stopped"]["mean"] > results["control"]["mean"] for row in rows),
+        "alone_with_validation": tables.spread((r["mean"]["alone"]["with validation"]["mean"] for r in rows), ".0f", 100),
+        "targets": str(len(rows[0]["arms"]["alone"]["stopped"])),
+    }
+    for name in enns:
+        key, skill = name.split()[0], results["prediction"][name]
+        for data, short in (("stopped", ""), ("with validation", "_with_validation")):
+            found = [row["difference"][name][data] for row in rows]
+            own |= {
+                f"{key}{short}": tables.spread((one["difference"] for one in found), "+.1f", 100),
+                f"{key}{short}_helped": tables.counted([one for one in found if tables.told(one) == tables.GAIN], found),
+                f"{key}{short}_hurt": tables.counted([one for one in found if tables.told(one) == tables.LOSS], found),
+            }
+        own |= {f"{key}_r2": as_cell(skill["r2"], ".2f"), f"{key}_tau": as_cell(skill["kendall"], ".2f")}
+        own |= {f"{key}_predicts": skill["r2"] > 0}
+    best = max(rows, key=lambda row: row["difference"]["digits"]["stopped"]["difference"])
+    own["most_gained"] = f"{best['images']:,} images of which {100 * best['wrong']:.0f} % are labelled wrong"
+    right = [
+        row["difference"]["digits"]["stopped"]
+        for row in rows
+        if row["wrong"] == 0 and row["images"] == max(r["images"] for r in rows)
+    ]
+    own |= {
+        "most_images": f"{max(row['images'] for row in rows):,}",
+        "fewest_images": f"{min(row['images'] for row in rows):,}",
+    }
+    own["most"] = tables.gained(best["difference"]["digits"]["stopped"], form="+.1f")
+    own |= {"right": tables.outcome(right[0]), "right_gains": tables.told(right[0]) == tables.GAIN}
+    return own
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"The scarcer the images and the worse their labels, the more an ENN that knows digits adds: {own['digits']} points, "
+        "a gain that "
+        f"can be told in {own['digits_helped']} cells. One that cannot know what a digit looks like adds {own['permuted']} "
+        f"({own['permuted_helped']}); {own['control_images']} of the images that the ENN has seen bring {own['control']} % "
+        "without any ENN."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "What an ENN knows could not be had by training on the images that it has seen.",
+            f"{own['control_images']} of these, without an ENN, bring {own['control']} %"
+            + (", above every cell with an ENN." if own["above_control"] else "."),
+            not own["above_control"],
+        ),
+        tables.Doubt(
+            f"With {own['most_images']} images, all labelled right, an ENN still adds something.",
+            own["right"],
+            own["right_gains"],
+        ),
+        tables.Doubt(
+            "After thousands of runs V predicts the score of new ones.",
+            f"R² {own['digits_r2']}, τ {own['digits_tau']}; with permuted classes {own['permuted_r2']}, {own['permuted_tau']}.",
+            own["digits_predicts"],
+        ),
+    ]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """The outcome of a search, as the README shows it.
 
     grad-instructor search tune_configs/NAME.yaml --output FOLDER
-    python benchmarks/search.py FOLDER
-    python benchmarks/search.py --quick    # a tiny search of its own, on digits
+    python -m benchmarks.search FOLDER
+    python -m benchmarks.search --quick    # a tiny search of its own, on digits
 
 Writes benchmarks/results/search-NAME.json and the figure of the front. All numbers are on validation data.
 """
@@ -14,11 +14,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks import quick
+from benchmarks import edges, quick, tables
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
+from pipeline.results.tables import NONE, as_cell
 
 TINY = """
 question: Which learning rate?
@@ -92,6 +91,156 @@ def shown(found: dict[str, Any]) -> dict[str, Any]:
         {key: row[key] for key in ("name", "settings", "outcome", "stage")} for row in found["rows"] if row not in finished
     ]
     return found | {"rows": finished, "others": others, "provenance": facts}
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+ALSO_SHOWN = {"rank_correlation": "τ of V, held-out runs", "calibration_error": "calibration error", "parameters": "parameters"}
+"""where every candidate of a search over ENNs is shown"""
+MOST_COLUMNS = 7
+"""settings beyond this number stand below each other, in a table of their own"""
+
+
+def table(results: dict[str, Any]) -> str:
+    """The Pareto front of a search (where there is one objective: the best of each group), and what the search cost."""
+    plan, rows = results["plan"], {row["name"]: row for row in results["rows"]}
+    objectives = [name for name, _ in plan["objectives"]]
+    everything = plan["sampler"]["name"] == "grid"
+    groups = list(dict.fromkeys(row["group"] for row in rows.values())) if len(plan["groups"]) > 1 else []
+    chosen = list(rows.values()) if everything else [rows[name] for name in results["pareto"]]
+    if groups:
+        chosen = best_of_groups(results)
+    keys = [key for key in _keys(plan) if any(key in row["settings"] for row in chosen)]
+    also = ALSO_SHOWN if everything else {}
+    found, settings = [], []
+    for row in chosen:
+        name = f"**{row['name']}**" if everything and row["name"] in results["pareto"] else row["name"]
+        values = [_objective(row["result"], name) for name in objectives]
+        values += [f"{row['result'][name]:,.2f}".removesuffix(".00") for name in also]
+        space = {dimension["key"]: dimension for group in plan["groups"] for dimension in group["space"]}
+        if groups:  # the same name may have another range in each
+            (own,) = (group["space"] for group in plan["groups"] if group["name"] == row["group"])
+            space = {dimension["key"]: dimension for dimension in own}
+        cells = {key: _setting(row["settings"].get(key)) for key in keys}
+        edge = {key: not everything and _at_edge(row["settings"].get(key), space.get(key)) for key in keys}
+        found.append([name, *values])
+        settings.append([edges.marked(cell, edge[key]) for key, cell in cells.items()])
+    head = ["candidate", *(name.replace("_", " ") for name in objectives), *also.values()]
+    if len(head) + len(keys) <= MOST_COLUMNS:
+        shown = [tables.table([*head, *(f"`{key}`" for key in keys)], [[*a, *b] for a, b in zip(found, settings, strict=True)])]
+    else:
+        names = [row[0] for row in found]
+        below = [[f"`{key}`", *(cells[at] for cells in settings)] for at, key in enumerate(keys)]
+        shown = [tables.table(head, found), "Their settings:", tables.table(["candidate", *names], below)]
+    of_enns = "; gain in points of accuracy over the same targets without an ENN, half of them from He"
+    minutes = results["processor_seconds"] / 60
+    taken = f"{minutes:.1f}" if minutes < 1 else f"{minutes:.0f}"
+    ended = ", ".join(f"{count} after *{name}*" for name, count in results["ended_after"].items())
+    facts, last = results["provenance"], plan["stages"][-1]
+    caption = (
+        f"`{tables.command(facts)}`: {results['candidates']} candidates ({ended}) in {results['wall_seconds'] / 60:.0f} "
+        "minutes, "
+        f"{taken} of the processor; {last['targets']} fresh targets per finished candidate, "
+        f"validation data{of_enns * ('gain' in objectives)} ({facts['hardware']['cores']} cores; {tables.where(facts)}; "
+        f"seed {facts['seed']})."
+    )
+    caption += " Bold: on the front." * everything
+    return edges.noted(tables.blocks(*shown, caption))
+
+
+def best_of_groups(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of each group the row that is best by the first objective; a larger one is better."""
+    objective, rows = results["plan"]["objectives"][0][0], results["rows"]
+    groups = dict.fromkeys(row["group"] for row in rows)
+    return [max((row for row in rows if row["group"] == group), key=lambda row: row["result"][objective]) for group in groups]
+
+
+def _at_edge(chosen: Any, dimension: dict[str, Any] | None) -> bool:
+    """Whether a learning rate, strength or penalty lies at an edge of where it was searched."""
+    name = dimension["key"].rpartition(".")[2] if dimension else ""
+    if dimension is None or name not in ("learning_rate", "strength", *edges.PENALTIES) or chosen is None:
+        return False
+    if dimension["choice"]:
+        return edges.at_edge(chosen, dimension["choice"], name in edges.PENALTIES)
+    return edges.in_range(chosen, dimension["low"], dimension["high"], dimension["log"], name)
+
+
+def _keys(plan: dict[str, Any]) -> list[str]:
+    return list(dict.fromkeys(dimension["key"] for group in plan["groups"] for dimension in group["space"]))
+
+
+def _objective(result: dict[str, Any], name: str) -> str:
+    if name == "gain":
+        return tables.interval(result, "gain", "+.2f", 1)
+    return f"{result[name]:.3g}"
+
+
+def _setting(value: Any) -> str:
+    if value is None:
+        return NONE
+    return ", ".join(map(str, value)) if isinstance(value, list) else f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    rows, plan = results["rows"], results["plan"]
+    objective = plan["objectives"][0][0]
+    best = max(rows, key=lambda row: row["result"][objective])["result"]
+    own: dict[str, Any] = {
+        "question": results["question"],
+        "candidates": str(results["candidates"]),
+        "minutes": f"{results['wall_seconds'] / 60:.0f}",
+        "best": _objective(best, objective),
+    }
+    if objective != "gain":
+        best_ones = best_of_groups(results) if len(plan["groups"]) > 1 else []
+        return own | {"by_group": "; ".join(f"{row['group']} {_objective(row['result'], objective)}" for row in best_ones)}
+    front = [row for row in rows if row["name"] in results["pareto"]]
+    low, high = (max(front, key=lambda row: row["result"]["gain"])["result"][f"gain_{end}"] for end in ("low", "high"))
+    own |= {
+        "small": as_cell(best["gain_small"], "+.1f"),
+        "he": as_cell(best["gain_he"], "+.1f"),
+        "he_of_all": tables.spread((row["result"]["gain_he"] for row in rows), "+.1f"),
+        "he_told": best["gain_he"] > 0,
+        "front": str(len(front)),
+        "overlap": sum(row["result"]["gain_high"] >= low and row["result"]["gain_low"] <= high for row in front),
+        "gamma": tables.spread((row["settings"].get("rl.gamma") for row in front), ".2f"),
+        "n_step": tables.spread((row["settings"].get("rl.n_step") for row in front), "g"),
+        "readers": ", ".join(dict.fromkeys(_setting(row["settings"].get("enn.readers")) for row in front)),
+        "resolution": tables.spread((row["settings"].get("enn.resolution") for row in front), ".3g"),
+        "tau_best": _setting(max(rows, key=lambda row: row["result"]["rank_correlation"])["settings"].get("enn.resolution")),
+        "gain_best": _setting(max(rows, key=lambda row: row["result"]["gain"])["settings"].get("enn.resolution")),
+        "convnets": str(sum(_setting(row["settings"].get("enn.readers")) == "convnet" for row in [*rows, *results["others"]])),
+    }
+    return own
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    if "by_group" in own:
+        return (
+            f"All with the same budget, the best of each group reach: {own['by_group']}. {own['candidates']} candidates were "
+            "judged in "
+            f"{own['minutes']} minutes."
+        )
+    apart = f"the intervals of {own['overlap']} of the {own['front']} candidates on the front overlap with that of the best"
+    return (
+        f"The best of {own['candidates']} candidates gains {own['best']} points ({own['small']} from small weights, "
+        f"{own['he']} from He); "
+        f"{apart}. A search's best is flattered by having been chosen."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own, name = figures(results), results["search"]
+    if "he" not in own:
+        return []
+    return [
+        tables.Doubt(
+            f"The search `{name}` tells which candidate is best.",
+            f"The intervals of {own['overlap']} of {own['front']} on the front overlap with that of the best.",
+            own["overlap"] <= 1,
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -1,18 +1,16 @@
 """Put a run's ENN into the package, with its card, so that ``Instructor.load(NAME)`` finds it.
 
-python benchmarks/ship.py mnist-mlp runs/paper/paper-shallow/probes
-python benchmarks/ship.py mnist-image runs/paper/paper-shallow/image
-python benchmarks/ship.py mnist-tuned runs/mnist-9c9b
-python benchmarks/ship.py digits-mlp runs/digits-3b5c
-python benchmarks/ship.py --quick    # an untrained ENN with a made-up report, into a temporary folder
+python -m benchmarks.ship mnist-mlp runs/paper/paper-shallow/probes
+python -m benchmarks.ship mnist-image runs/paper/paper-shallow/image
+python -m benchmarks.ship mnist-tuned runs/mnist-9c9b
+python -m benchmarks.ship digits-mlp runs/digits-3b5c
+python -m benchmarks.ship --quick    # an untrained ENN with a made-up report, into a temporary folder
 """
 
 import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import quick
 from benchmarks.commands import without_folder

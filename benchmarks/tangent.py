@@ -1,7 +1,7 @@
 """What an exact Hessian product costs, and what a difference of two gradients in its place does to a costate.
 
-    python benchmarks/tangent.py            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
-    python benchmarks/tangent.py --quick    # seconds, on digits; into a temporary folder
+    python -m benchmarks.tangent            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
+    python -m benchmarks.tangent --quick    # seconds, on digits; into a temporary folder
 
 *Cost*: a tangent against the gradients of the same batch, medians of turns side by side. *Error*: one product of a difference
 over 0.3 % of the weights' norm, which fine-tuning used before, against the tangent in float64. *Costates*: led back through a
@@ -15,23 +15,17 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from benchmarks import quick
-from pipeline.cluster import prepare_environment
-
-prepare_environment()
 
 import torch
 from torch import Tensor
 
+from benchmarks import quick, tables
 from pipeline.config import TrainingConfig
 from pipeline.data import load
 from pipeline.files import write_json
 from pipeline.results.provenance import provenance
+from pipeline.results.tables import as_cell
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise
 from pipeline.targets.members import norms, per_member
 from rl.descent import Descent
@@ -64,7 +58,7 @@ def main() -> int:
         ],
         "error": [one_product(dataset, activation, step) for activation in ACTIVATIONS for step in (0, steps // 2, steps)],
         "costates": [costates(dataset, rate, run, pushes) for rate in (0.1, 0.3) for run in (steps // 2, steps)],
-        "provenance": provenance("python benchmarks/tangent.py", 0),
+        "provenance": provenance("python -m benchmarks.tangent", 0),
     }
     for rows in (found["cost"], found["error"], found["costates"]):
         for row in rows:
@@ -202,6 +196,105 @@ def started(dataset: Any, target: MLP, rate: float, seeds: Sequence[int]) -> tup
 
 def flat(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """What a Hessian product costs and errs by, one row per activation; below it what that does to costates."""
+    cells = []
+    for activation in dict.fromkeys(row["activation"] for row in results["cost"]):
+        costs = [row for row in results["cost"] if row["activation"] == activation]
+        errors = [row for row in results["error"] if row["activation"] == activation]
+        wrong, cosine = ([row[f"difference, {name}"] for row in errors] for name in ("relative error", "cosine"))
+        times = [[row["tangent / gradients"] for row in costs if row["shapes"] == shapes] for shapes in SHAPES]
+        line = [", ".join(f"{time:.2f}" for time in found) for found in times]
+        cells.append(
+            [activation, *line, ", ".join(f"{value:.2g}" for value in wrong), ", ".join(as_cell(c, ".2f") for c in cosine)]
+        )
+    lengths = [key.split()[-1] for key in results["costates"][0] if key.startswith("exact, promised")]
+    costates = [
+        [
+            f"{row['steps']}",
+            f"{row['learning rate']:g}",
+            name,
+            f"{row[_norm(row, key)]:.2g}",
+            *(as_cell(row[f"{key}, promised and true, pushes of {length}"], ".2f") for length in lengths),
+        ]
+        for row in results["costates"]
+        for key, name in (("exact", "exact"), ("difference", "by differences"))
+    ]
+    steps = ", ".join(str(row["steps"]) for row in results["error"] if row["activation"] == "relu")
+    members = ", ".join(dict.fromkeys(str(row["members"]) for row in results["cost"]))
+    pushed = _norm(results["costates"][0], "exact").split()[-1]
+    caption = (
+        f"`{tables.command(results['provenance'])}`: times for P = {members}, one thread; errors after {steps} steps from He "
+        "on MNIST; "
+        f"costates {pushed} steps after the start, pushes in shares of the weights' norm "
+        f"({tables.where(results['provenance'])})."
+    )
+    head = ["activation", *(f"{shapes}: takes n times the gradients" for shapes in SHAPES)]
+    head += ["difference: relative error", "difference: cosine"]
+    below = ["steps", "learning rate", "Hessian products", "norm", *(f"push of {length}" for length in lengths)]
+    return tables.blocks(
+        tables.table(head, cells),
+        "Costates, led back through whole runs: their norm, and the correlation of promised and true changes:",
+        tables.table(below, costates, left=3),
+        caption,
+    )
+
+
+def _norm(row: dict[str, Any], kind: str) -> str:
+    """The key of the norm at the step where weights are pushed."""
+    (found,) = (key for key in row if key.startswith(f"{kind}, norm at"))
+    return found
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    relu = [row for row in results["error"] if row["activation"] == "relu"]
+    smooth = [row for row in results["error"] if row["activation"] != "relu"]
+
+    def promised(kind: str) -> list[float]:
+        return [value for row in results["costates"] for key, value in row.items() if key.startswith(f"{kind}, promised")]
+
+    exact = promised("exact")
+    return {
+        "cost": tables.spread(row["tangent / gradients"] for row in results["cost"]),
+        "relu_error": tables.spread((row["difference, relative error"] for row in relu), ".2g"),
+        "relu_cosine": tables.spread((abs(row["difference, cosine"]) for row in relu), ".2f"),
+        "smooth_error": tables.spread((row["difference, relative error"] for row in smooth), ".1g"),
+        "promised": tables.spread(exact, ".2f"),
+        "promised_by_differences": tables.spread(promised("difference"), ".2f"),
+        "norm": tables.spread((row["exact, largest norm"] for row in results["costates"]), ".2g"),
+        "norm_by_differences": tables.spread((row["difference, largest norm"] for row in results["costates"]), ".2g"),
+        "keeps_promise": min(exact) > 0.5,
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"An exact Hessian product takes {own['cost']} times the gradients of the same batch; a difference of two gradients "
+        "in its place errs "
+        f"by {own['relu_error']} times the product under ReLU and by {own['smooth_error']} under smooth activations. With "
+        "exact products "
+        f"costates stay at norms of {own['norm']} (by differences {own['norm_by_differences']}), but the change that one "
+        "promises "
+        f"correlates with what comes true only by {own['promised']}."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "What a costate promises for a single push of the weights comes true.",
+            f"With exact Hessian products the correlation of promised and true changes is {own['promised']}, by differences "
+            f"{own['promised_by_differences']}.",
+            own["keeps_promise"],
+        )
+    ]
 
 
 if __name__ == "__main__":

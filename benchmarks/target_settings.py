@@ -1,7 +1,7 @@
 """Learning rate, batch size, momentum and width of a target, chosen with an ENN's early prediction.
 
-    python benchmarks/target_settings.py        # a few minutes on one core; digits, no download
-    python benchmarks/target_settings.py --quick    # seconds
+    python -m benchmarks.target_settings        # a few minutes on one core; digits, no download
+    python -m benchmarks.target_settings --quick    # seconds
 
 Four ways to choose at (nearly) the same number of the targets' optimiser steps, repeated with fresh candidates:
 
@@ -24,14 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 import optuna
 import torch
 from torch import Tensor
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from pipeline.config import PRESETS, Config
 from pipeline.data import Dataset, load
 from pipeline.enn import Critic
@@ -41,6 +39,7 @@ from pipeline.instruction import Backprop
 from pipeline.instruction.loop import advance
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
+from pipeline.results.tables import NONE
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, selection_data
 from pipeline.targets import MLP, Batches, Population, initialise
@@ -92,7 +91,7 @@ def main() -> int:
     if options.quick:
         globals().update(QUICK)
     results, repeats = quick.results_folder(options.quick), options.repeats or REPEATS
-    command = "python benchmarks/target_settings.py" + f" --repeats {repeats}" * (repeats != REPEATS)
+    command = "python -m benchmarks.target_settings" + f" --repeats {repeats}" * (repeats != REPEATS)
     origin = provenance(command, 0)  # of the commit that runs
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -270,6 +269,83 @@ def ranked(critic: Critic, runs: list[Run], rung: int) -> float:
         weights = [tensor[None] for tensor in run.weights[rung]]
         predicted.append(float(critic.value(weights, torch.tensor([RUNGS[rung] / STEPS]), "relu")))
     return rank_correlation(predicted, [run.score[-1] for run in runs])["kendall"]
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """What its p-values are of: every way against random search and ASHA, and none against itself."""
+    pairs = [(row, other) for row in results["rows"] for other in ("random", "ASHA") if row["way"] != other]
+    return [row[f"against {other}"] for row, other in pairs if (row["way"], other) != ("ASHA", "random")]
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per way of choosing."""
+    tables.correct(compared(results))
+    for row in results["rows"]:
+        if row["way"] == "ASHA":  # the same pair, seen from the other side
+            row["against random"]["holm"] = tables.pick(results["rows"], way="random")["against ASHA"]["holm"]
+    cells = []
+    for row in results["rows"]:
+        test, line = row["test"], []
+        for other in ("random", "ASHA"):
+            duel = row[f"against {other}"]
+            line += [NONE, NONE] if row["way"] == other else [tables.signed(duel, 1), tables.p_cell(duel)]
+        cells.append([row["way"], f"{row['steps']:,}", f"{test['mean']:.2f} [{test['low']:.2f}, {test['high']:.2f}]", *line])
+    own = figures(results)
+    caption = (
+        f"`{tables.command(results)}`: digits, {results['repeats']} repeats with fresh candidates, paired; learning rate, "
+        "batch "
+        f"size, momentum and width. On held-out runs Kendall's τ with the last score is, after {own['rungs']} of "
+        f"{own['run_steps']} steps, "
+        f"{own['tau']} for V, {own['tau_alone']} for the score by then. The ENN's own {results['recorded_runs']} recorded "
+        "runs, "
+        f"{results['recorded_steps']:,} steps, are not in the column ({tables.where(results)}). {tables.CORRECTED_P}."
+    )
+    head = ["chosen by", "optimiser steps", "test accuracy %", "against random", tables.P, "against ASHA", tables.P]
+    return tables.blocks(tables.table(head, cells), caption)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    tables.correct(compared(results))
+    rows = {row["way"]: row for row in results["rows"]}
+    skill = results["enn"]["kendall"][results["enn"]["reader"]]
+    early = [key for key in skill if key != "score alone"]
+    all_runs = max(row["steps"] for row in results["rows"])
+    return {
+        "run_steps": str(results["recorded_steps"] // results["recorded_runs"]),
+        "rungs": " and ".join(early),
+        "tau": " and ".join(f"{skill[key]:.2f}" for key in early),
+        "tau_alone": " and ".join(f"{skill['score alone'][key]:.2f}" for key in early),
+        "enn_against_asha": tables.outcome(rows["ENN"]["against ASHA"], 1),
+        "enn_against_random": tables.outcome(rows["ENN"]["against random"], 1),
+        "enn_beats_asha": tables.told(rows["ENN"]["against ASHA"]) == tables.GAIN,
+        "fewer_steps": f"{100 * rows['ENN']['steps'] / all_runs:.0f}",
+        "repeats": str(results["repeats"]),
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        "Stopping targets early by what an ENN reads from their weights, set against stopping by their score at that time "
+        "(ASHA): "
+        f"{own['enn_against_asha']}. Against random search it is {own['enn_against_random']}, with {own['fewer_steps']} % of "
+        "the steps "
+        f"of training all candidates to the end."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    own = figures(results)
+    return [
+        tables.Doubt(
+            "An ENN's prediction stops bad runs better than their score at that time.",
+            own["enn_against_asha"],
+            own["enn_beats_asha"],
+        )
+    ]
 
 
 if __name__ == "__main__":

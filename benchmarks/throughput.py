@@ -1,7 +1,7 @@
 """Target-steps per second: how fast P small networks are trained, against the usual ways of doing it.
 
-    python benchmarks/throughput.py            # a few minutes; writes benchmarks/results/throughput.json
-    python benchmarks/throughput.py --quick    # seconds: P = 4 on digits; writes into a temporary folder
+    python -m benchmarks.throughput            # a few minutes; writes benchmarks/results/throughput.json
+    python -m benchmarks.throughput --quick    # seconds: P = 4 on digits; writes into a temporary folder
 
 The contestants of one cell (setting, P, device) take turns, so that a drift of the machine hits all alike; a number is the
 median over the turns, beside its quartiles. All train on the same batches with plain SGD; gathering the batches counts. The
@@ -18,71 +18,40 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from pipeline import cluster
-
-cluster.prepare_environment()  # which Ray reads once, at import; and RLlib, which the environment needs, imports it
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
-from torch.nn import functional as F
 
-from benchmarks import quick
-from pipeline.config import PRESETS, Config
+from benchmarks import quick, tables
+from benchmarks.contestants import LEARNING_RATE, SETTINGS, Run, Setting, loop, new_critic, stacked
+from pipeline import cluster
 from pipeline.data import Dataset
-from pipeline.enn import Critic, Home
 from pipeline.files import write_json
 from pipeline.instruction import Batch, Instruct
 from pipeline.results.provenance import provenance
-from pipeline.targets import MLP, Batches, Population, initialise
+from pipeline.targets import Batches, Population, initialise
 
-LEARNING_RATE = 0.01
 MEMBERS = (1, 4, 16, 64, 256)
 REPEATS, SECONDS_PER_TURN = 7, 0.2
 
 MOST_OBSERVED = 64 * 79_511
 """members × parameters up to which the environment is measured: RLlib holds every observation of a run (6 GB beyond)"""
 
-Run = Callable[[int], int | None]
-"""Takes that many training steps of all members; or returns how many it took, where it can only take whole periods"""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What is trained."""
-
-    name: str
-    widths: tuple[int, ...]
-    batch_size: int
-    preset: str
-    examples: int = 2000
-
-    @property
-    def target(self) -> MLP:
-        return MLP(self.widths)
-
-    @property
-    def config(self) -> Config:
-        return PRESETS[self.preset]
-
-
-SETTINGS = (Setting("digits", (64, 32, 10), 32, "digits"), Setting("mnist", (784, 100, 10), 100, "paper-shallow"))
+EXAMPLES = 2000
 QUICK = {"MEMBERS": (4,), "SETTINGS": SETTINGS[:1], "REPEATS": 2, "SECONDS_PER_TURN": 0.02}
 
 
 def batches(setting: Setting, members: int, device: str, shared_order: bool) -> Batches:
     """Random data of the setting's shape, in the order that each contestant is given."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(setting.examples, setting.widths[0], generator=generator)
-    y = torch.randint(setting.widths[-1], (setting.examples,), generator=generator)
+    x = torch.rand(EXAMPLES, setting.widths[0], generator=generator)
+    y = torch.randint(setting.widths[-1], (EXAMPLES,), generator=generator)
     return Batches(x.to(device), y.to(device), setting.batch_size, range(members), shared_order)
 
 
@@ -91,40 +60,13 @@ def start(setting: Setting, members: int, device: str) -> list[Tensor]:
 
 
 def loop_over_modules(setting: Setting, members: int, device: str) -> Run:
-    """(a) One nn.Module and one torch.optim.SGD per member, one after the other."""
-    draw, parameters = batches(setting, members, device, shared_order=False), start(setting, members, device)
-    modules = [setting.target.module([tensor[member] for tensor in parameters]) for member in range(members)]
-    optimisers = [torch.optim.SGD(module.parameters(), lr=LEARNING_RATE) for module in modules]
-
-    def run(steps: int) -> None:
-        for step in range(steps):
-            x, y = draw(step)
-            for member, (module, optimiser) in enumerate(zip(modules, optimisers, strict=True)):
-                optimiser.zero_grad()
-                F.cross_entropy(module(x[member]), y[member]).backward()
-                optimiser.step()
-
-    return run
+    """(a) One module after the other."""
+    return loop(setting.target, start(setting, members, device), batches(setting, members, device, shared_order=False))
 
 
 def vmap(setting: Setting, members: int, device: str) -> Run:
-    """(b) torch.func.vmap of torch.func.grad over stacked modules, and a functional step."""
-    draw, module = batches(setting, members, device, shared_order=False), setting.target.module().to(device)
-    names = [name for name, _ in module.named_parameters()]
-    parameters = dict(zip(names, start(setting, members, device), strict=True))
-
-    def loss(member: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(torch.func.functional_call(module, member, (x,)), y)
-
-    gradients = torch.func.vmap(torch.func.grad(loss))
-
-    def run(steps: int) -> None:
-        nonlocal parameters
-        for step in range(steps):
-            update = gradients(parameters, *draw(step))
-            parameters = {name: tensor - LEARNING_RATE * update[name] for name, tensor in parameters.items()}
-
-    return run
+    """(b) Stacked modules."""
+    return stacked(setting.target, start(setting, members, device), batches(setting, members, device, shared_order=False))
 
 
 def population(shared_order: bool) -> Callable[[Setting, int, str], Run]:
@@ -174,17 +116,6 @@ def matrix_products(shared_order: bool) -> Callable[[Setting, int, str], Run]:
     return factory
 
 
-def new_critic(setting: Setting, reader: str, device: str) -> Critic:
-    """An untrained ENN as the preset describes it: reading costs the same as for a trained one."""
-    config = setting.config
-    home = Home(
-        setting.target, config.training.steps, config.rl.period, LEARNING_RATE, config.instruction.ladder,
-        config.instruction.refresh, config.instruction.trust_region,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    return Critic(reader, config.enn, home).to(device).requires_grad_(False)
-
-
 def instructed(reader: str) -> Callable[[Setting, int, str], Run]:
     """(d) The population, every member instructed by an ENN with this reader at the default refresh."""
 
@@ -211,7 +142,7 @@ def random_data(setting: Setting) -> Dataset:
         x = generator.random((examples, features), dtype=np.float32)
         return x, generator.integers(0, setting.widths[-1], examples)
 
-    return Dataset("random", *part(setting.examples), *part(1500), *part(10), (features,), setting.widths[-1])
+    return Dataset("random", *part(EXAMPLES), *part(1500), *part(10), (features,), setting.widths[-1])
 
 
 def environment(setting: Setting, members: int, device: str) -> Run:
@@ -372,9 +303,10 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
+    cluster.prepare_environment()  # which Ray reads once, at import; and RLlib, which the environment needs, imports it
     options, console = arguments(), Console()
     torch.set_num_threads(options.threads)
-    facts = provenance(" ".join(["python", "benchmarks/throughput.py", *sys.argv[1:]]), 0)  # of the commit that runs
+    facts = provenance(" ".join(["python", "-m", "benchmarks.throughput", *sys.argv[1:]]), 0)  # of the commit that runs
     settings = [setting for setting in SETTINGS if not options.settings or setting.name in options.settings]
     names = options.contestants or list(CONTESTANTS)
     rows: list[dict[str, Any]] = []
@@ -397,6 +329,72 @@ def main() -> None:
     }
     write_json(output, report)
     console.print(f"written to {output}")
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+AIMS = ("population is n times faster than the loop", "population is n times faster than vmap")
+
+
+def table(results: dict[str, Any]) -> str:
+    """Ratios at every P, by setting and device."""
+    shown = []
+    for setting, device in dict.fromkeys((cell["setting"], cell["device"]) for cell in results["ratios"]):
+        cells = [cell for cell in results["ratios"] if (cell["setting"], cell["device"]) == (setting, device)]
+        names = list(dict.fromkeys(name for cell in cells for name in cell["ratios"]))
+        head = [f"{setting}, {device}", *(f"P = {cell['members']}" for cell in cells)]
+        shown.append(tables.table(head, [[name, *(_ratio(cell["ratios"].get(name)) for cell in cells)] for name in names]))
+    settings = "; ".join(
+        f"{own['name']}: {'-'.join(map(str, own['widths']))}, batches of {own['batch_size']}" for own in results["settings"]
+    )
+    shown.append(
+        f"`{tables.command(results)}`: medians of {results['repeats']} turns side by side, {results['torch_threads']} "
+        f"thread; {settings} "
+        f"({tables.where(results)})."
+    )
+    return tables.blocks(*shown)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    def of(setting: str, name: str) -> str:
+        return tables.spread(cell["ratios"].get(name) for cell in results["ratios"] if cell["setting"] == setting)
+
+    own: dict[str, Any] = {"most": str(max(cell["members"] for cell in results["ratios"]))}
+    for setting in dict.fromkeys(cell["setting"] for cell in results["ratios"]):
+        instructed = [
+            value
+            for cell in results["ratios"]
+            if cell["setting"] == setting
+            for name, value in cell["ratios"].items()
+            if name.startswith("instruction by")
+        ]
+        own |= {
+            f"{setting}_loop": of(setting, AIMS[0]),
+            f"{setting}_vmap": of(setting, AIMS[1]),
+            f"{setting}_products": of(setting, "population takes n times its matrix products"),
+            f"{setting}_instruction": tables.spread(instructed),
+            f"{setting}_rllib": of(setting, "RLlib takes n times the bare environment"),
+        }
+    return own
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"A population is {own['digits_loop']} times as fast as a loop over modules on networks of digits and "
+        f"{own['mnist_loop']} times on "
+        f"those of MNIST, by P; against `torch.func.vmap` {own['digits_vmap']} and {own['mnist_vmap']} times. Instruction "
+        "takes "
+        f"{own['digits_instruction']} and {own['mnist_instruction']} times the step."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    return []
 
 
 if __name__ == "__main__":

@@ -111,7 +111,8 @@ def ray_session():
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory) -> Path:
     """The folder of a tiny run of the program that nothing disturbed."""
-    from benchmarks.tiny_run import TINY, finish
+    from benchmarks.quick import TINY
+    from tests.support.tiny_run import finish
 
     folder = tmp_path_factory.mktemp("undisturbed")
     output = finish(folder, "run", "--output", "run", "--workers", "1", *TINY)
@@ -122,7 +123,7 @@ def undisturbed(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(tmp_path) -> Iterator[Path]:
     """A folder to work in; whatever a failed test leaves running there is ended."""
-    from benchmarks.tiny_run import end_all_in
+    from tests.support.tiny_run import end_all_in
 
     yield tmp_path
     end_all_in(tmp_path)

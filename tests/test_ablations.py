@@ -1,35 +1,20 @@
 """What could embarrass tables 6 and 7: an interval that forgets the ENN's seed, a subset that leaks, other labels than said."""
 
-import importlib.util
-import sys
-from pathlib import Path
+import importlib
 
 import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
-
-
-def module_of(name: str):
-    spec = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture(scope="module")
 def ablations():
-    yield module_of("ablations")
-    del sys.modules["ablations"]
+    return importlib.import_module("benchmarks.ablations")
 
 
 @pytest.fixture(scope="module")
 def scarce():
-    yield module_of("scarce")
-    del sys.modules["scarce"]
+    return importlib.import_module("benchmarks.scarce")
 
 
 def test_the_interval_resamples_enns_and_targets(ablations) -> None:

@@ -20,10 +20,14 @@ from benchmarks.cache import Cache, Part, constants, enn_digest, made_by
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "benchmarks"
 SLOW = {
-    "scaling": "it starts Ray's workers a dozen times",
-    "faults": "it runs the program to its end five times",
+    "benchmarks.scaling": "it starts Ray's workers a dozen times",
+    "tests.support.faults": "it runs the program to its end five times",
 }
-COMMANDS = sorted(path.stem for path in FOLDER.glob("*.py") if '__name__ == "__main__"' in path.read_text())
+COMMANDS = sorted(
+    ".".join(path.relative_to(CHECKOUT).with_suffix("").parts)
+    for path in [*FOLDER.glob("*.py"), *(CHECKOUT / "tests" / "support").glob("*.py")]
+    if '__name__ == "__main__"' in path.read_text()
+)
 TOO_LONG = 1800.0
 """seconds after which a benchmark hangs, on however busy a machine"""
 
@@ -34,15 +38,15 @@ def committed() -> dict[str, str]:
     return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 
-def run_quickly(file: Path, folder: Path) -> str:
+def run_quickly(module: str, folder: Path) -> str:
     """What a benchmark printed; it must end well. Its temporary files are in ``folder``, and no data set can be found."""
     nothing = folder / "nothing"
     nothing.mkdir()
     environment = os.environ | {"TMPDIR": str(folder), "GRAD_INSTRUCTOR_DATA": str(nothing), "OMP_NUM_THREADS": "1"}
-    environment |= {"PYTHONPATH": str(CHECKOUT)}
+    environment |= {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(folder)])}
     environment.pop("RAY_AUTH_TOKEN_PATH", None)  # it has to think of a token itself
     environment.pop("RAY_AUTH_MODE", None)
-    command = [sys.executable, str(file), "--quick"]
+    command = [sys.executable, "-m", module, "--quick"]
     done = subprocess.run(command, cwd=nothing, env=environment, capture_output=True, text=True, timeout=TOO_LONG)
     if done.returncode == 2 and "cannot be imported; install with" in done.stderr:
         pytest.skip(done.stderr.strip())
@@ -62,7 +66,7 @@ def short() -> Iterator[Path]:
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in COMMANDS])
 def test_quick(name, short) -> None:
     before, runs = committed(), set((CHECKOUT / "runs").glob("*"))
-    printed = run_quickly(FOLDER / f"{name}.py", short)
+    printed = run_quickly(name, short)
     assert "Traceback" not in printed
     assert committed() == before and set((CHECKOUT / "runs").glob("*")) == runs
     (results,) = short.glob("grad-instructor-quick-*")
@@ -72,10 +76,9 @@ def test_quick(name, short) -> None:
 
 
 def test_a_benchmark_without_quick_is_noticed(short) -> None:
-    file = short / "new.py"
-    file.write_text('import argparse\nif __name__ == "__main__":\n    argparse.ArgumentParser().parse_args()\n')
+    (short / "new.py").write_text('import argparse\nif __name__ == "__main__":\n    argparse.ArgumentParser().parse_args()\n')
     with pytest.raises(AssertionError, match="--quick"):
-        run_quickly(file, short)
+        run_quickly("new", short)
 
 
 def test_the_slow_ones_are_few() -> None:
@@ -225,8 +228,8 @@ def test_each_enn_has_its_own_rows_of_transfer(tmp_path, monkeypatch) -> None:
         rows[name] = [transfer.rows_of(parts, task, critic, name, data, 2).value[0] for task in transfer.TASKS]
     for name, own in rows.items():
         assert own == [{"enn": name, "task": task.name} for task in transfer.TASKS]
-    assert transfer.command("mnist-tuned", 30) == "python benchmarks/transfer.py --enn mnist-tuned"
-    assert transfer.command("mnist-mlp", 30) == "python benchmarks/transfer.py"
+    assert transfer.command("mnist-tuned", 30) == "python -m benchmarks.transfer --enn mnist-tuned"
+    assert transfer.command("mnist-mlp", 30) == "python -m benchmarks.transfer"
 
 
 def test_a_variant_of_ablations_keeps_its_result_wherever_it_stands(tmp_path, monkeypatch, digits) -> None:

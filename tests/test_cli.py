@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.tiny_run import HANGS
 from pipeline.command_line import main
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
@@ -27,6 +26,7 @@ from pipeline.enn import Critic, save_critic
 from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.setting import home_of, target_of
+from tests.support.tiny_run import HANGS
 
 CHECKOUT = Path(__file__).parent.parent
 AT_ONCE = 60.0
@@ -442,9 +442,9 @@ def test_a_password_is_neither_shown_nor_recorded(uri, tmp_path):
 
 @pytest.mark.parametrize("name", ["what?x=1", "a#b", "50%20off", "two words", "größe λ"])
 def test_a_folder_of_any_name_is_the_only_one_that_is_made(name, tmp_path):
-    from benchmarks.tiny_run import mlflow_runs
     from pipeline.results.mlflow import Mirror
     from pipeline.results.records import Records
+    from tests.support.tiny_run import mlflow_runs
 
     records = Records(tmp_path / name)
     records.start("run", "main", None, {"a": 1}, {})

@@ -16,12 +16,12 @@ import pytest
 import ray
 import torch
 
-from benchmarks.tiny_run import HANGS
 from pipeline.cluster import Placement, check, prepare_environment, run_tasks, start, worker_count
 from pipeline.compare import Task, train_task
 from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.setting import home_of, target_of
+from tests.support.tiny_run import HANGS
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import the tests
 HERE, ACTORS = Placement(local=True), Placement(workers=2)

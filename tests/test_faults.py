@@ -1,9 +1,9 @@
-"""Faults injected into tiny runs (see benchmarks/faults.py): the same numbers, in the end, as if nothing had happened."""
+"""Faults injected into tiny runs (see tests/support/faults.py): the same numbers, in the end, as if nothing had happened."""
 
 import pytest
 
-from benchmarks.faults import FAULTS, RUNNERS, SEARCH, Missing, check
-from benchmarks.faults import undisturbed as run_undisturbed
+from tests.support.faults import FAULTS, RUNNERS, SEARCH, Missing, check
+from tests.support.faults import undisturbed as run_undisturbed
 
 QUICK = ("actor",)
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.tiny_run import CHECKOUT, HANGS, TINY, assert_mirrored, finish
+from benchmarks.quick import TINY
 from pipeline.command_line.finished import FILE, is_finished, note_finished
 from pipeline.command_line.options import Command, Options
 from pipeline.command_line.work import Work
 from pipeline.config import Config, DataConfig, to_dotted
 from pipeline.data import sources_digest
+from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored, finish
 
 HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "safetensors", "optuna", "pyarrow")
 GIVEN_AGAIN = f"""

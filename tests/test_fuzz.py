@@ -1,4 +1,4 @@
-"""Malformed files of every kind that users exchange, and what must never be read from them (see benchmarks/fuzz.py)."""
+"""Malformed files of every kind that users exchange, and what must never be read from them (see tests/support/fuzz.py)."""
 
 import ast
 import io
@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.fuzz import EXAMPLES, KINDS, fuzz, limited_memory
-from benchmarks.tiny_run import HANGS
 from pipeline.data.npz import load_npz
 from pipeline.enn import load_critic
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.results.records import Records
+from tests.support.fuzz import EXAMPLES, KINDS, fuzz, limited_memory
+from tests.support.tiny_run import HANGS
 
 CHECKOUT = Path(__file__).parent.parent
 

@@ -32,7 +32,7 @@ class Without:
 
 sys.meta_path[:] = map(Without, sys.meta_path)
 sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+runpy.run_module(sys.argv[0], run_name="__main__")
 """
 ABSENT = (
     "ray", "mlflow", "tyro", "rich", "yaml", "scipy", "sklearn", "captum", "optuna", "pyarrow", "psutil", "safetensors",
@@ -46,7 +46,7 @@ def no_number(name: str) -> float:
 
 def test_it_needs_torch_numpy_and_jaxtyping_alone(tmp_path):
     output = tmp_path / "gpu.json"
-    command = [sys.executable, "-c", f"ABSENT = {ABSENT}\n{BARE}", "benchmarks/gpu.py"]
+    command = [sys.executable, "-c", f"ABSENT = {ABSENT}\n{BARE}", "benchmarks.gpu"]
     done = subprocess.run(
         [*command, "--device", "cpu", "--quick", "--output", str(output)], cwd=ROOT, capture_output=True, text=True
     )

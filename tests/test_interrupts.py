@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_run import CHECKOUT, HANGS, STAGES, TINY, Running, mlflow_runs, start, wait
+from benchmarks.quick import TINY
 from pipeline import interrupts
+from tests.support.tiny_run import CHECKOUT, HANGS, STAGES, Running, mlflow_runs, start, wait
 
 END = "grad-instructor: interrupted; give the same command again to continue."
 

@@ -15,11 +15,11 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmarks.tiny_run import HANGS, heed_hangup
 from pipeline.errors import UserError
 from pipeline.results.mlflow import Mirror, client, health, ui_command
 from pipeline.results.mlflow import mirror as sending
 from pipeline.results.records import Records
+from tests.support.tiny_run import HANGS, heed_hangup
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.faults import RUN, cluster, free_port
-from benchmarks.tiny_run import HANGS, assert_mirrored, assert_same, finish, results
+from tests.support.faults import RUN, cluster, free_port
+from tests.support.tiny_run import HANGS, assert_mirrored, assert_same, finish, results
 
 CLUSTER = """
 import dataclasses, json, os, sys

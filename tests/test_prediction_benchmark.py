@@ -1,9 +1,7 @@
 """What could embarrass the prediction benchmark: a run in two parts, or a predictor that has seen the test runs."""
 
 import dataclasses
-import importlib.util
-import sys
-from pathlib import Path
+import importlib
 
 import pytest
 import torch
@@ -11,18 +9,10 @@ import torch
 for package in ("lightgbm", "nfn"):
     pytest.importorskip(package, reason=f"{package} is not installed; pip install '.[benchmarks]'")
 
-PATH = Path(__file__).resolve().parents[1] / "benchmarks" / "prediction.py"
-
 
 @pytest.fixture(scope="module")
 def prediction():
-    spec = importlib.util.spec_from_file_location("prediction", PATH)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["prediction"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["prediction"]
+    return importlib.import_module("benchmarks.prediction")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ BENCHMARK = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"), run_name="rea
 
 def test_tables_are_those_of_the_results() -> None:
     assert "<!-- table:" in README
-    assert BENCHMARK["filled"](README) == README, "run: python benchmarks/readme.py"
+    assert BENCHMARK["filled"](README) == README, "run: python -m benchmarks.readme"
 
 
 def test_a_changed_number_is_noticed() -> None:

@@ -1,6 +1,6 @@
 """Interrupted, killed, repeated, placed elsewhere: the same command ends with the same numbers, bit for bit.
 
-One tiny run is left undisturbed; every other run is compared with it. (benchmarks/faults.py has the faults that come from
+One tiny run is left undisturbed; every other run is compared with it. (tests/support/faults.py has the faults that come from
 elsewhere: workers, nodes, servers, disks.)
 """
 
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_run import (
+from benchmarks.quick import TINY
+from tests.support.tiny_run import (
     HANGS,
     STAGES,
-    TINY,
     Running,
     assert_mirrored,
     assert_recorded,

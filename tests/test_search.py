@@ -16,7 +16,6 @@ import pytest
 import torch
 import yaml
 
-from benchmarks.tiny_run import HANGS
 from pipeline.cluster import Placement
 from pipeline.command_line import main
 from pipeline.command_line.beginning import settings_of
@@ -30,6 +29,7 @@ from pipeline.search.plan import load_yaml, read_plan
 from pipeline.seeding import stream
 from pipeline.setting import selection_data, target_of
 from pipeline.targets import Batches, Population, unflatten
+from tests.support.tiny_run import HANGS
 
 CHECKOUT = Path(__file__).parent.parent
 FILES = sorted((CHECKOUT / "tune_configs").glob("*.yaml"))

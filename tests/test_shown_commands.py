@@ -59,7 +59,7 @@ NOT_TRIED = {
 """what no test does, and what it needs; the text must say so in a sentence with the words "not tried here\""""
 EXTRAS = {
     r"ray (job|up|exec|down|rsync-|dashboard)|ray start .*--(include-dashboard=true|dashboard-host)": "cluster",
-    r"python benchmarks/prediction.py": "benchmarks",
+    r"python -m benchmarks\.prediction": "benchmarks",
 }
 """what a command needs beyond `pip install .`; the text must name the extra"""
 
@@ -187,14 +187,14 @@ def ours(arguments: list[str]) -> None:
 
 
 def python(arguments: list[str]) -> None:
-    if arguments[0] == "-m":
-        assert importlib.util.find_spec(arguments[1]), f"there is no module {arguments[1]}"
+    assert arguments[0] == "-m", arguments
+    name, given = arguments[1], arguments[2:]
+    if name in ("benchmarks.NAME", "benchmarks.X"):
         return
-    path, given = CHECKOUT / arguments[0].removesuffix("X"), arguments[1:]
-    if path.stem in ("NAME", ""):
+    assert importlib.util.find_spec(name), f"there is no module {name}"
+    if not name.startswith(("benchmarks.", "tests.support.")):
         return
-    assert path.exists(), f"there is no {arguments[0]}"
-    module = importlib.import_module(f"benchmarks.{path.stem}")
+    module = importlib.import_module(name)
     real = argparse.ArgumentParser.parse_args
 
     def only_parse(parser, *_, **__):
@@ -210,7 +210,7 @@ def python(arguments: list[str]) -> None:
     try:
         with contextlib.redirect_stderr(said), contextlib.suppress(Parsed):
             module.main()
-            raise AssertionError(f"{path.stem} parses nothing")
+            raise AssertionError(f"{name} parses nothing")
     except SystemExit:
         raise AssertionError(said.getvalue()) from None
     finally:
@@ -298,9 +298,9 @@ def test_many_are_found_in_all_kinds_of_files() -> None:
         ("cluster/aws.yaml", "ray up cluster/aws.yaml"),
         ("cluster/slurm.sh", 'sbatch cluster/slurm.sh --preset mnist --output "$HOME/results/mnist"'),
         ("cluster/rayjob.yaml", "kubectl apply -f cluster/rayjob.yaml"),
-        ("tune_configs/every_enn.yaml", "python benchmarks/predicted_enn.py FOLDER"),
-        ("benchmarks/baselines.py", "python benchmarks/baselines.py --steps 330 --baseline adamw"),
-        ("benchmarks/ship.py", "python benchmarks/ship.py digits-mlp runs/digits-3b5c"),
+        ("tune_configs/every_enn.yaml", "python -m benchmarks.predicted_enn FOLDER"),
+        ("benchmarks/baselines.py", "python -m benchmarks.baselines --steps 330 --baseline adamw"),
+        ("benchmarks/ship.py", "python -m benchmarks.ship digits-mlp runs/digits-3b5c"),
         ("pipeline/command_line/search.py", "grad-instructor train-enn --config X"),
         ("pipeline/command_line/dispatch.py", "grad-instructor run"),
         ("pipeline/cluster.py", "ray start --head"),
@@ -329,9 +329,9 @@ def test_every_shown_command_is_one_that_its_program_takes() -> None:
         "grad-instructor run --preset mnits",
         "grad-instructor search tune_configs/no_such_file.yaml",
         "grad-instructor ui --outputs x",
-        "python benchmarks/nothing.py",
-        "python benchmarks/baselines.py --stepps 3",
-        "python benchmarks/baselines.py --baseline sgdd",
+        "python -m benchmarks.nothing",
+        "python -m benchmarks.baselines --stepps 3",
+        "python -m benchmarks.baselines --baseline sgdd",
         "python -m pipeline.data.splitz",
         "make tests",
         "pip install '.[clutser]'",

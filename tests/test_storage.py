@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.tiny_run import TINY, assert_same, finish, results
+from benchmarks.quick import TINY
 from pipeline.command_line import main
 from pipeline.errors import UserError
 from pipeline.results.records import Records
 from pipeline.results.storage import Storage
+from tests.support.tiny_run import assert_same, finish, results
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 """Faults injected for real into tiny runs of the program: processes killed, a node lost, servers gone, a disk full, files cut.
 
-    python benchmarks/faults.py                     # all of them, about half an hour on two busy cores
-    python benchmarks/faults.py --faults actor node
-    python benchmarks/faults.py --quick             # records cut, in runs without actors: a minute or two
+    python -m tests.support.faults                     # all of them, about half an hour on two busy cores
+    python -m tests.support.faults --faults actor node
+    python -m tests.support.faults --quick             # records cut, in runs without actors: a minute or two
 
 For each: the run ends by itself, or the same command given again ends it; every result is bit-identical to those of a run that
 nothing disturbed; no run in MLflow is left RUNNING; no record is lost or there twice. Prints a table, and puts the row of each
@@ -23,19 +23,19 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quick
-from benchmarks.tiny_run import (
+from benchmarks import quick, tables
+from benchmarks.quick import TINY
+from pipeline.files import read_json, write_json
+from pipeline.results.mlflow import ui_command
+from pipeline.results.provenance import provenance
+from tests.support.tiny_run import (
     HANGS,
     MARK,
     STAGES,
-    TINY,
     Running,
     assert_mirrored,
     assert_recorded,
@@ -47,9 +47,8 @@ from benchmarks.tiny_run import (
     start,
     wait,
 )
-from pipeline.files import read_json, write_json
-from pipeline.results.mlflow import ui_command
-from pipeline.results.provenance import provenance
+
+ROOT = Path(__file__).resolve().parents[2]
 
 RUN = ("run", "--output", "run", *TINY)
 ONE = (*RUN, "--workers", "1")
@@ -421,7 +420,7 @@ def main() -> int:
         globals().update(QUICK)
     options.faults = options.faults or (QUICKEST if options.quick else list(FAULTS))
     output = quick.results_folder(options.quick) / "faults.json"
-    facts = provenance(" ".join(["python", "benchmarks/faults.py", *sys.argv[1:]]), 0)
+    facts = provenance(" ".join(["python", "-m", "tests.support.faults", *sys.argv[1:]]), 0)
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
@@ -460,6 +459,42 @@ def _keep(output: Path, row: dict[str, Any]) -> None:
     rows = {row["fault"]: row for row in read_json(output)["rows"]} if output.exists() else {}
     rows[row["fault"]] = row
     write_json(output, {"settings": " ".join(TINY), "rows": [rows[name] for name in FAULTS if name in rows]})
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per fault."""
+    origins, cells = tables.Origins([row["provenance"] for row in results["rows"]]), []
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
+        if "missing" in row:
+            cells.append([f"{row['fault']}{mark}: not done", row["missing"], "", "", ""])
+        else:
+            cells.append([row["what"].rstrip(".") + mark, row["ended_by"], "bit-identical", "all FINISHED", "each once"])
+    caption = f"`python -m tests.support.faults` ({tables.where(origins.facts)})."
+    head = ["what was done to a run", "who ended it", "results", "runs in MLflow", "records"]
+    return tables.blocks(tables.table(head, cells, left=5), caption, origins.notes)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    done = [row for row in results["rows"] if "missing" not in row]
+    alone = [row for row in done if row["ended_by"].endswith("itself")]
+    return {"done": str(len(done)), "alone": str(len(alone)), "missing": str(len(results["rows"]) - len(done))}
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"After each of {own['done']} faults the results were bit-identical to those of a run that nothing disturbed, "
+        "MLflow's runs were "
+        f"finished and every record was there once. {own['alone']} runs ended by themselves, the others by the same command "
+        "given again."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    return []
 
 
 if __name__ == "__main__":

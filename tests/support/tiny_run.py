@@ -16,11 +16,7 @@ import psutil
 
 from pipeline.files import read_json
 
-CHECKOUT = Path(__file__).parent.parent
-SETTINGS = {"rl.rounds": 2, "rl.members": 8, "rl.updates": 5, "training.steps": 50, "rl.period": 10}
-SETTINGS |= {"unroll.segments": 3, "unroll.steps": 50, "unroll.members": 4}
-SETTINGS |= {"compare.seeds": 4, "compare.group": 2, "compare.tuning-seeds": 2, "target.hidden": 8}
-TINY = [part for name, value in SETTINGS.items() for part in (f"--{name}", str(value))]
+CHECKOUT = Path(__file__).resolve().parents[2]
 MARK = "GRAD_INSTRUCTOR_TEST"
 HANGS = 900.0
 """seconds after which something is taken to hang: no statement about speed, which depends on what else the cores do"""

@@ -1,8 +1,8 @@
 """Malformed files of every kind that users exchange, given to the loaders that read them.
 
-    python benchmarks/fuzz.py                          # 10,000 files of each kind, some minutes
-    python benchmarks/fuzz.py --examples 500 --kinds npz
-    python benchmarks/fuzz.py --quick                  # 20 of each, seconds
+    python -m tests.support.fuzz                          # 10,000 files of each kind, some minutes
+    python -m tests.support.fuzz --examples 500 --kinds npz
+    python -m tests.support.fuzz --quick                  # 20 of each, seconds
 
 The only outcomes that pass are that a file is read, or that a UserError says in one sentence what is wrong with it: no other
 exception, no more than ``SECONDS`` of the processor for a file, no more than ``MEMORY`` beyond what the process held before.
@@ -27,9 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
 import hypothesis
 import numpy as np
 import torch
@@ -37,7 +34,7 @@ import yaml
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from pipeline.command_line.beginning import saved_settings
 from pipeline.config import Config, to_dotted, validate
 from pipeline.data.npz import load_npz
@@ -50,6 +47,8 @@ from pipeline.results.records import Records
 from pipeline.search.plan import read_plan
 from pipeline.setting import home_of
 from pipeline.targets import MLP
+
+ROOT = Path(__file__).resolve().parents[2]
 
 EXAMPLES = 10_000
 QUICK = {"EXAMPLES": 20}
@@ -492,7 +491,9 @@ def main() -> int:
         globals().update(QUICK)
     output, examples = quick.results_folder(options.quick) / "fuzz.json", options.examples or EXAMPLES
     set_hypothesis_home_dir(output.parent if options.quick else None)  # else it leaves a folder where it was started
-    facts = provenance(" ".join(["python", "benchmarks/fuzz.py", *sys.argv[1:]]), 0) | {"hypothesis": hypothesis.__version__}
+    facts = provenance(" ".join(["python", "-m", "tests.support.fuzz", *sys.argv[1:]]), 0) | {
+        "hypothesis": hypothesis.__version__
+    }
     for kind in (kind for kind in KINDS if not options.kinds or kind.name in options.kinds):
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
@@ -512,6 +513,47 @@ def _keep(output: Path, row: dict[str, Any]) -> None:
     rows[row["kind"]] = row
     kept = [rows[kind.name] for kind in KINDS if kind.name in rows]
     write_json(output, {"memory_GiB": MEMORY / 2**30, "rows": kept})
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """One row per kind of file."""
+    origins, cells = tables.Origins([row["provenance"] for row in results["rows"]]), []
+    for row, mark in zip(results["rows"], origins.marks, strict=True):
+        numbers = [f"{row[key]:,}" for key in ("files", "read", "refused")]
+        cells.append([row["kind"] + mark, *numbers, f"{row['slowest_ms']:.0f}"])
+    caption = (
+        f"`python -m tests.support.fuzz`: nothing else happened to any; none may take more than {results['memory_GiB']:.0f} "
+        "GiB "
+        f"of memory beyond the program's own ({tables.where(origins.facts)})."
+    )
+    head = ["file", "malformed", "read all the same", "refused in one sentence", "slowest, ms"]
+    return tables.blocks(tables.table(head, cells), caption, origins.notes)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    rows = results["rows"]
+    return {
+        "kinds": str(len(rows)),
+        "files": f"{sum(row['files'] for row in rows):,}",
+        "refused": f"{sum(row['refused'] for row in rows):,}",
+        "each": tables.spread((row["files"] for row in rows), ",.0f"),
+    }
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"Of {own['files']} malformed files of {own['kinds']} kinds {own['refused']} were refused in one sentence, and the "
+        "others could be "
+        "read all the same. None did anything else, and none is ever unpickled."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    return []
 
 
 if __name__ == "__main__":

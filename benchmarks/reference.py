@@ -1,0 +1,145 @@
+"""What the code says of itself, as Markdown: the settings with their defaults, and the public names with their docstrings."""
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.config import Config
+
+PACKAGE = "grad_instructor"
+SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:", "Attributes:")
+
+
+def settings() -> str:
+    """A section per group of settings: a table of names, defaults and what they mean."""
+    alone, groups = [], []
+    for item in dataclasses.fields(Config):
+        value = getattr(Config(), item.name)
+        if not dataclasses.is_dataclass(value):
+            alone.append((item.name, value, meanings(Config)[item.name]))
+            continue
+        told = meanings(type(value))
+        rows = [(f"{item.name}.{own.name}", getattr(value, own.name), told[own.name]) for own in dataclasses.fields(value)]
+        groups.append((item.name, inspect.getdoc(type(value)) or "", rows))
+    parts = [_settings_table(alone)]
+    parts += [f"## {name}\n\n{_markdown(about)}\n\n{_settings_table(rows)}" for name, about, rows in groups]
+    return "\n\n".join(parts)
+
+
+def _settings_table(rows: list[tuple[str, Any, str]]) -> str:
+    lines = ["| setting | default | what it is |", "| --- | --- | --- |"]
+    lines += [f"| `{name}` | {_default(value)} | {_cell(told)} |" for name, value, told in rows]
+    return "\n".join(lines)
+
+
+def _cell(told: str) -> str:
+    return _markdown(" ".join(told.split())).replace("|", r"\|")
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(_default(item) for item in value) or "none"
+    return f"`{value}`" if str(value) else "none"
+
+
+def meanings(kind: type) -> dict[str, str]:
+    """The strings below a dataclass's fields, by field."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for field, below in zip(tree.body, [*tree.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            found[field.target.id] = str(below.value.value) if is_text else ""  # type: ignore[union-attr]
+    return found
+
+
+def api() -> str:
+    """Every public name with its signature and its docstring, those of one place in the code together."""
+    package = importlib.import_module(PACKAGE)
+    places: dict[str, list[str]] = {}
+    for name in package.__all__:
+        if name.startswith("__"):
+            continue
+        value = getattr(package, name)
+        places.setdefault(_place(value), []).append(_entry(name, value))
+    return "\n\n".join(f"## {place}\n\n" + "\n\n".join(entries) for place, entries in places.items())
+
+
+def _place(value: Any) -> str:
+    """A heading: where a name is made, without this project's packages of packages."""
+    module = getattr(value, "__module__", None) or ""
+    if inspect.ismodule(value) or not module.startswith(("pipeline", PACKAGE)):
+        return "Tables and namespaces"
+    return {"pipeline": "pipeline"}.get(module, module.removeprefix("pipeline.").split(".")[0].replace("_", " "))
+
+
+def _entry(name: str, value: Any) -> str:
+    said = _markdown(inspect.getdoc(value) or "") if callable(value) or inspect.ismodule(value) else ""
+    parts = [
+        f"### {name}",
+        *([f"```python\n{name}{_signature(value)}\n```"] if callable(value) else []),
+        *([said] if said else []),
+    ]
+    if isinstance(value, dict):
+        parts.append("One of: " + ", ".join(f"`{key}`" for key in value) + ".")
+    if inspect.isclass(value):
+        parts += [
+            f"- `{method}{_signature(found, True)}`: {_markdown(_first(found))}"
+            for method, found in _methods(value)
+            if _first(found)
+        ]
+    return "\n\n".join(part for part in parts if not part.startswith("- ")) + "".join(
+        f"\n{'' if at else chr(10)}{part}" for at, part in enumerate(p for p in parts if p.startswith("- "))
+    )
+
+
+def _methods(kind: type) -> Iterator[tuple[str, Any]]:
+    for name, value in vars(kind).items():
+        found = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        if not name.startswith("_") and inspect.isfunction(found):
+            yield name, found
+
+
+def _first(value: Any) -> str:
+    return " ".join((inspect.getdoc(value) or "").split("\n\n")[0].split())
+
+
+def _signature(value: Any, method: bool = False) -> str:
+    """Names, and defaults where they are short; the docstring says what they are."""
+    try:
+        found = inspect.signature(value)
+    except (TypeError, ValueError):
+        return "(…)"
+    names = [own for own in found.parameters.values() if not (method and own.name in ("self", "cls"))]
+    shown = []
+    for own in names:
+        star = {own.VAR_POSITIONAL: "*", own.VAR_KEYWORD: "**"}.get(own.kind, "")
+        default = "" if own.default is own.empty else f"={own.default!r}" if len(repr(own.default)) <= 24 else "=…"
+        shown.append(f"{star}{own.name}{default}")
+    return f"({', '.join(shown)})"
+
+
+def _markdown(text: str) -> str:
+    """A docstring: roles and double back quotes become single ones, sections of arguments become lists."""
+    text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text)
+    text = re.sub(r"``([^`]+)``", r"`\1`", text)
+    lines, inside = [], False
+    for line in text.splitlines():
+        if line.strip() in SECTIONS:
+            inside = True
+            lines += ["", f"*{line.strip()}*", ""]
+        elif inside and line.startswith("    ") and not line.startswith("        "):
+            name, colon, told = line.strip().partition(": ")
+            lines.append(f"- `{name}`: {told}" if colon and len(name) < 60 else f"- {line.strip()}")
+        elif inside and line.startswith("        "):
+            lines.append(f"  {line.strip()}")
+        else:
+            inside = inside and not line.strip()
+            lines.append(line)
+    return re.sub(r"::$", ":", "\n".join(lines).strip(), flags=re.MULTILINE)
