@@ -120,7 +120,7 @@ def test_its_types_are_complete(tmp_path):
 def test_a_type_checker_knows_the_names_and_no_others(tmp_path):
     (tmp_path / "theirs.py").write_text(
         "from grad_instructor import Instructor, MLP, load, run\nfrom grad_instructor.targets import ACTIVATIONS\n"
-        'Instructor.load("digits-mlp").instruct(3)\nload("digits-mlp").nothing\nMLP(4)\nrun(config=3)\nACTIVATIONS["relu"].none\n'
+        'Instructor.load("digits-mlp").instruct(3)\nload(4)\nMLP(4)\nrun(config=3)\nACTIVATIONS["relu"].none\n'
         "from grad_instructor import Instrctor\n"
     )
     found = pyright(tmp_path, "theirs.py").stdout
