@@ -12,6 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from pipeline import __version__
 from pipeline.cluster import Placement
 from pipeline.command_line.options import Command, Options
 from pipeline.command_line.parsing import parse
@@ -177,7 +178,7 @@ def test_kuberays_fields(name):
         pod = group["template"]["spec"]
         volumes = {volume["name"] for volume in pod.get("volumes", [])}
         for container in pod["containers"]:
-            assert container["image"] == f"grad-instructor:{PROJECT['version']}"
+            assert container["image"] == f"grad-instructor:{__version__}"
             assert {mount["name"] for mount in container.get("volumeMounts", [])} <= volumes
     for group in spec["workerGroupSpecs"]:
         assert group["minReplicas"] <= group.get("replicas", group["minReplicas"]) <= group["maxReplicas"]
@@ -219,8 +220,10 @@ def test_dockerfile():
     for sources in (shlex.split(rest)[:-1] for word, rest in steps if word == "COPY"):
         copied |= {source for source in sources if not source.startswith("--")}
     assert all((CHECKOUT / source).exists() for source in copied)
-    packages = {path.name for path in CHECKOUT.iterdir() if f"{path.name}*" in SETUPTOOLS["packages"]["find"]["include"]}
-    assert all((CHECKOUT / package / "__init__.py").exists() for package in packages) and len(packages) == 2
+    included = SETUPTOOLS["packages"]["find"]["include"]
+    packages = {path.name for path in CHECKOUT.iterdir() if f"{path.name}*" in included}
+    assert all((CHECKOUT / package / "__init__.py").exists() for package in packages) and len(packages) == 3
+    packages |= {"tune_configs"} & set(included)  # no code: the files of searches
     assert copied == packages | {"pyproject.toml", "constraints.txt", PROJECT["readme"], *PROJECT["license-files"]}, (
         "what pip needs to install it"
     )

@@ -1,0 +1,26 @@
+"""``python -m grad_instructor``, and the command ``grad-instructor``: a process of its own."""
+
+import sys
+
+from grad_instructor.neighbours import Shadowed, check, check_workers
+
+WORKING = ("run", "train-enn", "instruct", "search")
+"""commands that may start Ray"""
+
+
+def program() -> None:
+    """Run the command that this process was started for, once it is known that it will be Grad-Instructor's code that runs."""
+    try:
+        check()
+        if sys.argv[1:2] and sys.argv[1] in WORKING and not {"-h", "--help"} & set(sys.argv):
+            check_workers()
+    except Shadowed as error:
+        print(f"grad-instructor: {error}", file=sys.stderr)
+        sys.exit(2)
+    from pipeline.command_line.program import program
+
+    program()
+
+
+if __name__ == "__main__":
+    program()
