@@ -1,9 +1,7 @@
 """``grad-instructor search``: record, judge, report. Part of the command line, hence allowed to know both pipeline and rl."""
 
 import dataclasses
-import hashlib
 import json
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,18 @@ from pipeline.cli import Command, Options, Places, SearchCommand, make_folder
 from pipeline.commands import Work, check_fits, locked, recorded_as, size_in_bytes, sizes_of
 from pipeline.compare.folder import check_data
 from pipeline.config import to_dotted
+from pipeline.digests import digest_of_json
 from pipeline.errors import UserError, without_secrets
 from pipeline.files import read_json, refuse_links, write_atomic, write_json
 from pipeline.progress import console, stage
 from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.results.tables import as_text
-from pipeline.search.drive import Search, check_results, drive
+from pipeline.search.candidates import Search, check_results
+from pipeline.search.drive import drive
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Result, Task
-from pipeline.search.plan import Plan, read_plan
+from pipeline.search.plan import Plan
+from pipeline.search.reading import read_plan
 
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
@@ -81,26 +83,10 @@ def _search(job: Work, plan: Plan) -> None:
 
 def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, Any], int]:
     """How a candidate is judged, what that needs, and its size in bytes."""
-    size = size_in_bytes(job.dataset)
-    if plan.kind == "target":
-        from pipeline.search.targets import judge as judge_target
-
-        return judge_target, {"dataset": job.dataset}, size
-    from rl.offline import judge, record
-
-    targets = max(stage.targets for stage in plan.stages)
-    started = time.monotonic()
-    recorded = {
-        name: record(config, job.dataset, job.folder / "recordings" / name, plan.record.rounds, targets, plan.record.updates)
-        for name, config in plan.recordings().items()
-    }
-    runs = {len(own.loss) for own in recorded.values()}
-    times = f"{len(recorded)} times " if len(recorded) > 1 else ""
-    console.print(
-        f"{times}{max(runs)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from "
-        f"{'those of its ladder of λ' if len(recorded) > 1 else 'them'}."
-    )
-    return judge, {"dataset": job.dataset, "recorded": recorded}, size + sum(r.observations.nbytes for r in recorded.values())
+    judging = KINDS[plan.kind].prepare(plan.stages, plan.record, plan.recordings(), job.dataset, job.folder)
+    if judging.said:
+        console.print(judging.said)
+    return judging.judge, dict(judging.shared), size_in_bytes(job.dataset) + judging.size
 
 
 class Told:
@@ -169,7 +155,7 @@ def _status(outcome: str) -> str:
 def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
     if how == "failed":
         return f"failed in stage {stage_name}: {result['failed']}"
-    first = [] if plan.objectives[0][0] in result else ["rank_correlation"]
+    first = [] if plan.objectives[0][0] in result else [KINDS[plan.kind].ranked]
     shown = [name for name in (*first, *(name for name, _ in plan.objectives)) if name in result]
     values = ", ".join(f"{name.replace('_', ' ')} {as_text(result[name], '.3g')}" for name in shown)
     return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"
@@ -200,8 +186,8 @@ def _report(job: Work, search: Search) -> None:
     )
     console.print(outcome.rich_table(plan, front))
     for file in best:
-        enn, target = (f"grad-instructor train-enn --config {folder / file}", f"grad-instructor run --config {folder / file}")
-        console.print(f"the best in {plan.objectives[0][0]}: {enn if plan.kind == 'enn' else target}")
+        command = f"grad-instructor {KINDS[plan.kind].trained_by} --config {folder / file}"
+        console.print(f"the best in {plan.objectives[0][0]}: {command}")
     failed = [row for row in rows if row["outcome"] == "failed"]
     if failed and len(failed) == len(rows):
         raise UserError(f"no candidate could be judged; the first one: {failed[0]['result']['failed']}")
@@ -231,7 +217,7 @@ def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
 def identity(plan: Plan) -> str:
     """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
     values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+    return digest_of_json(values, 8)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
@@ -252,12 +238,9 @@ def _check_folder(plan: Plan, job: Work) -> None:
 
 
 def _check_starts(job: Work, plan: Plan) -> None:
-    """Raises UserError where an ENN of ``unroll.start`` is not what ``enn`` says, or cannot read the targets."""
-    for config in [plan.config(group) for group in plan.groups if plan.kind == "enn"]:
-        if config.unroll.start:
-            from pipeline.setting import load_start, target_of
-
-            load_start(config, target_of(config, job.dataset))
+    """Raises UserError where the settings of a group do not go with the data."""
+    for group in plan.groups:
+        KINDS[plan.kind].check_data(plan.config(group), job.dataset)
 
 
 def _described(plan: Plan) -> dict[str, Any]:
