@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, Rule
     from pipeline.instruction.guard import Guard
     from pipeline.instruction.loop import Trace, train
-    from pipeline.search.plan import Plan, read_plan
+    from pipeline.search.plan import Plan
+    from pipeline.search.reading import read_plan
     from pipeline.targets import MLP, Batches, Population, initialise
 
 HOMES = {
@@ -97,7 +98,7 @@ HOMES = {
     "Report": "grad_instructor.calls",
     "search": "grad_instructor.calls",
     "SearchReport": "grad_instructor.calls",
-    "read_plan": "pipeline.search.plan",
+    "read_plan": "pipeline.search.reading",
     "Plan": "pipeline.search.plan",
     "Placement": "pipeline.cluster",
     "UserError": "pipeline.errors",

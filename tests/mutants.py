@@ -625,6 +625,14 @@ SEARCH = (
         ("tests/test_search.py::test_the_front_is_what_nothing_beats",),
     ),
     Mutation(
+        "a pair of values that cannot be had is allowed",
+        "pipeline/search/together.py",
+        "            if why := self._refusal(candidate):\n                self._blame(candidate, why)\n",
+        "",
+        "candidates would fail by what their file allows",
+        ("tests/test_search.py::test_values_that_cannot_go_together_are_refused_before_any_work",),
+    ),
+    Mutation(
         "candidates learn from the runs held out",
         "rl/offline/recorded.py",
         "chosen = runs & np.isin",

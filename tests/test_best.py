@@ -18,11 +18,15 @@ from pipeline.config import Config, identity, recording_config, validate
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
-from pipeline.search.drive import Search, attempt, drive
+from pipeline.search.attempt import attempt
+from pipeline.search.candidates import Search
+from pipeline.search.drive import drive
 from pipeline.search.forecast import MEASURED
-from pipeline.search.ladder import Failed, Task
+from pipeline.search.ladder import Task
 from pipeline.search.outcome import rows_of, write_best
-from pipeline.search.plan import Plan, read_plan
+from pipeline.search.plan import Plan
+from pipeline.search.reading import read_plan
+from pipeline.search.values import Failed
 
 CHECKOUT = Path(__file__).parent.parent
 SMOKE = (CHECKOUT / "tune_configs" / "smoke.yaml").read_text()
@@ -250,7 +254,7 @@ def test_targets_of_best_json_are_the_judged_ones(tmp_path, digits):
     """Also where a stage says how long targets are trained, and a schedule ends with it."""
     from pipeline.instruction import Backprop
     from pipeline.instruction.loop import advance
-    from pipeline.search.targets import judge
+    from pipeline.search.kinds.target import judge
     from pipeline.seeding import stream
     from pipeline.setting import new_population, selection_data, target_of
     from pipeline.targets import Batches

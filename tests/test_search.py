@@ -19,13 +19,17 @@ import yaml
 from pipeline.cluster import Placement
 from pipeline.command_line import main
 from pipeline.command_line.beginning import settings_of
-from pipeline.config import from_dotted, to_dotted, validate
+from pipeline.config import from_dotted, identity, to_dotted, validate
 from pipeline.errors import UserError
-from pipeline.search.drive import Search, drive
+from pipeline.search.candidates import Search
+from pipeline.search.drive import drive
 from pipeline.search.forecast import MEASURED, features, forecast
 from pipeline.search.ladder import Ladder, Task
 from pipeline.search.outcome import importances, pareto, rows_of
-from pipeline.search.plan import load_yaml, read_plan
+from pipeline.search.propose import Proposals
+from pipeline.search.reading import read_plan
+from pipeline.search.values import Budget, Dimension, Sampler
+from pipeline.search.yaml_text import load_yaml
 from pipeline.seeding import stream
 from pipeline.setting import selection_data, target_of
 from pipeline.targets import Batches, Population, unflatten
@@ -145,6 +149,84 @@ def test_bad_settings_are_refused(text, tmp_path):
     path.write_text(text)
     with pytest.raises(UserError, match="settings"):
         settings_of(path)
+
+
+# -- what goes together ------------------------------------------------------------------------------------------------
+
+
+def _space(*lines: str) -> str:
+    """The smoke search with more in its space."""
+    return SMOKE.replace(
+        "  rl.gamma: {float: [0.0, 0.9]}\n", "".join(f"  {line}\n" for line in lines) + "  rl.gamma: {float: [0.0, 0.9]}\n"
+    )
+
+
+REFRESH, STEPS = "instruction.refresh: {choice: [5, 25]}", "unroll.steps: {choice: [15, 25]}"
+APART = {
+    "two choices": ((REFRESH, STEPS), ("instruction.refresh 25 and unroll.steps 15",)),
+    "a choice and a range": (
+        ("instruction.refresh: {choice: [1, 5]}", "unroll.steps: {integer: [20, 40]}"),
+        ("instruction.refresh 5 and unroll.steps 2",),
+    ),
+    "every value of one": (("instruction.refresh: {choice: [4, 7]}",), ("space.instruction.refresh", "multiple")),
+    "every value of one with every one of another": (
+        ("instruction.refresh: {choice: [4, 7]}", "unroll.steps: {choice: [15, 25]}"),
+        ("space.instruction.refresh", "multiple"),
+    ),
+    "inside of a range": (("enn.kernel: {integer: [3, 5], when: {enn.readers: [convnet]}}",), ("enn.kernel is 4", "odd")),
+    "where another matters": (
+        (REFRESH, "unroll.steps: {choice: [15, 25], when: {enn.readers: [statistics]}}"),
+        ("instruction.refresh 25 and unroll.steps 15",),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", APART)
+def test_values_that_cannot_go_together_are_refused_before_any_work(case, tmp_path, capfd, environment, monkeypatch):
+    lines, named = APART[case]
+    monkeypatch.chdir(tmp_path)
+    Path("apart.yaml").write_text(_space(*lines))
+    assert main(["search", "apart.yaml", "--local"]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("grad-instructor: apart.yaml: space") and len(error.splitlines()) == 1, error
+    assert all(name in error for name in named), error
+    assert [path.name for path in tmp_path.iterdir()] == ["apart.yaml"]
+
+
+TOGETHER = {
+    "all combinations": (REFRESH, "unroll.steps: {choice: [25, 50]}"),
+    "what the settings of the group do not go with": ("instruction.refresh: {choice: [7]}", "unroll.steps: {choice: [14, 21]}"),
+    "kept apart by a condition": (
+        "instruction.refresh: {choice: [5, 25]}",
+        "unroll.steps: {choice: [15, 25], when: {instruction.refresh: [5]}}",
+    ),
+    "kept apart by two conditions": (
+        "instruction.refresh: {choice: [5, 25], when: {enn.readers: [probes]}}",
+        "unroll.steps: {choice: [15, 25], when: {enn.readers: [statistics]}}",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", [*TOGETHER, *FILES], ids=str)
+def test_no_candidate_of_a_file_that_is_read_has_settings_that_are_refused(case, tmp_path):
+    """Whoever proposes: thirty random candidates of every group."""
+    text = case.read_text() if isinstance(case, Path) else _space(*TOGETHER[case])
+    plan = _plan(tmp_path, text, sampler=Sampler("random"), budget=Budget(30))
+    for group in plan.groups:
+        proposals = Proposals(plan, group, tmp_path / group.name)
+        chosen = [proposals.propose(number) for number in range(proposals.total)]
+        configs = [plan.config(group, own) for own in chosen]  # raises where they are refused
+        assert len({identity(config) for config in configs}) == len({json.dumps(own) for own in chosen}) > 1
+
+
+def test_settings_that_do_not_go_together_are_no_failed_candidate(tmp_path):
+    """Were a file ever read that allows them: the search stops with a sentence."""
+    plan = _plan(tmp_path, _space("unroll.steps: {choice: [15, 25]}"))
+    (group,) = plan.groups
+    wrong = dataclasses.replace(plan, groups=(dataclasses.replace(group, space=(Dimension("unroll.steps", choice=(7,)),)),))
+    with pytest.raises(UserError, match=r"do not go together .*multiple"):
+        Search(wrong, tmp_path / "out").next()
+    assert not list((tmp_path / "out").rglob("candidate.json"))
 
 
 # -- order -------------------------------------------------------------------------------------------------------------
@@ -406,7 +488,7 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environmen
 
 
 def test_a_search_over_targets(tmp_path, digits):
-    from pipeline.search.targets import judge
+    from pipeline.search.kinds.target import judge
 
     text = (CHECKOUT / "tune_configs" / "baselines.yaml").read_text().replace("preset: mnist", "preset: digits")
     text = text.replace("training.steps: 600", "training.steps: 30\n  rl.period: 10").replace("steps: 150", "steps: 10")

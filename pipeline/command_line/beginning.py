@@ -43,7 +43,7 @@ def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:
     Raises:
         UserError: it cannot be read, or says what is no setting.
     """
-    from pipeline.search.plan import load_yaml
+    from pipeline.search.yaml_text import load_yaml
 
     try:
         values = load_yaml(path.read_text(encoding="utf-8"))

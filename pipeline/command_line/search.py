@@ -14,7 +14,9 @@ from pipeline.config import to_dotted
 from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
-from pipeline.search.plan import Plan, read_plan
+from pipeline.search.kinds import KINDS
+from pipeline.search.plan import Plan
+from pipeline.search.reading import read_plan
 
 if TYPE_CHECKING:
     import rich.table
@@ -71,7 +73,7 @@ def show_search(job: Work, plan: Plan) -> None:
         f"\n{found['candidates']} candidates: {ended}, {found['failed']} failed. Best of every trade-off, on validation data:"
     )
     console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
-    command = "train-enn" if plan.kind == "enn" else "run"
+    command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if (job.folder / file).exists():
             console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")

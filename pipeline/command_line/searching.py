@@ -1,6 +1,5 @@
 """A search that is not finished: check, record, judge, report."""
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,9 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, refuse_links, write_atomic, write_json
 from pipeline.progress import console, stage
 from pipeline.results.origin import data_of, distinct, mapping
-from pipeline.search.drive import Search, check_results, drive
+from pipeline.search.candidates import Search, check_results
+from pipeline.search.drive import drive
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Result
 from pipeline.search.plan import Plan
 
@@ -68,26 +69,10 @@ def _judged(job: Work, plan: Plan) -> Search:
 
 def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, Any], int]:
     """How a candidate is judged, what that needs, and its size in bytes."""
-    size = size_in_bytes(job.dataset)
-    if plan.kind == "target":
-        from pipeline.search.targets import judge as judge_target
-
-        return judge_target, {"dataset": job.dataset}, size
-    from rl.offline import judge, record
-
-    targets = max(stage.targets for stage in plan.stages)
-    started = time.monotonic()
-    recorded = {
-        name: record(config, job.dataset, job.folder / "recordings" / name, plan.record.rounds, targets, plan.record.updates)
-        for name, config in plan.recordings().items()
-    }
-    runs = {len(own.loss) for own in recorded.values()}
-    times = f"{len(recorded)} times " if len(recorded) > 1 else ""
-    console.print(
-        f"{times}{max(runs)} runs are recorded ({time.monotonic() - started:.0f} s); every candidate learns from "
-        f"{'those of its ladder of λ' if len(recorded) > 1 else 'them'}."
-    )
-    return judge, {"dataset": job.dataset, "recorded": recorded}, size + sum(r.observations.nbytes for r in recorded.values())
+    judging = KINDS[plan.kind].prepare(plan.stages, plan.record, plan.recordings(), job.dataset, job.folder)
+    if judging.said:
+        console.print(judging.said)
+    return judging.judge, dict(judging.shared), size_in_bytes(job.dataset) + judging.size
 
 
 def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
@@ -134,12 +119,9 @@ def _check_folder(plan: Plan, here: dict[str, Any], job: Work) -> None:
 
 
 def _check_starts(job: Work, plan: Plan) -> None:
-    """Raises UserError where an ENN of ``unroll.start`` is not what ``enn`` says, or cannot read the targets."""
-    for config in [plan.config(group) for group in plan.groups if plan.kind == "enn"]:
-        if config.unroll.start:
-            from pipeline.setting import load_start, target_of
-
-            load_start(config, target_of(config, job.dataset))
+    """Raises UserError where the settings of a group do not go with the data."""
+    for group in plan.groups:
+        KINDS[plan.kind].check_data(plan.config(group), job.dataset)
 
 
 def _described(plan: Plan) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.command_line.work import Work
 from pipeline.results.tables import as_text
-from pipeline.search.drive import Search
+from pipeline.search.candidates import Search
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan
 
@@ -90,7 +91,7 @@ def _status(outcome: str) -> str:
 def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
     if how == "failed":
         return f"failed in stage {stage_name}: {result['failed']}"
-    first = [] if plan.objectives[0][0] in result else ["rank_correlation"]
+    first = [] if plan.objectives[0][0] in result else [KINDS[plan.kind].ranked]
     shown = [name for name in (*first, *(name for name, _ in plan.objectives)) if name in result]
     values = ", ".join(f"{name.replace('_', ' ')} {as_text(result[name], '.3g')}" for name in shown)
     return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"

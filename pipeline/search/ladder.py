@@ -16,10 +16,6 @@ Result = dict[str, Any]
 """what a stage found out, or {"failed": why} where the candidate itself is to blame"""
 
 
-class Failed(Exception):
-    """A candidate cannot be judged, and it is its own settings' fault: that is a result."""
-
-
 @dataclass(frozen=True)
 class Task:
     """One stage of one candidate."""

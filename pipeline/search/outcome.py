@@ -11,9 +11,10 @@ import numpy as np
 from pipeline.config import to_dotted
 from pipeline.files import write_json
 from pipeline.results.tables import as_cell
-from pipeline.search.drive import Search
+from pipeline.search.candidates import Search
 from pipeline.search.ladder import Ladder, name_of
-from pipeline.search.plan import TIMES, Group, Plan, deciding
+from pipeline.search.plan import TIMES, Plan, deciding
+from pipeline.search.values import Group
 
 Row = dict[str, Any]
 

@@ -21,7 +21,8 @@ from optuna.trial import Trial, TrialState
 
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError, reason_of
-from pipeline.search.plan import Dimension, Group, Plan, deciding
+from pipeline.search.plan import Plan, deciding
+from pipeline.search.values import Dimension, Group
 from pipeline.seeding import stream
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

@@ -18,7 +18,8 @@ from ray.tune.search import Searcher
 
 from pipeline.cluster import Placement, worker_count
 from pipeline.errors import UserError
-from pipeline.search.drive import Judge, Search, attempt
+from pipeline.search.attempt import Judge, attempt
+from pipeline.search.candidates import Search
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan
 

@@ -19,8 +19,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.results.checkpoints import read_checkpoint, write_checkpoint
 from pipeline.results.origin import judged_from
-from pipeline.search.ladder import Failed
-from pipeline.search.plan import Stage
+from pipeline.search.values import Failed, Stage
 from rl.critics import at_home, first_critic, frozen_copy
 from rl.offline.gains import gain
 from rl.offline.learning import Learning

@@ -44,7 +44,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
-from pipeline.search.plan import read_plan
+from pipeline.search.reading import read_plan
 from pipeline.setting import home_of
 from pipeline.targets import MLP
 

@@ -1,0 +1,69 @@
+"""One task of a search: its result, why its settings cannot be judged, or what of the machine stood in the way."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Config, identity
+from pipeline.errors import UserError
+from pipeline.search.ladder import Result, Task
+from pipeline.search.plan import Plan
+from pipeline.search.values import Failed, Stage
+
+Judge = Callable[..., Result]
+"""(config, stages up to the one asked for, the candidate's folder, **shared) -> what it found out
+
+It raises :class:`pipeline.search.values.Failed` where the candidate is to blame, and a UserError for what may go away.
+"""
+
+
+def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[str, Any]) -> Result:
+    """The result of a task. A candidate that fails by its own fault says why, and the search goes on.
+
+    Args:
+        shared: what the judge gets by name; of ``recorded``, by :meth:`Plan.recordings`, the candidate's own.
+
+    Raises:
+        UserError: what may go away stands in the way (the disk, memory, a file): that is no result, and the same command
+            tries again.
+    """
+    group = next(group for group in plan.groups if group.name == task.group)
+    try:
+        config: Config = plan.config(group, dict(task.chosen))
+        own = dict(shared)
+        if "recorded" in own:
+            own["recorded"] = own["recorded"][identity(plan.recording(group, config))]
+    except UserError as error:
+        return {"failed": str(error)}
+    stages: Sequence[Stage] = plan.stages[: task.stage + 1]
+    try:
+        return _finite(judge(config, stages, folder, **own))
+    except (Failed, ArithmeticError) as error:
+        return {"failed": str(error) or type(error).__name__}
+    except (OSError, MemoryError, RuntimeError) as error:
+        if (why := _may_go_away(error)) is None:
+            raise
+        raise UserError(
+            f"candidate {task.candidate} could not be judged ({why}); put that right and give the same command again (earlier "
+            "results are kept)."
+        ) from error
+
+
+def _finite(result: Result) -> Result:
+    """Raises Failed where a number is none: the candidate diverged."""
+    for name, value in result.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise Failed(f"it diverged: {name} is {value}")
+    return result
+
+
+def _may_go_away(error: Exception) -> str | None:
+    """In a few words, what of the machine stood in the way; None where it is not the machine."""
+    if isinstance(error, OSError):
+        return error.strerror or type(error).__name__
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # torch's, of a GPU
+        return "no memory is left; fewer workers need less"
+    if "allocate memory" in str(error) or "out of memory" in str(error):  # torch says so in a plain RuntimeError
+        return "no memory is left; fewer workers need less"
+    return None

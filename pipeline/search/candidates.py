@@ -1,0 +1,148 @@
+"""The candidates of a search as its folder holds them; every result is on disk before it counts.
+
+Files, below the search's folder: ``candidates/NAME/candidate.json`` (its settings), ``STAGE.json`` (what a stage found out) and
+``state.safetensors`` (the ENN on its way).
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.config import PRESETS, to_dotted
+from pipeline.data.dataset import Dataset
+from pipeline.errors import UserError
+from pipeline.files import read_json, write_json
+from pipeline.results.checkpoints import checkpoint_fits
+from pipeline.results.origin import Origin, brief, data_of, fits, judged_from, mapping
+from pipeline.search.ladder import Ladder, Result, Task, name_of
+from pipeline.search.plan import Plan
+from pipeline.search.propose import Proposals
+from pipeline.search.values import Group
+
+OWN_FAULT = "own_fault"
+"""marks a failed result as the candidate's own fault: the same would come out again"""
+ORIGIN, PROVENANCE = "origin", "provenance"
+"""in a stage's file, what it was made from and by, beside what was found out"""
+
+
+class Search:
+    """The candidates of a plan in a folder: those judged already are read.
+
+    Args:
+        dataset: what they are judged on, which results carry beside their settings (see :func:`check_results`).
+        provenance: command, commit and date, which results carry.
+    """
+
+    def __init__(
+        self, plan: Plan, folder: Path, dataset: Dataset | None = None, provenance: Mapping[str, Any] | None = None
+    ) -> None:
+        self.plan, self.folder, self.dataset = plan, folder, dataset
+        self.provenance = brief(provenance or {})
+        self.made_by: dict[tuple[str, int, int], Mapping[str, Any]] = {}
+        """by group, candidate and stage"""
+        self.ladders = {group.name: self._ladder(group) for group in plan.groups}
+
+    def next(self) -> Task | Literal["wait", "finished"]:
+        """The next task of the first group that has one."""
+        waiting = False
+        for ladder in self.ladders.values():
+            task = ladder.next()
+            if isinstance(task, Task):
+                return task
+            waiting = waiting or task == "wait"
+        return "wait" if waiting else "finished"
+
+    def done(self, task: Task, result: Result) -> None:
+        """Write a result, then count it. A failed one that comes here is the candidate's own fault, and says so."""
+        if "failed" in result:
+            result = result | {OWN_FAULT: True}
+        self.made_by[task.group, task.number, task.stage] = self.provenance
+        noted: dict[str, Any] = {}
+        if self.dataset is not None:
+            group = next(group for group in self.plan.groups if group.name == task.group)
+            noted = {ORIGIN: _origin(self.plan, group, dict(task.chosen), self.dataset).as_json(), PROVENANCE: self.provenance}
+        write_json(self._file(task.group, task.number, task.stage), result | noted)
+        self.ladders[task.group].done(task.number, task.stage, result)
+
+    def folder_of(self, task: Task) -> Path:
+        """The candidate's."""
+        return self.folder / "candidates" / task.candidate
+
+    def _file(self, group: str, number: int, stage: int) -> Path:
+        return self.folder / "candidates" / name_of(group, number) / f"{self.plan.stages[stage].name}.json"
+
+    def _ladder(self, group: Group) -> Ladder:
+        proposals = Proposals(self.plan, group, self.folder / "studies" / (group.name or "all"))
+
+        def propose(number: int) -> dict[str, Any]:
+            path = self.folder / "candidates" / name_of(group.name, number) / "candidate.json"
+            chosen = proposals.propose(number)
+            if path.exists() and read_json(path) != chosen:
+                raise UserError(
+                    f"{path} has other settings than the search proposes: the versions of optuna or numpy have changed, or a "
+                    "file was edited; start afresh in another --output."
+                )
+            _check_sound(self.plan, group, number, chosen)
+            write_json(path, chosen)
+            return chosen
+
+        ladder = Ladder(self.plan, group.name, proposals.total, propose, proposals.tell)
+        for number in range(proposals.total):
+            for stage in range(len(self.plan.stages)):
+                path = self._file(group.name, number, stage)
+                if path.exists() and _counts(result := read_json(path, math.nan)):
+                    ladder.results[number, stage] = self._judged(result, group.name, number, stage)
+        return ladder
+
+    def _judged(self, result: Result, group: str, number: int, stage: int) -> Result:
+        """What a stage found out, without what it was made from and by."""
+        self.made_by[group, number, stage] = mapping(result.get(PROVENANCE))
+        return {name: value for name, value in result.items() if name not in (ORIGIN, PROVENANCE)}
+
+
+def _check_sound(plan: Plan, group: Group, number: int, chosen: Mapping[str, Any]) -> None:
+    """Raises UserError where the settings do not go together, which reading the file should have found out: that the file
+    allows them is no candidate's fault."""
+    try:
+        plan.config(group, chosen)
+    except UserError as error:
+        raise UserError(
+            f"candidate {name_of(group.name, number)} would have settings that do not go together ({str(error).rstrip('.')}); "
+            "correct the search file, and start afresh in another --output."
+        ) from error
+
+
+def check_results(plan: Plan, folder: Path, dataset: Dataset) -> None:
+    """Compare what a search's folder holds with what it is to be made from. Nothing is written.
+
+    Raises:
+        UserError: a recording, a candidate's state or a stage's result was made from something else.
+    """
+    for name, config in plan.recordings().items():
+        for path in sorted((folder / "recordings" / name).glob("*.safetensors")):
+            checkpoint_fits(path, judged_from(config, dataset))
+    for group in plan.groups:
+        for number in range(plan.budget.candidates):
+            place = folder / "candidates" / name_of(group.name, number)
+            if (place / "candidate.json").exists():
+                _check_candidate(plan, group, place, dataset)
+
+
+def _check_candidate(plan: Plan, group: Group, place: Path, dataset: Dataset) -> None:
+    chosen = dict(mapping(read_json(place / "candidate.json")))
+    for stage in plan.stages:
+        if (path := place / f"{stage.name}.json").exists():
+            fits(path, mapping(read_json(path)).get(ORIGIN), _origin(plan, group, chosen, dataset))
+    if (path := place / "state.safetensors").exists():
+        checkpoint_fits(path, judged_from(plan.config(group, chosen), dataset))
+
+
+def _origin(plan: Plan, group: Group, chosen: Mapping[str, Any], dataset: Dataset) -> Origin:
+    """What a candidate's results are made from: also of settings that do not go together, which is a result."""
+    return Origin(data_of(dataset), to_dotted(PRESETS[plan.preset]) | group.settings | dict(chosen))
+
+
+def _counts(result: Result) -> bool:
+    """Whether a result is one: an earlier form of the search kept a full disk or lost memory as a candidate's failure."""
+    return isinstance(result, dict) and ("failed" not in result or bool(result.get(OWN_FAULT)))

@@ -1,0 +1,69 @@
+"""Whether the parts of a search go together."""
+
+import itertools
+import math
+
+from pipeline.errors import UserError
+from pipeline.search.kinds import KINDS, Checks
+from pipeline.search.plain import as_name, check_known
+from pipeline.search.plan import Plan
+
+
+def check(plan: Plan) -> None:
+    """Raises UserError where they do not; one sentence about the first thing that is wrong."""
+    kind = KINDS[plan.kind]
+    groups = [plan.config(group) for group in plan.groups]
+    searched = frozenset(dimension.key for group in plan.groups for dimension in group.space)
+    for stage in plan.stages:
+        as_name(stage.name, "stages")
+        if stage.rank_by:
+            check_known(stage.rank_by, list(kind.objectives), f"stages.{stage.name}.rank_by")
+            if stage.rank_by.startswith("gain") and not stage.targets:
+                raise UserError(f"stages.{stage.name}.rank_by is {stage.rank_by!r}, which needs 'targets' in the stage.")
+    for holds, message in (*_of_stages(plan, kind.least_targets), *kind.check(plan.stages, groups, searched), *_of_parts(plan)):
+        if not holds:
+            raise UserError(message)
+
+
+def _of_stages(plan: Plan, least_targets: int) -> Checks:
+    stages = plan.stages
+    names = [stage.name for stage in stages]
+    counts = [(stage.updates, stage.segments, stage.targets) for stage in stages]
+    least = f"stages: the last one needs 'targets' of at least {least_targets} to measure anything."
+    rising = all(
+        earlier <= later for one, other in itertools.pairwise(counts) for earlier, later in zip(one, other, strict=True)
+    )
+    return [
+        (len(set(names)) == len(names), "stages: two have the same name; give each its own."),
+        (stages[-1].targets >= least_targets, least),
+        (
+            all(min(*count, stage.steps) >= 0 for count, stage in zip(counts, stages, strict=True)),
+            "stages: a count is below 0; give at least 0.",
+        ),
+        (rising, "stages: counts are totals since the start and cannot fall from one stage to the next."),
+    ]
+
+
+def _of_parts(plan: Plan) -> Checks:
+    budget, sampler, record, predict = plan.budget, plan.sampler, plan.record, plan.predict
+    return [
+        (budget.candidates >= 1, f"budget.candidates is {budget.candidates}; give at least 1."),
+        (budget.ahead >= 1, f"budget.ahead is {budget.ahead}; give at least 1."),
+        (
+            1 < plan.scheduler.reduction < math.inf,
+            f"scheduler.reduction is {plan.scheduler.reduction}; give a number above 1.",
+        ),
+        (sampler.startup >= 1, f"sampler.startup is {sampler.startup}; give at least 1."),
+        (sampler.population >= 2, f"sampler.population is {sampler.population}; give at least 2."),
+        (record.rounds >= 1, f"record.rounds is {record.rounds}; give at least 1."),
+        (record.updates >= 0, f"record.updates is {record.updates}; give at least 0."),
+        (predict is None or predict.after >= 5, "predict.after must be at least 5."),
+        (
+            predict is None or (plan.scheduler.name != "none" and any(stage.targets for stage in plan.stages[1:])),
+            "'predict' needs a scheduler, and targets in a stage after the first; leave it out.",
+        ),
+        (
+            sampler.name != "grid" or all(dimension.choice for group in plan.groups for dimension in group.space),
+            "sampler grid needs a 'choice' for every setting of the space.",
+        ),
+    ]

@@ -1,0 +1,110 @@
+"""The parts of a search as plain values. Nothing here imports torch."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+class Failed(Exception):
+    """A candidate cannot be judged, and it is its own settings' fault: that is a result."""
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """One setting and what it may be."""
+
+    key: str
+    choice: tuple[Any, ...] = ()
+    """values to choose from"""
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+    whole: bool = False
+    """an integer between low and high, both included"""
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    """other settings and the values at which this one matters; elsewhere it keeps its default"""
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        """The choices, or both ends of the range."""
+        return self.choice or ((int(self.low), int(self.high)) if self.whole else (self.low, self.high))
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Who proposes candidates."""
+
+    name: Literal["tpe", "nsga2", "gp", "botorch", "random", "grid"] = "tpe"
+    startup: int = 20
+    """random candidates before the sampler learns from them (tpe, gp, botorch)"""
+    population: int = 20
+    """nsga2: candidates of a generation"""
+
+
+@dataclass(frozen=True)
+class Scheduler:
+    """Who is stopped between the stages."""
+
+    name: Literal["asha", "none"] = "asha"
+    reduction: float = 3.0
+    """one candidate in so many goes on to the next stage"""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is tried."""
+
+    candidates: int = 100
+    """in each group"""
+    ahead: int = 4
+    """a candidate is proposed when all but the last so many are judged; workers beyond this number have nothing to do"""
+
+
+@dataclass(frozen=True)
+class Record:
+    """The populations that are recorded once for each ladder of λ."""
+
+    rounds: int = 2
+    """populations of rl.members, each under the ENN that the ones before it taught"""
+    updates: int = 100
+    """gradient steps on that ENN (none on one that unroll.start names)"""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of judging; counts are totals since the candidate's start."""
+
+    name: str
+    updates: int = 0
+    """off-policy gradient steps on recorded runs"""
+    segments: int = 0
+    """gradient steps of fine-tuning through unrolled training"""
+    targets: int = 0
+    """fresh targets that it instructs (or, in a search over targets, that are trained)"""
+    steps: int = 0
+    """of a search over targets: optimiser steps (0: training.steps)"""
+    rank_by: str = ""
+    """what the scheduler compares after this stage (default: the first objective, or rank_correlation without targets)"""
+
+
+@dataclass(frozen=True)
+class Predict:
+    """Rank candidates after the first stage by the gain that they are predicted to give in the next stage with targets."""
+
+    after: int = 12
+    """candidates whose gain must be known before predictions are used; until then the first stage's own ``rank_by`` counts"""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Settings and a space of their own, with the same budget as every other group."""
+
+    name: str
+    settings: dict[str, Any]
+    space: tuple[Dimension, ...]
+
+
+def pairs_of(stages: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:
+    """Each stage with the one after it."""
+    return itertools.pairwise(stages)
