@@ -8,6 +8,7 @@ work: it checks, refuses what does not fit, and makes again what is missing.
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,8 @@ def note_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str])
         return
     noted = {"data": job.dataset.name, **_cheap(settings), "sources": sources}
     noted |= {"starts": _digest_of(starts), "files": fingerprints(job.folder)}
-    write_json(job.folder / FILE, _noted(job.folder) | {job.name: noted})
+    with suppress(UserError):  # no room for it: the work is done all the same, and looked through once more next time
+        write_json(job.folder / FILE, _noted(job.folder) | {job.name: noted})
 
 
 def _noted(folder: Path) -> dict[str, Any]:
