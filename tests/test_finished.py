@@ -231,6 +231,26 @@ def test_nothing_changes_unnoticed(case, done):
     assert not _finished(done)
 
 
+def test_a_part_of_what_has_finished_has_finished_and_the_whole_has_not(done):
+    part = _job(done, "report")
+    settings, starts = to_dotted(part.config), [str(done / "start.safetensors")]
+    assert is_finished(part, settings, starts, whole="run") == "mine" and not is_finished(part, settings, starts)
+    (done / "out" / FILE).write_text(json.dumps({"report": json.loads((done / "out" / FILE).read_text())["run"]}))
+    assert not _finished(done)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_later_command_leaves_an_earlier_one_finished_unless_it_changed_its_files(changed, done):
+    later = _job(done, "explain")
+    (done / "out" / "explain").mkdir()
+    (done / "out" / "explain" / "map.png").write_text("new")
+    if changed:
+        (done / "out" / "figures" / "a.png").write_text("other")
+    assert later.dataset.name == "mine" and not _finished(done)
+    note_finished(later, to_dotted(later.config), [str(done / "start.safetensors")])
+    assert _finished(done) != changed
+
+
 def test_other_settings_and_other_commands_are_not_finished(done):
     assert not _finished(done, seed=1) and not _finished(done, rl=replace(Config().rl, gamma=0.5))
     assert not _finished(done, name="train-enn")
