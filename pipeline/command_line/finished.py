@@ -7,6 +7,7 @@ work: it checks, refuses what does not fit, and makes again what is missing.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str], w
     Raises:
         UserError: another command is at work in the folder, its records are damaged, or the storage cannot be used.
     """
-    if not (job.folder / FILE).exists():
+    if not os.path.exists(job.folder / FILE):
         return None
     with locked(job.folder):
         for name in filter(None, dict.fromkeys((job.name, whole))):
@@ -98,12 +99,12 @@ def _cheap(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _digest_of(starts: Sequence[str]) -> str:
     """Of the ENNs that settings name: of what is in their two files, or that they are not there."""
     files = [path.with_suffix(suffix) for path in map(_file_of, filter(None, starts)) for suffix in (".safetensors", ".json")]
-    return hashlib.sha256(repr([sha256_of(path) if path.is_file() else None for path in files]).encode()).hexdigest()
+    return hashlib.sha256(repr([sha256_of(path) if os.path.isfile(path) else None for path in files]).encode()).hexdigest()
 
 
 def _file_of(start: str) -> Path:
     shipped = SHIPPED / f"{start}.safetensors"
-    return shipped if Path(start).name == start and shipped.exists() else Path(start)
+    return shipped if Path(start).name == start and os.path.exists(shipped) else Path(start)
 
 
 def fingerprints(folder: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,13 @@ def show_search(job: Work, plan: Plan) -> None:
         f"\n{found['candidates']} candidates: {ended}, {found['failed']} failed. Best of every trade-off, on validation data:"
     )
     console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
-    command = "train-enn" if plan.kind == "enn" else "run"
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
-        if (job.folder / file).exists():
-            console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")
+        if os.path.exists(job.folder / file):
+            enn, target = (
+                f"grad-instructor train-enn --config {job.folder / file}",
+                f"grad-instructor run --config {job.folder / file}",
+            )
+            console.print(f"the best in {plan.objectives[0][0]}: {enn if plan.kind == 'enn' else target}")
 
 
 def _rich_table(markdown: str) -> "rich.table.Table":
