@@ -118,6 +118,33 @@ def test_records_that_were_not_sent_are_sent_and_no_run_is_opened_again(copy, un
     assert "'mlflow'" in other, "another experiment has got nothing yet"
 
 
+SEARCH = """question: Which rate?
+kind: target
+settings: {target.hidden: [8], training.steps: 20, rl.period: 10, instruction.refresh: 10, unroll.segments: 0}
+space: {training.learning_rate: {choice: [0.1, 0.2]}}
+stages: [{name: whole, targets: 2}]
+budget: {candidates: 3}
+objectives: {accuracy: maximise}
+"""
+
+
+def test_a_finished_search_is_only_shown_and_what_is_missing_is_made_again(tmp_path):
+    (tmp_path / "s.yaml").write_text(SEARCH)
+    arguments = ("search", "s.yaml", "--output", "search", "--local", *NO_SERVER)
+    first = _again(tmp_path, *arguments)
+    before = _contents(tmp_path / "search")
+    said = _again(tmp_path, *arguments)
+    assert _contents(tmp_path / "search") == before
+    assert "finished; nothing to do" in said and "HEAVY 0 []" in said
+    table = said[said.index("3 candidates") : said.index("\nresults")]
+    assert "learning_rate" in table and "001" in table and table in first, "the same as the first time"
+    (tmp_path / "search" / "figures" / "importance.png").unlink()
+    assert "search: 3 of 3 were done before" in _again(tmp_path, *arguments)
+    assert (tmp_path / "search" / "figures" / "importance.png").exists()
+    (tmp_path / "s.yaml").write_text(SEARCH.replace("0.2]", "0.3]"))
+    assert "HEAVY 2 [" in (other := _again(tmp_path, *arguments)) and "holds a search by another file" in other
+
+
 # -- each thing that is noted, without a run ---------------------------------------------------------------------------
 
 
@@ -203,6 +230,26 @@ def _renote(folder: Path, **changes) -> None:
 def test_nothing_changes_unnoticed(case, done):
     CHANGES[case](done)
     assert not _finished(done)
+
+
+def test_a_part_of_what_has_finished_has_finished_and_the_whole_has_not(done):
+    part = _job(done, "report")
+    settings, starts = to_dotted(part.config), [str(done / "start.safetensors")]
+    assert is_finished(part, settings, starts, whole="run") == "mine" and not is_finished(part, settings, starts)
+    (done / "out" / FILE).write_text(json.dumps({"report": json.loads((done / "out" / FILE).read_text())["run"]}))
+    assert not _finished(done)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_later_command_leaves_an_earlier_one_finished_unless_it_changed_its_files(changed, done):
+    later = _job(done, "explain")
+    (done / "out" / "explain").mkdir()
+    (done / "out" / "explain" / "map.png").write_text("new")
+    if changed:
+        (done / "out" / "figures" / "a.png").write_text("other")
+    assert later.dataset.name == "mine" and not _finished(done)
+    note_finished(later, to_dotted(later.config), [str(done / "start.safetensors")])
+    assert _finished(done) != changed
 
 
 def test_other_settings_and_other_commands_are_not_finished(done):

@@ -7,7 +7,9 @@ work: it checks, refuses what does not fit, and makes again what is missing.
 """
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ SHIPPED = Path(pipeline.__file__).parent / "enn" / "shipped"
 """ENNs of the package (its module imports torch)"""
 
 
-def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str]) -> str | None:
+def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str], whole: str = "") -> str | None:
     """The name of the data, if the command has finished here and nothing has changed since; else None.
 
     What MLflow or the storage has not got yet is sent.
@@ -36,17 +38,19 @@ def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str]) -
     Args:
         settings: what the command was asked to do.
         starts: ENNs that it may go on from, by name or file.
+        whole: a command of which this one is a part: where that has finished, so has this one.
 
     Raises:
         UserError: another command is at work in the folder, its records are damaged, or the storage cannot be used.
     """
-    if not (job.folder / FILE).exists():
+    if not os.path.exists(job.folder / FILE):
         return None
     with locked(job.folder):
-        noted = _noted(job.folder).get(job.name)
-        if not isinstance(noted, dict) or not _as_noted(job, settings, starts, noted):
-            return None
-        return str(noted["data"]) if _is_told(job) else None
+        for name in filter(None, dict.fromkeys((job.name, whole))):
+            noted = _noted(job.folder).get(name)
+            if isinstance(noted, dict) and _as_noted(job, settings, starts, noted):
+                return str(noted["data"]) if _is_told(job, name) else None
+    return None
 
 
 def note_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str]) -> None:
@@ -54,9 +58,11 @@ def note_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str])
     sources = job.sources
     if sources is None or job.find_sources() != sources:  # the data's files were changed meanwhile
         return
-    noted = {"data": job.dataset.name, **_cheap(settings), "sources": sources}
-    noted |= {"starts": _digest_of(starts), "files": fingerprints(job.folder)}
-    write_json(job.folder / FILE, _noted(job.folder) | {job.name: noted})
+    files = fingerprints(job.folder)
+    noted = {"data": job.dataset.name, **_cheap(settings), "sources": sources, "starts": _digest_of(starts), "files": files}
+    others = {name: noted for name, other in _noted(job.folder).items() if _goes_on(other, noted)}
+    with suppress(UserError):  # no room for it: the work is done all the same, and looked through once more next time
+        write_json(job.folder / FILE, _noted(job.folder) | others | {job.name: noted})
 
 
 def _noted(folder: Path) -> dict[str, Any]:
@@ -65,6 +71,14 @@ def _noted(folder: Path) -> dict[str, Any]:
     except UserError:  # missing or damaged: it is made again
         return {}
     return noted if isinstance(noted, dict) else {}
+
+
+def _goes_on(other: Any, noted: Mapping[str, Any]) -> bool:
+    """Whether what another command had finished is all there, among what was made since: it has nothing to do either. All of it
+    was checked when the command that has finished now began."""
+    if not isinstance(other, dict) or not isinstance(other.get("files"), dict):
+        return False
+    return other["files"].items() <= noted["files"].items() and other | {"files": noted["files"]} == noted
 
 
 def _as_noted(job: Work, settings: Mapping[str, Any], starts: Sequence[str], noted: Mapping[str, Any]) -> bool:
@@ -85,12 +99,12 @@ def _cheap(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _digest_of(starts: Sequence[str]) -> str:
     """Of the ENNs that settings name: of what is in their two files, or that they are not there."""
     files = [path.with_suffix(suffix) for path in map(_file_of, filter(None, starts)) for suffix in (".safetensors", ".json")]
-    return hashlib.sha256(repr([sha256_of(path) if path.is_file() else None for path in files]).encode()).hexdigest()
+    return hashlib.sha256(repr([sha256_of(path) if os.path.isfile(path) else None for path in files]).encode()).hexdigest()
 
 
 def _file_of(start: str) -> Path:
     shipped = SHIPPED / f"{start}.safetensors"
-    return shipped if Path(start).name == start and shipped.exists() else Path(start)
+    return shipped if Path(start).name == start and os.path.exists(shipped) else Path(start)
 
 
 def fingerprints(folder: Path) -> dict[str, str]:
@@ -105,10 +119,10 @@ def _fingerprint(path: Path, on_the_way: bool) -> str:
     return sha256_of(path)
 
 
-def _is_told(job: Work) -> bool:
+def _is_told(job: Work, name: str) -> bool:
     """Whether the records say that the command has finished; MLflow and the storage are sent what they have not got then."""
     records = job.records
-    if records.status(job.name) != "FINISHED" or records.running():
+    if records.status(name) != "FINISHED" or records.running():
         return False
     state = job.storage.compared() if job.storage else "same"
     if state == "ahead":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +76,7 @@ def show_search(job: Work, plan: Plan) -> None:
     console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
-        if (job.folder / file).exists():
+        if os.path.exists(job.folder / file):
             console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")
 
 

@@ -25,7 +25,7 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     cluster.check(job.command.placement)
     refuse_links(job.folder, begun_only=True)
     settings = to_dotted(job.config)
-    if finished := is_finished(job, settings, [job.config.unroll.start]):
+    if finished := is_finished(job, settings, [job.config.unroll.start], whole="run"):
         console.print("finished; nothing to do")
         if show:
             show(job, finished)

@@ -8,6 +8,8 @@ from pipeline.errors import shown
 
 Check = tuple[bool, str]
 """whether it holds, and the sentence to say where it does not"""
+Whole = Any
+"""a ``Config``: it is made of the stages, and no stage imports what it is a part of"""
 LARGEST_COUNT = 2**31 - 1
 """of anything; a slip of the keyboard is told apart from a machine without memory"""
 

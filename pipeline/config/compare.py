@@ -2,14 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pipeline.arms import ARMS, unmet
-from pipeline.config.checks import Check, at_least_one
+from pipeline.config.checks import Check, Whole, at_least_one
 from pipeline.config.choices import Arm
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class CompareConfig:
     """at most this many validation examples, none of them in the reward, for curves and the choice of strengths"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.compare``."""
     compare, arms = config.compare, config.compare.arms
     yield compare.seeds >= 2, f"compare.seeds is {compare.seeds}; give at least 2, or there is no interval."

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pipeline.config.checks import Check, at_least_one
+from pipeline.config.checks import Check, Whole, at_least_one
 from pipeline.names import ReaderName
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class ENNConfig:
     """convnet: size of each convolution's kernel (odd)"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.enn``."""
     enn = config.enn
     yield 0.0 < enn.resolution <= 1.0, f"enn.resolution is {enn.resolution}; give a ρ above 0 and at most 1."

@@ -2,12 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline.config.checks import Check, at_least_one
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
+from pipeline.config.checks import Check, Whole, at_least_one
 
 
 @dataclass(frozen=True)
@@ -24,7 +20,7 @@ class InstructionConfig:
     """move the weights directly, beside the optimiser's step, instead of adding to the gradient that it reads"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.instruction``."""
     instruction = config.instruction
     yield (

@@ -2,12 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline.config.checks import Check
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
+from pipeline.config.checks import Check, Whole
 
 LEAST_RECORDED = 64
 """members of a recorded population: blocks of sixteen hold every start and level of λ, and one block in four is held out"""
@@ -25,7 +21,7 @@ class RecordedConfig:
     """what else is different about that ENN: settings of enn, instruction and rl, such as 'rl.gamma=0.5' (values as in JSON)"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.recorded``; what its ``settings`` say is checked by :func:`pipeline.config.validate`."""
     rl, recorded = config.rl, config.recorded
     learns = bool(recorded.rounds) and not rl.rounds

@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pipeline.config.checks import Check, at_least_one
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
+from pipeline.config.checks import Check, Whole, at_least_one
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class RLConfig:
     """Ray processes that collect runs, each with its own environment; 0 collects in the driver"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.rl``."""
     rl, unroll, recorded = config.rl, config.unroll, config.recorded
     yield 0.0 <= rl.gamma < 1.0, f"rl.gamma is {rl.gamma}; give a discount of at least 0 and below 1."

@@ -2,13 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline.config.checks import Check
+from pipeline.config.checks import Check, Whole
 from pipeline.names import Activation, Initialisation
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class TargetConfig:
     """standard deviation of the initial weights when initialisation is normal"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.target``."""
     target = config.target
     yield bool(target.hidden), "target.hidden is empty; give at least one hidden width."

@@ -2,13 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline.config.checks import Check, at_least_one
+from pipeline.config.checks import Check, Whole, at_least_one
 from pipeline.names import Optimiser, Schedule
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -33,7 +29,7 @@ class TrainingConfig:
     """give all members of a population the same batches (faster) instead of each its own order"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.training``."""
     training, period = config.training, config.rl.period
     yield (

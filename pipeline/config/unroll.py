@@ -2,12 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from pipeline.config.checks import Check, at_least_one
-
-if TYPE_CHECKING:
-    from pipeline.config.schema import Config
+from pipeline.config.checks import Check, Whole, at_least_one
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class UnrollConfig:
     """examples on which a member is scored at the end of a segment"""
 
 
-def checks(config: "Config") -> Iterator[Check]:
+def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.unroll``."""
     unroll, coarse = config.unroll, config.enn.coarsening
     yield (

@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import os
 from pathlib import Path
 
 from pipeline.data import known
@@ -20,14 +21,14 @@ def sources_digest(dataset: str, folder: Path) -> str | None:
     """
     try:
         found = [sha256_of(path) for path in _sources(dataset, folder)]
-    except UserError:  # to be said when it is loaded
+    except (UserError, ValueError):  # to be said when it is loaded
         return None
     return hashlib.sha256("\n".join(found).encode()).hexdigest()
 
 
 def _sources(dataset: str, folder: Path) -> list[Path]:
     if dataset.endswith(".npz"):
-        return [Path(dataset).expanduser()]
+        return [Path(os.path.expanduser(dataset))]
     if dataset == "digits":
         return [_embedded_digits(), FOLDER / "digits.npz"]
     if dataset in known.IDX_FOLDERS:
