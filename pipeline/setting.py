@@ -111,6 +111,7 @@ def new_population(
         training.weight_decay,
         training.schedule,
         training.steps,
+        seeds,
     )
 
 

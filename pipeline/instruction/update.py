@@ -10,7 +10,7 @@ signal is none.
 Letters: P members.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +45,9 @@ class Term:
 
     def update(self, population: Population, batch: Batch, state: Any) -> Sequence[Tensor]:
         """As a rule."""
-        return _with_terms(population, population.grads(batch.x, batch.y), [(self, state)])
+        gradients = population.grads(batch.x, batch.y)
+        _add_terms(population, gradients, [(self, state)])
+        return gradients
 
 
 @dataclass
@@ -80,9 +82,12 @@ class Update:
 
     def update(self, population: Population, batch: Batch, state: UpdateState | None) -> Sequence[Tensor]:
         """``state`` may be None where there is nothing to remember: for backpropagation alone."""
-        state = state or UpdateState()
+        if state is None:
+            state = UpdateState()
         gradients = population.grads(batch.x, batch.y, state.signal)
-        return _with_terms(population, gradients, list(zip(self.terms, state.terms, strict=True)))
+        if self.terms:
+            _add_terms(population, gradients, list(zip(self.terms, state.terms, strict=True)))
+        return gradients
 
 
 class Backprop(Update):
@@ -106,12 +111,10 @@ def without(rule: Any, state: Any, left_out: Term) -> tuple[Update, UpdateState]
     return Update(signal, [term for term, _ in kept]), UpdateState(bound_signal, [own for _, own in kept])
 
 
-def _with_terms(population: Population, gradients: Sequence[Tensor], terms: Iterable[tuple[Term, Any]]) -> Sequence[Tensor]:
-    terms = list(terms)
+def _add_terms(population: Population, gradients: Sequence[Tensor], terms: Sequence[tuple[Term, Any]]) -> None:
     for term, state in terms:
         term.read(population, gradients, state)
     for term, state in terms:
         term.add(population, gradients, state)
     for term, state in terms:
         term.move(population, state)
-    return gradients

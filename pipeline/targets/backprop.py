@@ -35,6 +35,7 @@ class Workspace:
         self._new = lambda width: like.new_empty(members, width, examples)
         self.before = [self._new(width) for width in hidden]
         self.after = [self._new(width) for width in hidden] if self.activation.needs_z or keep_z else self.before
+        self.examples = [h.transpose(1, 2) for h in self.after]
         self.logits, self.log_probabilities = self._new(classes), self._new(classes)
         self.minus_one = like.new_full((1, 1, 1), -1.0).expand(members, 1, examples)
         self._hidden, self._deltas = hidden, None
@@ -99,11 +100,11 @@ def backprop(
         weight_gradient, bias_gradient = gradients[layer]
         torch.sum(delta, -1, out=bias_gradient)
         if layer > 0:
-            outer(delta, work.after[layer - 1], weight_gradient)
+            outer(delta, work.examples[layer - 1], weight_gradient)
             delta = pull(layers[layer][0], delta, out=work.deltas[layer - 1])
             work.activation.backward(delta, work.before[layer - 1], work.after[layer - 1], delta)
         else:
-            outer(delta, examples_last(x), weight_gradient)
+            outer(delta, x, weight_gradient)
     return losses
 
 
@@ -123,12 +124,12 @@ def signalled(
     losses, error = error_at_the_output(layers, x, y, work)
     contexts = contexts_of(layers, x, y, error, work)
     signal(contexts)
-    for context, (weight_gradient, bias_gradient) in zip(contexts, gradients, strict=True):
+    for context, examples, (weight_gradient, bias_gradient) in zip(contexts, [x, *work.examples], gradients, strict=True):
         if context.signal is None or context.signal.shape != context.z.shape:
             found = "none" if context.signal is None else f"one of shape {tuple(context.signal.shape)}"
             raise ValueError(f"layer {context.layer} needs a signal of shape {tuple(context.z.shape)} and got {found}")
         torch.sum(context.signal, -1, out=bias_gradient)
-        outer(context.signal, context.received, weight_gradient)
+        outer(context.signal, examples, weight_gradient)
     return losses
 
 

@@ -57,12 +57,16 @@ def affine_differentiable(weight: Tensor, bias: Tensor, h: Tensor) -> Float[Tens
     return torch.baddbmm(bias, weight, h)
 
 
-def outer(delta: Float[Tensor, "P out B"], h: Tensor, out: Tensor) -> Tensor:
-    """δ hᵀ of every member, the gradient with respect to W, written to ``out`` (P, out, in); h as in :func:`affine`."""
-    if h.dim() == 2:
-        torch.mm(delta.view(-1, h.shape[1]), h.t(), out=out.view(-1, len(h)))
+def outer(delta: Float[Tensor, "P out B"], examples: Tensor, out: Tensor) -> Tensor:
+    """δ hᵀ of every member, the gradient with respect to W, written to ``out`` (P, out, in).
+
+    Args:
+        examples: hᵀ, examples first: (P, B, in), or (B, in) where members share them.
+    """
+    if examples.dim() == 2:
+        torch.mm(delta.view(-1, len(examples)), examples, out=out.view(-1, examples.shape[1]))
     else:
-        torch.bmm(delta, h.transpose(1, 2), out=out)
+        torch.bmm(delta, examples, out=out)
     return out
 
 

@@ -58,8 +58,8 @@ class TangentWorkspace:
 
     def activate(self, number: int, moving: Moving) -> Moving:
         """h of a layer and its tangent, in their buffers."""
-        z, moved = moving
-        h, h_tangent = self.h[number], self.h_tangent[number]
+        (z, moved), h, h_tangent = moving, self.h[number], self.h_tangent[number]
+        assert moved is not None, "only the inputs have no tangent"
         self.activation.forward(z, h)
         if self.keeps_z:
             self.activation.backward(self._ones[number], z, h, self._slopes[number])
@@ -94,10 +94,10 @@ def tangent(
         delta, moved = work.delta[layer], work.delta_tangent[layer]
         torch.sum(moved, -1, out=bias_product)
         if layer == 0:
-            outer(moved, examples_last(x), weight_product)
+            outer(moved, x, weight_product)
             return
         below, h = layer - 1, work.h[layer - 1]
-        outer(moved, h, weight_product)
+        outer(moved, h.transpose(1, 2), weight_product)
         weight_product.baddbmm_(delta, work.h_tangent[below].transpose(1, 2))
         received = pull(weight, delta, out=work.delta[below])
         shifted = pull(weight, moved, out=work.delta_tangent[below])
