@@ -4,14 +4,15 @@
     python -m benchmarks.pages --check    # write nothing; exit code 1 where a page is stale
     python -m benchmarks.pages --quick    # copies in a temporary folder
 
-A benchmark's page is one line of ``PAGES``. Its module has four functions of its results: ``table``; ``figures``, numbers by name,
-which every template can say (``{{ transfer.home }}``; a name that is not there stops the rendering); ``verdict``, what stands on
-top; and ``doubts``, what was hoped for and what came of it. What else is to be said of it stands in
+A benchmark's page is one line of ``PAGES``. Its module has four functions of its results: ``table``; ``figures``, numbers by
+name, which every template can say (``{{ transfer.home }}``; a name that is not there stops the rendering); ``verdict``, what
+stands on top; and ``doubts``, what was hoped for and what came of it. What else is to be said of it stands in
 docs/templates/_notes/NAME.md.j2. A table that has a part of before the last correction of the code says so (‡).
 """
 
 import functools
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
+from pipeline.results.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -181,6 +183,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "outputs": read_json(quick.RESULTS / "outputs.json"),
         "reference": reference,
         "tables": tables,
+        "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",
         "presets": list(PRESETS),
     }
     return world

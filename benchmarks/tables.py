@@ -10,6 +10,8 @@ from typing import Any
 from benchmarks.correct import holm
 from pipeline.results.tables import as_cell, p_value
 
+KEPT = "\u00a0"
+"""a space at which no line ends"""
 LEVEL = 0.05
 """of a corrected p-value, below which something is told"""
 GAIN, LOSS, NOTHING = "a gain", "a loss", "no difference that can be told"
@@ -38,13 +40,13 @@ def percent(value: float | None, form: str = ".2f") -> str:
 def interval(row: Mapping[str, Any], name: str, form: str, scale: float) -> str:
     """``row[name]`` with its ends ``row[name_low]`` and ``row[name_high]``."""
     mean, low, high = (as_cell(row[f"{name}{end}"], form, scale) for end in ("", "_low", "_high"))
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low},{KEPT}{high}]"
 
 
 def signed(difference: Mapping[str, Any], scale: float = 100) -> str:
     """A difference with its interval."""
     mean, low, high = (as_cell(difference[name], "+.2f", scale) for name in ("difference", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low},{KEPT}{high}]"
 
 
 def gained(difference: Mapping[str, Any], scale: float = 100, form: str = "+.2f") -> str:
@@ -168,5 +170,5 @@ def where(facts: Mapping[str, Any]) -> str:
 
 def command(facts: Mapping[str, Any]) -> str:
     """The command that made a result, as it is given today: benchmarks were files once, and are modules."""
-    text = re.sub(r"python benchmarks/(faults|fuzz)\.py", r"python -m tests.support.\1", facts["command"])
-    return re.sub(r"python benchmarks/(\w+)\.py", r"python -m benchmarks.\1", text)
+    text = re.sub(r"(?<=python )benchmarks/(faults|fuzz)\.py", r"-m tests.support.\1", facts["command"])
+    return re.sub(r"(?<=python )benchmarks/(\w+)\.py", r"-m benchmarks.\1", text)
