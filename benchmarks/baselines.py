@@ -488,7 +488,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
             "double_told": _told(double),
             "time": tables.spread(row["seconds"]["instructed"] for row in here),
             "reaches": _reaches(here, "instructed"),
-            "steps": f"{steps:,}",
+            "steps": f"{steps:,}" + tables.EARLIER * any(tables.is_earlier(row) for row in here),
             "half": _range([row["difference"]["instructed, half"] for row in halves]),
             "half_told": _told([row["difference"]["instructed, half"] for row in halves]),
             "half_against_double": _range([row["against_double_batch"][", half"] for row in halves]),
@@ -503,6 +503,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
         [[own[f"{key}_{steps}"].replace(" to ", f"{tables.KEPT}to{tables.KEPT}") for key in _SHOWN] for steps in lengths],
     )
     told = {steps: {tables.told(row["difference"]["instructed"]) for row in rows if row["steps"] == steps} for steps in lengths}
+    own["earlier"] = any(tables.is_earlier(row) for row in rows)
     own["headline"] = "It depends on the length of the run."
     if told[lengths[0]] == {tables.GAIN} and tables.GAIN not in told[lengths[-1]]:
         own["headline"] = "In short runs yes, in long ones no."

@@ -600,8 +600,8 @@ def verdict(results: dict[str, Any]) -> str:
     return (
         f"An ENN that knows digits adds {own['digits']} points, most with {own['most_gained']}, a gain that can be told in "
         f"{own['digits_helped']} cells. One that cannot know what a digit looks like adds {own['permuted']} "
-        f"({own['permuted_helped']}); {own['control_images']} of the images that the ENN has seen bring {own['control']} % without "
-        "any ENN."
+        f"({own['permuted_helped']}); {own['control_images']} of the images that the ENN has seen bring {own['control']} % "
+        "without any ENN."
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from pipeline.results.tables import as_cell, p_value
 
 KEPT = "\u00a0"
 """a space at which no line ends"""
+CORRECTED, EARLIER = "2026-11-26", "‡"
+"""when the code was corrected last in a way that changes numbers, and the mark of what was made before"""
 LEVEL = 0.05
 """of a corrected p-value, below which something is told"""
 GAIN, LOSS, NOTHING = "a gain", "a loss", "no difference that can be told"
@@ -151,6 +153,20 @@ class Origins:
         dates = {commit: facts["date"][:10] for commit, facts in zip(commits, rows, strict=True)}
         others = [f"{mark} made by commit {commit}, {dates[commit]}" for commit, mark in numbers.items()]
         self.notes = "; ".join(others) + "." if others else ""
+
+
+def is_earlier(found: Any) -> bool:
+    """Whether a result, or a part of it, was made before the last correction of the code."""
+    return any(date < CORRECTED for date in _dates(found))
+
+
+def _dates(found: Any) -> Iterator[str]:
+    """Of all provenances in a result, YYYY-MM-DD."""
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if key == "date":
+            yield value[:10]
+        elif isinstance(value, dict | list):
+            yield from _dates(value)
 
 
 def _raised(number: int) -> str:
