@@ -488,7 +488,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
             "double_told": _told(double),
             "time": tables.spread(row["seconds"]["instructed"] for row in here),
             "reaches": _reaches(here, "instructed"),
-            "steps": f"{steps:,}",
+            "steps": f"{steps:,}" + tables.EARLIER * any(tables.is_earlier(row) for row in here),
             "half": _range([row["difference"]["instructed, half"] for row in halves]),
             "half_told": _told([row["difference"]["instructed, half"] for row in halves]),
             "half_against_double": _range([row["against_double_batch"][", half"] for row in halves]),
@@ -500,12 +500,10 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
             own |= {f"{place}_{key}": value for key, value in facts.items() if chosen}
     own["table"] = tables.table(
         ["steps of tuned training", "gain, points", "told", "against twice the batch", "told", "time ×"],
-        [
-            [own[f"{key}_{steps}"] for key in ("steps", "gain", "told", "against_double", "double_told", "time")]
-            for steps in lengths
-        ],
+        [[own[f"{key}_{steps}"].replace(" to ", f"{tables.KEPT}to{tables.KEPT}") for key in _SHOWN] for steps in lengths],
     )
     told = {steps: {tables.told(row["difference"]["instructed"]) for row in rows if row["steps"] == steps} for steps in lengths}
+    own["earlier"] = any(tables.is_earlier(row) for row in rows)
     own["headline"] = "It depends on the length of the run."
     if told[lengths[0]] == {tables.GAIN} and tables.GAIN not in told[lengths[-1]]:
         own["headline"] = "In short runs yes, in long ones no."
@@ -520,6 +518,9 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
     own["lengths_beating_double"] = ", ".join(f"{steps:,}" for steps in own["beats_double"]) or "none"
     own["always_beats_double"] = own["beats_double"] == lengths
     return own
+
+
+_SHOWN = ("steps", "gain", "told", "against_double", "double_told", "time")
 
 
 def _apart(row: dict[str, Any], arm: str) -> float:

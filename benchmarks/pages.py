@@ -4,14 +4,15 @@
     python -m benchmarks.pages --check    # write nothing; exit code 1 where a page is stale
     python -m benchmarks.pages --quick    # copies in a temporary folder
 
-A benchmark's page is one line of ``PAGES``. Its module has four functions of its results: ``table``; ``figures``, numbers by name,
-which every template can say (``{{ transfer.home }}``; a name that is not there stops the rendering); ``verdict``, what stands on
-top; and ``doubts``, what was hoped for and what came of it. What else is to be said of it stands in
+A benchmark's page is one line of ``PAGES``. Its module has four functions of its results: ``table``; ``figures``, numbers by
+name, which every template can say (``{{ transfer.home }}``; a name that is not there stops the rendering); ``verdict``, what
+stands on top; and ``doubts``, what was hoped for and what came of it. What else is to be said of it stands in
 docs/templates/_notes/NAME.md.j2. A table that has a part of before the last correction of the code says so (‡).
 """
 
 import functools
 import importlib
+import inspect
 import re
 import sys
 from collections.abc import Iterator
@@ -26,15 +27,15 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
+from pipeline.results.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 TEMPLATES = DOCS / "templates"
 END = ".j2"
-CORRECTED = "2026-11-26"
 EARLIER = (
-    f"‡ Made by code of before {CORRECTED}, when Hessian products became exact, V the greedy policy's value, and growth the "
-    "same under every optimiser ([the log](../../benchmarks/LOG.md))."
+    f"{tables.EARLIER} What was made before {tables.CORRECTED} was made by code of before Hessian products became exact, V the "
+    "greedy policy's value, and growth the same under every optimiser ([the log](../../benchmarks/LOG.md))."
 )
 UNTOUCHED = ("throughput", "reading", "faults", "fuzz", "scaling", "tangent")
 """results whose numbers that changed nothing of"""
@@ -77,10 +78,7 @@ class Page:
 
     def earlier(self) -> bool:
         """Whether a part of it is older than the last correction."""
-        dates = (
-            date for name in self.files if name not in UNTOUCHED for date in _dates(read_json(quick.RESULTS / f"{name}.json"))
-        )
-        return min(dates, default=CORRECTED) < CORRECTED
+        return any(tables.is_earlier(read_json(quick.RESULTS / f"{name}.json")) for name in self.files if name not in UNTOUCHED)
 
 
 def searched(name: str, title: str, picture: str = "") -> Page:
@@ -181,6 +179,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "outputs": read_json(quick.RESULTS / "outputs.json"),
         "reference": reference,
         "tables": tables,
+        "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",
         "presets": list(PRESETS),
     }
     return world
@@ -231,15 +230,6 @@ def output(name: str) -> str:
             shown += [*(["…"] if at - before > 3 else []), line]  # between two arms stand the intervals of one
             before = at
     return "\n".join(shown[: MOST_LINES - 1] + shown[-1:] if len(shown) > MOST_LINES else shown)
-
-
-def _dates(found: Any) -> Iterator[str]:
-    """Of all provenances in a result, YYYY-MM-DD."""
-    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
-        if key == "date":
-            yield value[:10]
-        elif isinstance(value, dict | list):
-            yield from _dates(value)
 
 
 def _is(path: Path, text: str) -> bool:

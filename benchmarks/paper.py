@@ -371,8 +371,9 @@ def figures(*protocols: dict[str, Any]) -> dict[str, Any]:
             }
     counts = [own[f"{name}_above_tuned"].split(" of ") for name in ("shallow", "deep")]
     own["above_tuned"] = " of ".join(str(sum(int(count[at]) for count in counts)) for at in (0, 1))
+    own["earlier"] = any(map(tables.is_earlier, protocols))
     own["short"] = tables.table(
-        ["", "`paper-shallow`", "`paper-deep`"],
+        ["", *(f"`{own['protocol']}`" + tables.EARLIER * tables.is_earlier(own) for own in protocols)],
         [
             [name, *(f"{own[f'{protocol}_{key}']}" for protocol in ("shallow", "deep"))]
             for name, key in (

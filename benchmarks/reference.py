@@ -80,23 +80,21 @@ def _place(value: Any) -> str:
 
 
 def _entry(name: str, value: Any) -> str:
-    said = _markdown(inspect.getdoc(value) or "") if callable(value) or inspect.ismodule(value) else ""
-    parts = [
-        f"### {name}",
-        *([f"```python\n{name}{_signature(value)}\n```"] if callable(value) else []),
-        *([said] if said else []),
-    ]
+    parts = [f"### {name}"]
+    if callable(value):
+        parts.append(f"```python\n{name}{_signature(value)}\n```")
+    if callable(value) or inspect.ismodule(value):
+        parts.append(_markdown(inspect.getdoc(value) or ""))
     if isinstance(value, dict):
         parts.append("One of: " + ", ".join(f"`{key}`" for key in value) + ".")
     if inspect.isclass(value):
-        parts += [
+        methods = [
             f"- `{method}{_signature(found, True)}`: {_markdown(_first(found))}"
             for method, found in _methods(value)
             if _first(found)
         ]
-    return "\n\n".join(part for part in parts if not part.startswith("- ")) + "".join(
-        f"\n{'' if at else chr(10)}{part}" for at, part in enumerate(p for p in parts if p.startswith("- "))
-    )
+        parts += ["*Methods:*", "\n".join(methods)] if methods else []
+    return "\n\n".join(part for part in parts if part)
 
 
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:

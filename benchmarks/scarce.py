@@ -598,9 +598,8 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
-        f"The scarcer the images and the worse their labels, the more an ENN that knows digits adds: {own['digits']} points, "
-        "a gain that "
-        f"can be told in {own['digits_helped']} cells. One that cannot know what a digit looks like adds {own['permuted']} "
+        f"An ENN that knows digits adds {own['digits']} points, most with {own['most_gained']}, a gain that can be told in "
+        f"{own['digits_helped']} cells. One that cannot know what a digit looks like adds {own['permuted']} "
         f"({own['permuted_helped']}); {own['control_images']} of the images that the ENN has seen bring {own['control']} % "
         "without any ENN."
     )

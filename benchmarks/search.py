@@ -97,6 +97,8 @@ def shown(found: dict[str, Any]) -> dict[str, Any]:
 
 ALSO_SHOWN = {"rank_correlation": "τ of V, held-out runs", "calibration_error": "calibration error", "parameters": "parameters"}
 """where every candidate of a search over ENNs is shown"""
+MOST_BESIDE = 5
+"""candidates beside each other"""
 MOST_COLUMNS = 7
 """settings beyond this number stand below each other, in a table of their own"""
 
@@ -130,8 +132,11 @@ def table(results: dict[str, Any]) -> str:
         shown = [tables.table([*head, *(f"`{key}`" for key in keys)], [[*a, *b] for a, b in zip(found, settings, strict=True)])]
     else:
         names = [row[0] for row in found]
-        below = [[f"`{key}`", *(cells[at] for cells in settings)] for at, key in enumerate(keys)]
-        shown = [tables.table(head, found), "Their settings:", tables.table(["candidate", *names], below)]
+        shown = [tables.table(head, found), "Their settings:"]
+        for first in range(0, len(names), MOST_BESIDE):
+            some = slice(first, first + MOST_BESIDE)
+            below = [[f"`{key}`", *(cells[at] for cells in settings[some])] for at, key in enumerate(keys)]
+            shown.append(tables.table(["candidate", *names[some]], below))
     of_enns = "; gain in points of accuracy over the same targets without an ENN, half of them from He"
     minutes = results["processor_seconds"] / 60
     taken = f"{minutes:.1f}" if minutes < 1 else f"{minutes:.0f}"

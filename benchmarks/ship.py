@@ -26,7 +26,7 @@ from pipeline.targets import MLP
 
 LIMITS = (
     "Targets with other inputs or classes cannot be read. Targets of other data are instructed as far as the guard lets it. "
-    "Measured on the targets and data of the tables in README.md, on nothing else."
+    "Measured on the targets and data of docs/results, on nothing else."
 )
 
 

@@ -3,13 +3,17 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.correct import holm
 from pipeline.results.tables import as_cell, p_value
 
+KEPT = "\u00a0"
+"""a space at which no line ends"""
+CORRECTED, EARLIER = "2026-11-26", "‡"
+"""when the code was corrected last in a way that changes numbers, and the mark of what was made before"""
 LEVEL = 0.05
 """of a corrected p-value, below which something is told"""
 GAIN, LOSS, NOTHING = "a gain", "a loss", "no difference that can be told"
@@ -38,13 +42,13 @@ def percent(value: float | None, form: str = ".2f") -> str:
 def interval(row: Mapping[str, Any], name: str, form: str, scale: float) -> str:
     """``row[name]`` with its ends ``row[name_low]`` and ``row[name_high]``."""
     mean, low, high = (as_cell(row[f"{name}{end}"], form, scale) for end in ("", "_low", "_high"))
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low},{KEPT}{high}]"
 
 
 def signed(difference: Mapping[str, Any], scale: float = 100) -> str:
     """A difference with its interval."""
     mean, low, high = (as_cell(difference[name], "+.2f", scale) for name in ("difference", "low", "high"))
-    return f"{mean} [{low}, {high}]"
+    return f"{mean} [{low},{KEPT}{high}]"
 
 
 def gained(difference: Mapping[str, Any], scale: float = 100, form: str = "+.2f") -> str:
@@ -151,6 +155,20 @@ class Origins:
         self.notes = "; ".join(others) + "." if others else ""
 
 
+def is_earlier(found: Any) -> bool:
+    """Whether a result, or a part of it, was made before the last correction of the code."""
+    return any(date < CORRECTED for date in _dates(found))
+
+
+def _dates(found: Any) -> Iterator[str]:
+    """Of all provenances in a result, YYYY-MM-DD."""
+    for key, value in found.items() if isinstance(found, dict) else enumerate(found):
+        if key == "date":
+            yield value[:10]
+        elif isinstance(value, dict | list):
+            yield from _dates(value)
+
+
 def _raised(number: int) -> str:
     return "".join("⁰¹²³⁴⁵⁶⁷⁸⁹"[int(digit)] for digit in str(number))
 
@@ -168,5 +186,5 @@ def where(facts: Mapping[str, Any]) -> str:
 
 def command(facts: Mapping[str, Any]) -> str:
     """The command that made a result, as it is given today: benchmarks were files once, and are modules."""
-    text = re.sub(r"python benchmarks/(faults|fuzz)\.py", r"python -m tests.support.\1", facts["command"])
-    return re.sub(r"python benchmarks/(\w+)\.py", r"python -m benchmarks.\1", text)
+    text = re.sub(r"(?<=python )benchmarks/(faults|fuzz)\.py", r"-m tests.support.\1", facts["command"])
+    return re.sub(r"(?<=python )benchmarks/(\w+)\.py", r"-m benchmarks.\1", text)

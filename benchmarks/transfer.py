@@ -381,7 +381,7 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
     return [
         tables.Doubt(
             "One ENN helps every width, depth, activation and start on MNIST.",
-            f"It does in {own['helped']} cases; the others cannot be told from 0 or lose.",
+            f"It does in {own['helped']} cases; the others cannot be told from nothing, or lose.",
             own["all_helped"],
         ),
         tables.Doubt(

@@ -306,26 +306,26 @@ def row(commit: str, task: str) -> dict:
 
 def test_a_row_keeps_its_commit() -> None:
     """A table whose rows several commits made says which made which; the newest is not stamped on all."""
-    from benchmarks import readme
+    from benchmarks import transfer
 
     rows = [row("aa", "one"), row("aa", "two"), row("bb", "three"), row("cc", "four")]
     results = {"command": "c", "home": {"steps": 1}, "rows": rows} | rows[-1]["provenance"]
-    table = readme.transfer(results)
+    table = transfer.table(results)
     assert f"commit {'a' * 10})" in table and "| one |" in table and "| two |" in table
     assert "| three¹ |" in table and f"¹ made by commit {'b' * 10}" in table
     assert "| four² |" in table and f"² made by commit {'c' * 10}" in table
-    same = readme.transfer(results | {"rows": rows[:2]})
+    same = transfer.table(results | {"rows": rows[:2]})
     assert not re.search("[¹²]", same) and "made by" not in same
     old = [{key: value for key, value in own.items() if key != "provenance"} for own in rows]
-    assert f"commit {'c' * 10})" in readme.transfer(results | {"rows": old}), "rows of before have the commit of their file"
+    assert f"commit {'c' * 10})" in transfer.table(results | {"rows": old}), "rows of before have the commit of their file"
 
 
 def test_what_was_not_committed_is_said_to_be_so() -> None:
-    from benchmarks import readme
+    from benchmarks import transfer
 
     rows = [row("aa", "one")]
     rows[0]["provenance"]["commit"] += "-dirty"
-    assert f"commit {'a' * 10}-dirty)" in readme.transfer({"command": "c", "home": {"steps": 1}, "rows": rows})
+    assert f"commit {'a' * 10}-dirty)" in transfer.table({"command": "c", "home": {"steps": 1}, "rows": rows})
 
 
 def test_a_row_of_several_parts_has_all_their_commits() -> None:
