@@ -49,6 +49,11 @@ benchmark-paper: $(READY)
 mutants: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants.py
 
+# runs them from their first cell to their last, and keeps what they give
+.PHONY: notebooks
+notebooks: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/notebooks.py
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

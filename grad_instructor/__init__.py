@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, Rule
     from pipeline.instruction.guard import Guard
     from pipeline.instruction.loop import Trace, train
+    from pipeline.results.records import Records
     from pipeline.search.plan import Plan
     from pipeline.search.reading import read_plan
     from pipeline.targets import MLP, Batches, Population, initialise
@@ -98,6 +99,7 @@ HOMES = {
     "Report": "grad_instructor.calls",
     "search": "grad_instructor.calls",
     "SearchReport": "grad_instructor.calls",
+    "Records": "pipeline.results.records",
     "read_plan": "pipeline.search.reading",
     "Plan": "pipeline.search.plan",
     "Placement": "pipeline.cluster",
@@ -135,6 +137,7 @@ __all__ = [
     "RandomPush",
     "Reader",
     "RecordedConfig",
+    "Records",
     "Report",
     "Rule",
     "SearchReport",

@@ -83,7 +83,7 @@ def test_lint_covers_examples_and_the_public_name():
     assert set(PROJECT["tool"]["pyright"]["include"]) >= {"grad_instructor", "pipeline", "rl", "examples"}
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
+@pytest.mark.parametrize("name", ["CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_of_the_pages_at_the_top_lead_somewhere(name):
     links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", (ROOT / name).read_text())
     assert not [link for link in links if "://" not in link and not (ROOT / link).exists()]

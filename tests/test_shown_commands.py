@@ -305,7 +305,7 @@ def test_many_are_found_in_all_kinds_of_files() -> None:
         ("pipeline/command_line/dispatch.py", "grad-instructor run"),
         ("pipeline/cluster.py", "ray start --head"),
         ("pipeline/enn/shipped/digits-mlp.json", "grad-instructor run --preset digits"),
-        ("notebooks/instruct_your_own.ipynb", "grad-instructor run --dataset mine.npz"),
+        ("notebooks/01_instruct_your_own.ipynb", "grad-instructor run --dataset mine.npz"),
     ):
         assert (path, command) in found, (path, command, [own for at, own in COLLECTED if at == path])
     assert any(path == "cluster/slurm.sh" and command.startswith("ray start --head") for path, command in COLLECTED)
