@@ -169,7 +169,7 @@ def test_a_killed_worker_is_replaced_and_its_task_done_again(tmp_path):
 
 @pytest.mark.usefixtures("ray_session")
 def test_a_task_that_kills_every_worker_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.cluster.ATTEMPTS", 2)
+    monkeypatch.setattr("pipeline.cluster.pool.ATTEMPTS", 2)
     with pytest.raises(RuntimeError, match="2 workers died"):
         done(die_always, [0, 1], {"folder": str(tmp_path)}, Placement(workers=1))
     assert (tmp_path / "tried-1").read_text() == ".."
@@ -359,7 +359,7 @@ def test_a_port_that_is_no_ray_cluster_is_told_apart_from_one(monkeypatch):
             check(Placement(address=f"127.0.0.1:{server.server_address[1]}"))
         server.shutdown()
     with socketserver.TCPServer(("127.0.0.1", 0), Other) as silent:  # accepts, never answers
-        monkeypatch.setattr("pipeline.cluster.ANSWER", 0.2)
+        monkeypatch.setattr("pipeline.cluster.placement.ANSWER", 0.2)
         with pytest.raises(UserError, match="no Ray cluster answers"):
             check(Placement(address=f"127.0.0.1:{silent.server_address[1]}"))
 

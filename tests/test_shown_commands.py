@@ -303,7 +303,7 @@ def test_many_are_found_in_all_kinds_of_files() -> None:
         ("benchmarks/ship.py", "python -m benchmarks.ship digits-mlp runs/digits-3b5c"),
         ("pipeline/command_line/search.py", "grad-instructor train-enn --config X"),
         ("pipeline/command_line/dispatch.py", "grad-instructor run"),
-        ("pipeline/cluster.py", "ray start --head"),
+        ("pipeline/cluster/placement.py", "ray start --head"),
         ("pipeline/enn/shipped/digits-mlp.json", "grad-instructor run --preset digits"),
         ("notebooks/01_instruct_your_own.ipynb", "grad-instructor run --dataset mine.npz"),
     ):
