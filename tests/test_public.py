@@ -151,7 +151,7 @@ def test_the_import_alone_says_it_and_can_be_caught(tmp_path):
 def test_rl_is_in_nobodys_way_who_needs_it_not(tmp_path):
     write(tmp_path, "rl.py")
     done = script(tmp_path, "import rl\n" + LIGHT + "print(rl.THEIRS)\n")
-    assert done.stdout == "pipeline.config\ntheirs\n", done
+    assert done.stdout == "pipeline.config.schema\ntheirs\n", done
 
 
 @pytest.mark.parametrize("file", ["pipeline.py", "pipeline/__init__.py", "pipeline/notes.txt"])
@@ -176,7 +176,7 @@ def test_a_folder_without_init_is_in_the_way_where_python_prefers_it(tmp_path, p
     write(tmp_path, "pipeline/notes.txt")
     done = script(tmp_path, finder + LIGHT, path=(ROOT,) if path_first else ())
     if path_first:
-        assert done.stdout == "pipeline.config\n", done
+        assert done.stdout == "pipeline.config.schema\n", done
     else:
         assert_refused(done, tmp_path / "pipeline", "pipeline")
         assert script(tmp_path, finder + "import os\nos.rename('pipeline', 'own')\n" + LIGHT, path=()).returncode == 0
@@ -185,7 +185,7 @@ def test_a_folder_without_init_is_in_the_way_where_python_prefers_it(tmp_path, p
 def test_another_that_is_installed_is_named(tmp_path):
     there = write(tmp_path / "installed", "pipeline/__init__.py")
     assert_refused(script(tmp_path, LIGHT, path=(tmp_path / "installed", ROOT)), there, "pipeline")
-    assert script(tmp_path, LIGHT, path=(ROOT, tmp_path / "installed")).stdout == "pipeline.config\n"
+    assert script(tmp_path, LIGHT, path=(ROOT, tmp_path / "installed")).stdout == "pipeline.config.schema\n"
 
 
 def test_a_neighbour_that_is_missing_is_named(tmp_path):
@@ -264,7 +264,7 @@ def test_one_of_rays_processes_says_it(tmp_path):
 
     prepare_environment()
     twin = python(tmp_path, "elsewhere/theirs.py")
-    assert twin.stdout == "pipeline.config\n", twin
+    assert twin.stdout == "pipeline.config.schema\n", twin
     there = write(tmp_path, "pipeline.py")
     done = python(tmp_path, "elsewhere/theirs.py")
     assert done.stdout.startswith(f"{there} ") and done.stdout.count("\n") == 1, done
