@@ -363,7 +363,7 @@ def validate(config: Config) -> Config:
     checks.append((compare.group >= 0, f"compare.group is {compare.group}; give at least 0."))
     for name in ("tuning_seeds", "curve_examples"):
         checks.append((getattr(compare, name) >= 1, f"compare.{name} is {getattr(compare, name)}; give at least 1."))
-    for name in ("l1", "l2", "growth", "instruction"):
+    for name in dict.fromkeys(arm.strengths for arm in ARMS.values() if arm.strengths):
         checks.append((bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."))
     checks.append((instruction.refresh >= 1, f"instruction.refresh is {instruction.refresh}; give at least 1."))
     checks += _recorded_checks(config)

@@ -8,7 +8,6 @@ MLflow is imported on first use (it takes seconds), and its global state is left
 """
 
 import fcntl
-import hashlib
 import json
 import logging
 import math
@@ -26,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid5
 
+from pipeline.digests import digest_of_json
 from pipeline.errors import UserError, reason_of, without_secrets
 from pipeline.files import no_link, read_json, write_json
 from pipeline.results.records import Event, Records
@@ -310,7 +310,7 @@ class Mirror:
 
 
 def _digest(event: Event) -> str:
-    return hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of_json(event)
 
 
 def _metrics_points(event: Event) -> list[Point]:
