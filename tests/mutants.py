@@ -580,6 +580,57 @@ COMPARISON = (
         "an interval at 95 % would be one at 90 %",
         ("tests/test_results.py::test_rank_correlation_equals_scipys_and_a_slow_bootstrap",),
     ),
+    Mutation(
+        "every test counts as the first of its family",
+        "pipeline/results/statistics.py",
+        "(len(tested) - before) * p",
+        "len(tested) * p",
+        "Bonferroni's correction under Holm's name",
+        ("tests/test_results.py::test_holm_equals_the_formula_worked_by_hand",),
+    ),
+    Mutation(
+        "a corrected p may be below that of a smaller one",
+        "pipeline/results/statistics.py",
+        "largest = max(largest, min(1.0,",
+        "largest = max(0.0, min(1.0,",
+        "a test would be rejected after one that was not",
+        ("tests/test_results.py::test_holm_is_never_below_p_keeps_the_order_and_is_the_slow_definition",),
+    ),
+)
+
+FINISHED = (
+    Mutation(
+        "finished work is of any data",
+        "pipeline/command_line/finished.py",
+        'and noted.get("sources") == job.find_sources()',
+        "and True",
+        "results of other data would be shown as those of these",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
+    Mutation(
+        "finished work may have been changed",
+        "pipeline/command_line/finished.py",
+        'and noted.get("files") == fingerprints(job.folder)',
+        "and True",
+        "a result edited by hand would be shown",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
+    Mutation(
+        "finished work may start from any ENN",
+        "pipeline/command_line/finished.py",
+        'and noted.get("starts") == _digest_of(starts)',
+        "and True",
+        "an ENN that was trained anew would not be learned from",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
+    Mutation(
+        "work that was taken up again is finished",
+        "pipeline/command_line/finished.py",
+        'records.status(name) != "FINISHED" or records.running()',
+        "False",
+        "a run would stay RUNNING or KILLED for good",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
 )
 
 SEARCH = (
@@ -642,7 +693,7 @@ SEARCH = (
     ),
 )
 
-MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH)
+MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------
