@@ -162,6 +162,57 @@ TARGETS = (
     ),
 )
 
+LEARNING = (
+    Mutation(
+        "feedback is not used",
+        "pipeline/targets/context.py",
+        "self.weight if weights is None else weights",
+        "self.weight",
+        "feedback alignment would be backpropagation",
+        ("tests/test_learning.py::test_random_feedback_is_no_gradient",),
+    ),
+    Mutation(
+        "a written rule forgets the slope",
+        "pipeline/learning/backprop.py",
+        "return context.through(above.pull(above.signal))",
+        "return above.pull(above.signal)",
+        "the example of a rule would be a wrong one",
+        ("tests/test_learning.py::test_backpropagation_through_the_contract_is_the_fused_path_to_the_bit",),
+    ),
+    Mutation(
+        "every rule runs upward",
+        "pipeline/learning/signal.py",
+        'contexts if self.rule.order == "up" else reversed(contexts)',
+        "contexts",
+        "rules would read signals that are not there yet",
+        ("tests/test_learning.py::test_layers_are_asked_in_order_and_a_rule_learns_once_all_are",),
+    ),
+    Mutation(
+        "rules do not learn",
+        "pipeline/learning/signal.py",
+        "self.rule.learn(contexts, self.state)",
+        "pass",
+        "inverses and synthesisers would stay as they were drawn",
+        ("tests/test_learning.py::test_layers_are_asked_in_order_and_a_rule_learns_once_all_are",),
+    ),
+    Mutation(
+        "a guard takes any signal for a gradient",
+        "pipeline/learning/signal.py",
+        'if rule is not None and not getattr(rule, "exact", False):',
+        "if False:",
+        "its agreement would be with what is no gradient",
+        ("tests/test_learning.py::test_a_guard_refuses_a_signal_that_is_no_gradient",),
+    ),
+    Mutation(
+        "terms move before they add",
+        "pipeline/instruction/update.py",
+        "        term.add(population, gradients, state)\n    for term, state in terms:\n",
+        "        term.add(population, gradients, state)\n",
+        "the order in which terms are named would change what they do",
+        ("tests/test_learning.py::test_terms_add_before_any_of_them_moves_the_weights",),
+    ),
+)
+
 ENN = (
     Mutation(
         "the weight image lies on its side",
@@ -693,7 +744,7 @@ SEARCH = (
     ),
 )
 
-MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED)
+MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------
