@@ -744,7 +744,54 @@ SEARCH = (
     ),
 )
 
+<<<<<<< HEAD
 MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED)
+=======
+PUBLIC = (
+    Mutation(
+        "a module that was imported before is not looked at",
+        "grad_instructor/neighbours.py",
+        "loaded = sys.modules.get(name)",
+        "loaded = None",
+        "somebody's pipeline would be used in place of ours, with an error deep inside",
+        ("tests/test_public.py::test_one_that_was_imported_before_is_named",),
+    ),
+    Mutation(
+        "folders without __init__.py are overlooked",
+        "grad_instructor/neighbours.py",
+        "return next(iter(spec.submodule_search_locations or ()), None)",
+        "return None",
+        "the sentence would say that Grad-Instructor is not installed well",
+        ("tests/test_public.py::test_a_folder_without_init_is_in_the_way_where_python_prefers_it",),
+    ),
+    Mutation(
+        "Ray's processes are taken to find what this one finds",
+        "grad_instructor/neighbours.py",
+        "path = [folder or os.getcwd(), *sys.path]",
+        "path = [*sys.path]",
+        "a run would fail when its first worker starts",
+        ("tests/test_public.py::test_what_rays_processes_would_take_for_ours_is_refused_before_any_work",),
+    ),
+    Mutation(
+        "rl is not looked for where it is needed",
+        "grad_instructor/calls.py",
+        "check()  # rl too: the ENN is trained there",
+        "check(['pipeline'])",
+        "a run would end in somebody's rl, after minutes",
+        ("tests/test_public.py::test_another_beside_the_script_is_named",),
+    ),
+    Mutation(
+        "a command as a function leaves its signal handlers",
+        "grad_instructor/calls.py",
+        "    with guest.as_before():",
+        "    if True:",
+        "Ctrl-C would no longer be what it was in somebody's notebook",
+        ("tests/test_calls.py::test_the_process_stays_as_it_was", "tests/test_calls.py::test_ctrl_c_is_theirs_to_catch"),
+    ),
+)
+
+MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *PUBLIC)
+>>>>>>> public
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------

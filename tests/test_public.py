@@ -171,7 +171,7 @@ def test_a_folder_without_init_is_in_the_way_where_python_prefers_it(tmp_path, p
         "class Last:\n"
         "    def find_spec(name, path=None, target=None):\n"
         f"        return PathFinder.find_spec(name, path or [{str(ROOT)!r}])\n"
-        "sys.meta_path.append(Last)\n"
+        "sys.meta_path.insert(1 + sys.meta_path.index(PathFinder), Last)\n"
     )
     write(tmp_path, "pipeline/notes.txt")
     done = script(tmp_path, finder + LIGHT, path=(ROOT,) if path_first else ())
@@ -216,7 +216,7 @@ def test_what_rays_processes_would_take_for_ours_is_refused_before_any_work(tmp_
     there = write(tmp_path, "pipeline.py")
     (tmp_path / "elsewhere").mkdir()
     text = f"import os\nos.chdir({str(tmp_path)!r})\n"
-    for arguments in (["run"], ["search", "x.yaml"]):
+    for arguments in (["search", "x.yaml"], ["run"]):
         done = script(tmp_path / "elsewhere", text + INSTALLED.format(arguments))
         assert_refused(done, there, "pipeline")
         assert "Ray's processes" in done.stderr
