@@ -744,9 +744,6 @@ SEARCH = (
     ),
 )
 
-<<<<<<< HEAD
-MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED)
-=======
 PUBLIC = (
     Mutation(
         "a module that was imported before is not looked at",
@@ -790,8 +787,7 @@ PUBLIC = (
     ),
 )
 
-MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *PUBLIC)
->>>>>>> public
+MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED, *PUBLIC)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ the output folder, and data sets are known by name. Nothing here imports torch.
 """
 
 import dataclasses
-import functools
 import itertools
 import json
 import typing
@@ -64,13 +63,13 @@ def _plan(name: str, values: Any) -> Plan:
     for part in [part for part in _OF_SOME if part in values and part not in kind.parts]:
         others = " and ".join(other.over for other in KINDS.values() if part in other.parts)
         raise UserError(f"{part!r} is for searches over {others}; leave it out.")
-    decide = functools.partial(kind.decide, last=stages[-1], record=parts.get("record", Record()))
+    last, record = stages[-1], parts.get("record", Record())
     plan = Plan(
         name=as_name(name, "the file's name"),
         question=str(values.get("question", "")),
         kind=kind.name,
         preset=preset,
-        groups=_groups(kind, preset, settings, values, decide),
+        groups=_groups(kind, preset, settings, values, lambda base: kind.decide(base, last, record)),
         objectives=_objectives(kind, values.get("objectives")),
         stages=stages,
         **parts,
