@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import grad_instructor
+from grad_instructor.__main__ import WORKING
 from grad_instructor.neighbours import Shadowed, check_workers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -209,6 +210,12 @@ def test_the_command_line_says_it(tmp_path, name):
         done = python(tmp_path, *call)
         assert_refused(done, there, name)
         assert done.returncode == 2 and done.stderr.startswith("grad-instructor: ") and done.stderr.count("\n") == 1
+
+
+def test_the_commands_that_may_start_ray_are_known():
+    from pipeline.cli import COMMANDS, WITHOUT_RAY
+
+    assert set(WORKING) == set(COMMANDS) - set(WITHOUT_RAY)
 
 
 def test_what_rays_processes_would_take_for_ours_is_refused_before_any_work(tmp_path):
