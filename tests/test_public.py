@@ -213,9 +213,9 @@ def test_the_command_line_says_it(tmp_path, name):
 
 
 def test_the_commands_that_may_start_ray_are_known():
-    from pipeline.cli import COMMANDS, WITHOUT_RAY
+    from pipeline.command_line.registry import COMMANDS
 
-    assert set(WORKING) == set(COMMANDS) - set(WITHOUT_RAY)
+    assert set(WORKING) == {name for name, entry in COMMANDS.items() if entry.uses_ray}
 
 
 def test_what_rays_processes_would_take_for_ours_is_refused_before_any_work(tmp_path):
