@@ -74,6 +74,21 @@ def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy):
     assert "HEAVY 0 []" in _again(copy.parent, "run", "--output", "run", *NO_SERVER), "and is finished then"
 
 
+def test_the_next_command_tells_no_history_of_the_one_before(copy):
+    """Its records are its own, and hold all; what it prints is what it did."""
+    for place in ("arms", "explain", "figures"):
+        shutil.rmtree(copy / place)
+    for name in (FILE, "report.json", "report.md", "prediction.json", "records.jsonl"):
+        (copy / name).unlink()
+    said = finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
+    assert re.search(r"train targets: \d+/\d+, \d+ s left", said) and "were done before" not in said
+    said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
+    assert not re.search(r"s left|round \d|segment \d", said) and said.count("were done before") >= 2
+    events = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in events if e["kind"] == "metrics" and e["run"] == "run/train-enn"] == [0, 1]
+    assert "finished; nothing to do" in finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -142,6 +157,22 @@ def test_a_finished_search_is_only_shown_and_what_is_missing_is_made_again(tmp_p
     assert (tmp_path / "search" / "figures" / "importance.png").exists()
     (tmp_path / "s.yaml").write_text(SEARCH.replace("0.2]", "0.3]"))
     assert "HEAVY 2 [" in (other := _again(tmp_path, *arguments)) and "holds a search by another file" in other
+
+
+def test_the_time_left_is_foretold_by_what_was_done_here_alone(monkeypatch, capsys):
+    from pipeline import progress
+
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    bar = progress.Bar("train", 10, None)
+    clock[0] = 100.0
+    bar.skip(7)
+    clock[0] = 110.0
+    bar.advance("it")
+    assert capsys.readouterr().out.splitlines() == ["train: 7 of 10 were done before", "train: 8/10, 20 s left it"]
+    clock[0] = 120.0
+    bar.advance("it")
+    assert capsys.readouterr().out.splitlines() == ["train: 9/10, 10 s left it"], "said once"
 
 
 # -- each thing that is noted, without a run ---------------------------------------------------------------------------
