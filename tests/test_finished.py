@@ -85,7 +85,7 @@ def test_the_next_command_tells_no_history_of_the_one_before(copy):
     said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
     assert not re.search(r"s left|round \d|segment \d", said) and said.count("were done before") >= 2
     events = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
-    assert [e["step"] for e in events if e["kind"] == "metrics" and e["run"] == "run/train-enn"] == [0, 1]
+    assert [e["step"] for e in events if e["kind"] == "metrics" and e["run"] == "run/train-enn"] == [0, 1, 3]
     assert "finished; nothing to do" in finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
 
 
