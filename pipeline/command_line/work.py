@@ -66,7 +66,8 @@ class Work:
 
     def made(self, result: Mapping[str, Any]) -> bool:
         """Whether a result is of this very call, and none that was there before."""
-        return result.get("provenance", {}).get("date") == self.provenance["date"]
+        by = result.get("provenance")
+        return isinstance(by, Mapping) and by.get("date") == self.provenance["date"]
 
     def send(self, last: bool = False) -> None:
         """Tell MLflow what it has not been told yet, and keep the copy of the results up to date."""
