@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.command_line.options import Command, Options
 from pipeline.command_line.work import Work
 from pipeline.config import Config, DataConfig, to_dotted
 from pipeline.data import sources_digest
+from pipeline.results.records import Records
 
 HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "safetensors", "optuna", "pyarrow")
 GIVEN_AGAIN = f"""
@@ -188,9 +190,9 @@ def _safetensors(origin: str) -> bytes:
     return struct.pack("<Q", len(header)) + header.encode() + b"ab"
 
 
-def _job(folder: Path, name: str = "run", **changes) -> Work:
+def _job(folder: Path, name: str = "run", storage: str | None = None, **changes) -> Work:
     config = Config(data=DataConfig(str(folder / "mine.npz")), **changes)
-    options = Options(output=folder / "out", tracking_uri=NO_SERVER[1])
+    options = Options(output=folder / "out", tracking_uri=NO_SERVER[1], storage_path=storage)
     return Work(name, Command(options, config=config), "line")
 
 
@@ -280,6 +282,22 @@ def test_a_later_command_leaves_an_earlier_one_finished_unless_it_changed_its_fi
     assert later.dataset.name == "mine" and not _finished(done)
     note_finished(later, to_dotted(later.config), [str(done / "start.safetensors")])
     assert _finished(done) != changed
+
+
+def test_a_copy_in_the_storage_is_completed_and_one_that_is_ahead_is_not_overwritten(done):
+    place = str(done / "nfs")
+    assert _finished(done, storage=place) and (done / "nfs" / "figures" / "a.png").read_text() == "figures/a.png"
+    copied = {path: path.stat().st_mtime_ns for path in (done / "nfs").rglob("*")}
+    assert _finished(done, storage=place)
+    assert {path: path.stat().st_mtime_ns for path in (done / "nfs").rglob("*")} == copied, "what is there is not copied again"
+    (done / "nfs" / "figures" / "a.png").unlink()
+    assert _finished(done, storage=place) and (done / "nfs" / "figures" / "a.png").exists()
+    there = Records(done / "nfs")
+    while time.time_ns() // 1_000_000 == there.events[-1]["time"]:
+        continue
+    there.start("run", "run", None, {"elsewhere": 1}, {})
+    assert not _finished(done, storage=place), "another machine has gone on"
+    assert Records(done / "nfs").events[-1]["params"] == {"elsewhere": 1}
 
 
 def test_other_settings_and_other_commands_are_not_finished(done):
