@@ -119,6 +119,25 @@ def test_what_was_changed_by_hand_is_refused(case, copy):
     assert "HEAVY 2 [" in said and Path(name).stem in said and "nothing to do" not in said
 
 
+@pytest.mark.parametrize("tampered", [False, True])
+def test_what_is_put_there_during_the_work_is_not_taken_as_finished(tampered, copy, environment):
+    from pipeline.cluster import Placement
+    from pipeline.command_line import stages
+    from pipeline.command_line.beginning import saved_settings
+
+    (copy / FILE).unlink()
+    preset, config = saved_settings(copy) or ("", Config())
+    options = Options(preset=preset, output=copy, tracking_uri=NO_SERVER[1])
+    job = Work("explain", Command(options, Placement(local=True), config), "line")
+
+    def meanwhile(_: Work) -> None:
+        for suffix in (".safetensors", ".json") if tampered else ():
+            shutil.copy(copy / f"enn-before{suffix}", copy / f"enn{suffix}")
+
+    stages.work(job, [meanwhile])
+    assert (copy / FILE).exists() != tampered
+
+
 def test_records_that_were_not_sent_are_sent_and_no_run_is_opened_again(copy, undisturbed):
     records = (copy / "records.jsonl").read_bytes()
     unreachable = _again(copy.parent, "run", "--output", "run", *NO_SERVER)
