@@ -106,7 +106,7 @@ def test_what_is_told_follows_the_corrected_p_value() -> None:
     tables.correct(several)
     assert [tables.told(own) for own in several] == [tables.GAIN, tables.LOSS, tables.GAIN, tables.NOTHING]
     tables.correct(many := [{"difference": 0.01, "p": 0.03} for _ in range(4)])
-    assert [own["holm"] for own in many] == pytest.approx([0.12] * 4)
+    assert [own["p_holm"] for own in many] == pytest.approx([0.12] * 4)
     assert {tables.told(own) for own in many} == {tables.NOTHING}, "one in thirty is no gain where many were looked at"
 
 
