@@ -135,6 +135,48 @@ def test_turned_results_turn_the_verdict() -> None:
             assert after["helped"].startswith("0 of") and before["helped"] != after["helped"]
 
 
+def changed(found, change):
+    """A result with ``change`` made of every number, by its key."""
+    if isinstance(found, dict):
+        return {
+            key: changed(value, change) if isinstance(value, dict | list) else change(key, value)
+            for key, value in found.items()
+        }
+    return [changed(value, change) if isinstance(value, dict | list) else value for value in found]
+
+
+WORLDS = {
+    "all lose": lambda key, value: (
+        -abs(value) if key in ("difference", "low", "high", "kendall") and value is not None else value
+    ),
+    "all gain": lambda key, value: (
+        abs(value) if key in ("difference", "low", "high", "kendall") and value is not None else value
+    ),
+    "nothing is told": lambda key, value: 1.0 if key == "p" and value is not None else value,
+    "nothing is saved": lambda key, value: None if key in ("runs", "steps", "share_of_steps") and value is not None else value,
+}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_every_page_is_made_whatever_the_numbers_say(world) -> None:
+    for page in pages.PAGES:
+        found = [json.loads((quick.RESULTS / f"{file}.json").read_text()) for file in page.files]
+        if world == "nothing is saved":
+            for own in found:
+                for values in own.get("parts", {}).get("probes", {}).get("break_even", {}).values():
+                    values |= {"steps": None, "runs": None}
+                for row in own.get("rows", []) if isinstance(own.get("rows"), list) else []:
+                    row |= {key: dict.fromkeys(row[key]) for key in ("share_of_steps", "share_of_seconds") if key in row}
+        else:
+            found = [changed(own, WORLDS[world]) for own in found]
+        for what in ("table", "figures", "verdict", "doubts"):
+            made = str(getattr(page.code, what)(*copy.deepcopy(found)))
+            assert "nan" not in re.findall(r"[a-z]+", made) and "None" not in made
+        told = page.code.verdict(*found)
+        if world == "nothing is told" and any(word in page.of("verdict") for word in (f"({tables.GAIN},", f"({tables.LOSS},")):
+            assert f"({tables.GAIN}," not in told and f"({tables.LOSS}," not in told
+
+
 # -- no figure is typed ----------------------------------------------------------------------------------------------------
 
 ALLOWED = (
