@@ -4,9 +4,10 @@ import ast
 from collections import Counter
 from pathlib import Path
 
-import mutants
 import pytest
-from mutants import MUTATIONS, ROOT, Mutation
+
+from tests import mutants
+from tests.mutants import MUTATIONS, ROOT, Mutation
 
 AREAS = (
     "pipeline/targets/",

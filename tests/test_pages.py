@@ -136,12 +136,13 @@ def test_turned_results_turn_the_verdict() -> None:
 
 
 def changed(found, change):
-    """A result with ``change`` made of every number, by its key."""
+    """A result with ``change`` made of every number, by its key; but for the plan of a search."""
     if isinstance(found, dict):
+        kept = {"plan": found["plan"]} if "plan" in found else {}
         return {
             key: changed(value, change) if isinstance(value, dict | list) else change(key, value)
             for key, value in found.items()
-        }
+        } | kept
     return [changed(value, change) if isinstance(value, dict | list) else value for value in found]
 
 
