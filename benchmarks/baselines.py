@@ -1,4 +1,4 @@
-"""Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
+"""What does instruction add to what people use: tuned SGD, AdamW and Muon, from He, with a cosine schedule?
 
     python -m benchmarks.baselines                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
     python -m benchmarks.baselines --steps 330 --baseline adamw    # one row; the others keep what an earlier call found

@@ -1,4 +1,4 @@
-"""What an instruction does to the weights, against growth and random directions of the same size.
+"""Does an instruction's direction count, or is it growth? Against growth and random directions of the same sizes.
 
     python -m benchmarks.directions mnist-image mnist-mlp
     python -m benchmarks.directions --quick                  # seconds; digits in place of the data
