@@ -282,7 +282,7 @@ def verdict(results: dict[str, Any]) -> str:
         "exact products "
         f"costates stay at norms of {own['norm']} (by differences {own['norm_by_differences']}), but the change that one "
         "promises "
-        f"correlates with what comes true only by {own['promised']}."
+        f"correlates with what comes true by {own['promised']}."
     )
 
 
