@@ -556,7 +556,7 @@ def verdict(results: dict[str, Any]) -> str:
         f"On top of tuned optimisers from He an ENN gives {own['shortest_gain']} points in {own['shortest']} steps "
         f"({own['shortest_told']}) and {own['longest_gain']} in {own['longest']} ({own['longest_told']}). Against twice the "
         "batch, "
-        f"which costs less, all optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in "
+        f"all optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in "
         f"{own['longest']} steps "
         f"the difference is {own['longest_against_double']}."
     )

@@ -187,8 +187,10 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
-        f"In {own['beyond_growth']} cases an instruction gains more than growth by the same amounts ({own['over_growth']} points), and "
-        f"random directions of the same sizes change the accuracy by {own['random_gain']} points. The cosine of instruction and growth "
+        f"In {own['beyond_growth']} cases an instruction gains more than growth by the same amounts ({own['over_growth']} "
+        "points), and "
+        f"random directions of the same sizes change the accuracy by {own['random_gain']} points. The cosine of instruction "
+        "and growth "
         f"is {own['last_layer']} in the last layer."
     )
 
