@@ -554,8 +554,10 @@ def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
         f"On top of tuned optimisers from He an ENN gives {own['shortest_gain']} points in {own['shortest']} steps "
-        f"({own['shortest_told']}) and {own['longest_gain']} in {own['longest']} ({own['longest_told']}). Against twice the batch all "
-        f"optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in {own['longest']} steps the difference is "
+        f"({own['shortest_told']}) and {own['longest_gain']} in {own['longest']} ({own['longest_told']}). Against twice the "
+        "batch all "
+        f"optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in {own['longest']} steps the "
+        "difference is "
         f"{own['longest_against_double']}."
     )
 
