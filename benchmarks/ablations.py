@@ -1,4 +1,4 @@
-"""Table 6: what matters in the training of an ENN: one thing is changed at a time.
+"""What matters in the training of an ENN? One thing is changed at a time.
 
     python -m benchmarks.ablations
     python -m benchmarks.ablations --quick    # seconds; digits in place of the data

@@ -1,4 +1,4 @@
-"""Table 2: instruction on top of what people use: tuned SGD, AdamW and Muon, all from He, with a cosine schedule.
+"""What does instruction add to what people use: tuned SGD, AdamW and Muon, from He, with a cosine schedule?
 
     python -m benchmarks.baselines                        # runs of 44, 110, 330 and 1,100 steps: a twelfth of an epoch to two
     python -m benchmarks.baselines --steps 330 --baseline adamw    # one row; the others keep what an earlier call found
@@ -555,10 +555,10 @@ def verdict(results: dict[str, Any]) -> str:
     return (
         f"On top of tuned optimisers from He an ENN gives {own['shortest_gain']} points in {own['shortest']} steps "
         f"({own['shortest_told']}) and {own['longest_gain']} in {own['longest']} ({own['longest_told']}). Against twice the "
-        "batch, "
-        f"which costs less, all optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in "
-        f"{own['longest']} steps "
-        f"the difference is {own['longest_against_double']}."
+        "batch all "
+        f"optimisers gain in runs of these lengths: {own['lengths_beating_double']}; in {own['longest']} steps the "
+        "difference is "
+        f"{own['longest_against_double']}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What an instruction does to the weights, against growth and random directions of the same size.
+"""Does an instruction's direction count, or is it growth? Against growth and random directions of the same sizes.
 
     python -m benchmarks.directions mnist-image mnist-mlp
     python -m benchmarks.directions --quick                  # seconds; digits in place of the data
@@ -187,10 +187,11 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
-        f"An instruction's direction counts: in {own['beyond_growth']} cases it gains more than growth by the same amounts "
-        f"({own['over_growth']} points), and random directions of the same sizes change the accuracy by {own['random_gain']} "
-        "points. "
-        f"Its cosine with plain growth is {own['last_layer']} in the last layer, so a part of it is growth."
+        f"In {own['beyond_growth']} cases an instruction gains more than growth by the same amounts ({own['over_growth']} "
+        "points), and "
+        f"random directions of the same sizes change the accuracy by {own['random_gain']} points. The cosine of instruction "
+        "and growth "
+        f"is {own['last_layer']} in the last layer."
     )
 
 

@@ -1,4 +1,4 @@
-"""A GPU: whether it gives the CPU's numbers, and how many targets it trains per second.
+"""Does a GPU give the CPU's numbers, and how many targets does it train per second?
 
     python -m benchmarks.gpu                        # at most 8 minutes; writes benchmarks/results/gpu.json
     python -m benchmarks.gpu --device cpu --quick   # seconds, to try this file; into a temporary folder

@@ -1,6 +1,6 @@
-"""The main job, measured: seconds, peak memory over all its processes, and the table that it ends with.
+"""What does the main job show, and what does it take: seconds, peak memory over all its processes? And the table at its end.
 
-    python -m benchmarks.main_job                    # digits, about two minutes
+    python -m benchmarks.main_job                    # digits, about a minute
     python -m benchmarks.main_job --preset mnist     # MNIST, needs GRAD_INSTRUCTOR_DATA
     python -m benchmarks.main_job --quick            # tiny, without actors
 

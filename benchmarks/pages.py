@@ -68,6 +68,11 @@ class Page:
         return importlib.import_module(self.module or f"benchmarks.{self.key}")
 
     @property
+    def question(self) -> str:
+        """What it asks: as a search has it, or the first line of what its module says of itself."""
+        return self.of("figures").get("question") or " ".join((inspect.getdoc(self.code) or "").partition("\n\n")[0].split())
+
+    @property
     def source(self) -> str:
         """The benchmark's file."""
         return Path(self.code.__file__).relative_to(ROOT).as_posix()

@@ -1,4 +1,4 @@
-"""Table 1: the paper's claim, in both protocols (paper-shallow and paper-deep), and what the controls say about it.
+"""Does the paper's claim hold, in both protocols (paper-shallow and paper-deep), and what do the controls say about it?
 
     python -m benchmarks.paper                          # both protocols: make benchmark-paper
     python -m benchmarks.paper --protocol paper-deep    # one of them

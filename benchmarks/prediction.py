@@ -1,4 +1,4 @@
-"""How well readers predict a target's validation score, now and at the end of its run, on runs never trained on.
+"""How well do readers predict a target's validation score, now and at the end of its run, on runs never trained on?
 
     python -m benchmarks.prediction            # about 20 minutes on one core; needs GRAD_INSTRUCTOR_DATA with MNIST
     python -m benchmarks.prediction --quick    # seconds; digits

@@ -1,4 +1,4 @@
-"""What it costs to have the weights read at every step, in anyone's own torch loop: MNIST, 784-100-10, batches of 100.
+"""What does it cost to have the weights read at every step, in anyone's own torch loop? MNIST, 784-100-10, batches of 100.
 
     python -m benchmarks.reading            # half a minute; writes benchmarks/results/reading.json
     python -m benchmarks.reading --quick    # seconds; digits in place of the data

@@ -1,4 +1,4 @@
-"""What the actor pool costs, how it scales, and where it would saturate.
+"""What does the actor pool cost, how does it scale, and where would it saturate?
 
     python -m benchmarks.scaling                   # some minutes; on a GPU add --device cuda
     python -m benchmarks.scaling --parts overhead

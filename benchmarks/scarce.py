@@ -1,4 +1,4 @@
-"""Table 7: few images, and some of their labels wrong: does an ENN know what the training data do not?
+"""Few images, and some of their labels wrong: does an ENN know what the training data do not?
 
     python -m benchmarks.scarce
     python -m benchmarks.scarce --quick    # seconds; digits in place of the data

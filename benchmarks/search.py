@@ -1,4 +1,4 @@
-"""The outcome of a search, as the README shows it.
+"""What did a search find, and is its best better than the next? Its outcome, as its page shows it.
 
     grad-instructor search tune_configs/NAME.yaml --output FOLDER
     python -m benchmarks.search FOLDER

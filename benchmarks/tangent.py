@@ -1,4 +1,4 @@
-"""What an exact Hessian product costs, and what a difference of two gradients in its place does to a costate.
+"""What does an exact Hessian product cost, and what does a difference of two gradients in its place do to a costate?
 
     python -m benchmarks.tangent            # about two minutes on one core, needs MNIST in GRAD_INSTRUCTOR_DATA
     python -m benchmarks.tangent --quick    # seconds, on digits; into a temporary folder
@@ -281,7 +281,7 @@ def verdict(results: dict[str, Any]) -> str:
         "exact products "
         f"costates stay at norms of {own['norm']} (by differences {own['norm_by_differences']}), but the change that one "
         "promises "
-        f"correlates with what comes true only by {own['promised']}."
+        f"correlates with what comes true by {own['promised']}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Learning rate, batch size, momentum and width of a target, chosen with an ENN's early prediction.
+"""Does an ENN's early prediction help to choose a target's learning rate, batch size, momentum and width?
 
     python -m benchmarks.target_settings        # a few minutes on one core; digits, no download
     python -m benchmarks.target_settings --quick    # seconds

@@ -1,4 +1,4 @@
-"""Target-steps per second: how fast P small networks are trained, against the usual ways of doing it.
+"""How fast are P small networks trained, against the usual ways of doing it? In target-steps per second.
 
     python -m benchmarks.throughput            # a few minutes; writes benchmarks/results/throughput.json
     python -m benchmarks.throughput --quick    # seconds: P = 4 on digits; writes into a temporary folder

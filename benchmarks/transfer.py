@@ -1,4 +1,4 @@
-"""Table 3: one ENN, trained on MNIST 784-100-10, instructs other targets and other data.
+"""Does one ENN, trained on MNIST 784-100-10, help other targets, and on other data?
 
     python -m benchmarks.transfer                 # the ENN that comes with the package
     python -m benchmarks.transfer --enn FILE      # another one
