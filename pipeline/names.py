@@ -38,7 +38,16 @@ Schedule = Literal[
 ]
 """:mod:`pipeline.targets.schedules`"""
 
-Signal = Literal["backprop",]
+Signal = Literal[
+    "backprop",
+    "fa",
+    "dfa",
+    "ifa",
+    "usf",
+    "brsf",
+    "frsf",
+    "frozen",
+]
 """:mod:`pipeline.learning`"""
 
 ReaderName = Literal[
