@@ -47,6 +47,12 @@ Signal = Literal[
     "brsf",
     "frsf",
     "frozen",
+    "tp",
+    "dtp",
+    "dni",
+    "cdni",
+    "pblf",
+    "pfa",
 ]
 """:mod:`pipeline.learning`"""
 
