@@ -4,6 +4,7 @@ Ours: M = |Glorot's uniform|, as in :mod:`pipeline.learning.frsf`; a member's co
 the rest see :mod:`pipeline.learning.sign_symmetric`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.learning.feedback import Feedback, draw, matrix, pulling
+from pipeline.learning.feedback import Feedback, matrix, pulling
 from pipeline.learning.sign_symmetric import SignSymmetric
+from pipeline.seeding import torch_stream
 from pipeline.targets import Context, Slot, Target
 
 
@@ -46,7 +48,13 @@ class BatchwiseSignSymmetric(SignSymmetric):
 
 
 def _magnitudes(slots: Sequence[Slot], seeds: Sequence[int], step: int) -> Feedback:
-    return [None if own is None else own.abs_() for own in draw(slots, seeds, step)]
+    """The absolute values of numbers that are uniform on ± c, which are uniform up to c."""
+    found: Feedback = [None] * (1 + max((slot.layer for slot in slots), default=0))
+    for slot in slots:
+        streams = [torch_stream(int(seed), "feedback", slot.layer, step) for seed in seeds]
+        bound = math.sqrt(6 / (slot.fan_in + slot.fan_out))
+        found[slot.layer] = torch.stack([torch.rand(slot.shape, generator=generator) for generator in streams]).mul_(bound)
+    return found
 
 
 SIGNAL = BatchwiseSignSymmetric
