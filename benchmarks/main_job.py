@@ -124,7 +124,7 @@ def table(results: dict[str, Any]) -> str:
         for row, mark in zip(rows, origins.marks, strict=True)
     ]
     head = ["arm", "test accuracy %", "paired difference", tables.P, "test − train loss", "ms per step", "strength", "diverged"]
-    duels = [head_to_head_line(duel | {"p": duel["holm"]}) for duel in results["head_to_head"]]
+    duels = [head_to_head_line(duel | {"p": duel["p_holm"]}) for duel in results["head_to_head"]]
     predicted = [
         f"prediction by {name}, on runs never trained on: {prediction_line(point)}"
         for name, point in results["prediction"].items()

@@ -59,6 +59,11 @@ def meanings(kind: type) -> dict[str, str]:
     return found
 
 
+def module(name: str) -> str:
+    """What a module says of itself."""
+    return _markdown(inspect.getdoc(importlib.import_module(name)) or "")
+
+
 def api() -> str:
     """Every public name with its signature and its docstring, those of one place in the code together."""
     package = importlib.import_module(PACKAGE)

@@ -81,14 +81,14 @@ def pick(rows: Iterable[Mapping[str, Any]], **wanted: Any) -> Any:
 
 
 def correct(comparisons: Iterable[dict[str, Any]]) -> None:
-    """Put "holm" into each of them: its "p", corrected for there being so many."""
+    """Put "p_holm" into each of them: its "p", corrected for there being so many."""
     known = [own for own in comparisons if own.get("p") is not None and math.isfinite(own["p"])]
     for own, adjusted in zip(known, holm([own["p"] for own in known]), strict=True):
-        own["holm"] = adjusted
+        own["p_holm"] = adjusted
 
 
 def p_cell(comparison: Mapping[str, Any]) -> str:
-    return p_value(comparison.get("holm"))
+    return p_value(comparison.get("p_holm"))
 
 
 def p_text(comparison: Mapping[str, Any]) -> str:
@@ -98,7 +98,7 @@ def p_text(comparison: Mapping[str, Any]) -> str:
 
 def told(comparison: Mapping[str, Any]) -> str:
     """GAIN, LOSS or NOTHING: by the corrected p-value."""
-    p, difference = comparison.get("holm"), comparison["difference"]
+    p, difference = comparison.get("p_holm"), comparison["difference"]
     if p is None or not p < LEVEL:
         return NOTHING
     return GAIN if difference > 0 else LOSS

@@ -285,7 +285,7 @@ def table(results: dict[str, Any]) -> str:
     tables.correct(compared(results))
     for row in results["rows"]:
         if row["way"] == "ASHA":  # the same pair, seen from the other side
-            row["against random"]["holm"] = tables.pick(results["rows"], way="random")["against ASHA"]["holm"]
+            row["against random"]["p_holm"] = tables.pick(results["rows"], way="random")["against ASHA"]["p_holm"]
     cells = []
     for row in results["rows"]:
         test, line = row["test"], []

@@ -53,7 +53,7 @@ class Norms(Reader):
 
     def read(self, parameters: Sequence[Tensor], progress: Tensor, activation: str | None = None) -> Tensor:
         columns = [progress]
-        for weight in parameters[0::2]:  # (P, out, in); the others are biases
+        for weight in (tensor for tensor in parameters if tensor.dim() == 3):  # (P, out, in); biases are (P, out)
             rows = weight.norm(dim=2)
             columns += [rows.norm(dim=1).log(), rows.amax(dim=1).log()]
         return torch.stack(columns, dim=1)

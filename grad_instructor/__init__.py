@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from grad_instructor.neighbours import Shadowed, check, is_command_line
 
 if TYPE_CHECKING:
-    from grad_instructor import targets
+    from grad_instructor import learning, targets
     from grad_instructor.calls import Report, SearchReport, run, search
     from pipeline import __version__
     from pipeline.cluster import Placement
@@ -41,18 +41,20 @@ if TYPE_CHECKING:
     from pipeline.enn.files import shipped
     from pipeline.enn.readers import READERS, Reader, Unreadable
     from pipeline.errors import UserError
-    from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, Rule
+    from pipeline.instruction import L1, L2, Backprop, Batch, Growth, Instruct, Instructor, RandomPush, Rule, Term, Update
     from pipeline.instruction.guard import Guard
     from pipeline.instruction.loop import Trace, train
     from pipeline.results.records import Records
     from pipeline.search.plan import Plan
     from pipeline.search.reading import read_plan
-    from pipeline.targets import MLP, Batches, Population, initialise
+    from pipeline.targets import MLP, Batches, Population, Slot, Target, initialise
 
 HOMES = {
     "__version__": "pipeline",
     # networks, and training them
     "MLP": "pipeline.targets",
+    "Target": "pipeline.targets",
+    "Slot": "pipeline.targets",
     "Population": "pipeline.targets",
     "Batches": "pipeline.targets",
     "initialise": "pipeline.targets",
@@ -60,6 +62,8 @@ HOMES = {
     "Trace": "pipeline.instruction.loop",
     "Rule": "pipeline.instruction",
     "Batch": "pipeline.instruction",
+    "Update": "pipeline.instruction",
+    "Term": "pipeline.instruction",
     "Backprop": "pipeline.instruction",
     "L1": "pipeline.instruction",
     "L2": "pipeline.instruction",
@@ -105,6 +109,7 @@ HOMES = {
     "Placement": "pipeline.cluster",
     "UserError": "pipeline.errors",
     # namespaces
+    "learning": "grad_instructor.learning:",
     "targets": "grad_instructor.targets:",
 }
 """Where each name is made: ``module``, ``module:another name there``, or ``module:`` for the module itself."""
@@ -142,15 +147,20 @@ __all__ = [
     "Rule",
     "SearchReport",
     "Shadowed",
+    "Slot",
+    "Target",
     "TargetConfig",
+    "Term",
     "Trace",
     "TrainingConfig",
     "Unreadable",
     "UnrollConfig",
+    "Update",
     "UserError",
     "__version__",
     "from_dotted",
     "initialise",
+    "learning",
     "load",
     "load_dataset",
     "read_plan",

@@ -14,6 +14,7 @@ Activation = Literal[
     "tanh",
     "sigmoid",
     "gelu",
+    "silu",
 ]
 """:mod:`pipeline.targets.activations`"""
 

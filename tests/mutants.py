@@ -162,6 +162,57 @@ TARGETS = (
     ),
 )
 
+LEARNING = (
+    Mutation(
+        "feedback is not used",
+        "pipeline/targets/context.py",
+        "self.weight if weights is None else weights",
+        "self.weight",
+        "feedback alignment would be backpropagation",
+        ("tests/test_learning.py::test_random_feedback_is_no_gradient",),
+    ),
+    Mutation(
+        "a written rule forgets the slope",
+        "pipeline/learning/backprop.py",
+        "return context.through(above.pull(above.signal))",
+        "return above.pull(above.signal)",
+        "the example of a rule would be a wrong one",
+        ("tests/test_learning.py::test_backpropagation_through_the_contract_is_the_fused_path_to_the_bit",),
+    ),
+    Mutation(
+        "every rule runs upward",
+        "pipeline/learning/signal.py",
+        'contexts if self.rule.order == "up" else reversed(contexts)',
+        "contexts",
+        "rules would read signals that are not there yet",
+        ("tests/test_learning.py::test_layers_are_asked_in_order_and_a_rule_learns_once_all_are",),
+    ),
+    Mutation(
+        "rules do not learn",
+        "pipeline/learning/signal.py",
+        "self.rule.learn(contexts, self.state)",
+        "pass",
+        "inverses and synthesisers would stay as they were drawn",
+        ("tests/test_learning.py::test_layers_are_asked_in_order_and_a_rule_learns_once_all_are",),
+    ),
+    Mutation(
+        "a guard takes any signal for a gradient",
+        "pipeline/learning/signal.py",
+        'if rule is not None and not getattr(rule, "exact", False):',
+        "if False:",
+        "its agreement would be with what is no gradient",
+        ("tests/test_learning.py::test_a_guard_refuses_a_signal_that_is_no_gradient",),
+    ),
+    Mutation(
+        "terms move before they add",
+        "pipeline/instruction/update.py",
+        "        term.add(population, gradients, state)\n    for term, state in terms:\n",
+        "        term.add(population, gradients, state)\n",
+        "the order in which terms are named would change what they do",
+        ("tests/test_learning.py::test_terms_add_before_any_of_them_moves_the_weights",),
+    ),
+)
+
 ENN = (
     Mutation(
         "the weight image lies on its side",
@@ -580,6 +631,57 @@ COMPARISON = (
         "an interval at 95 % would be one at 90 %",
         ("tests/test_results.py::test_rank_correlation_equals_scipys_and_a_slow_bootstrap",),
     ),
+    Mutation(
+        "every test counts as the first of its family",
+        "pipeline/results/statistics.py",
+        "(len(tested) - before) * p",
+        "len(tested) * p",
+        "Bonferroni's correction under Holm's name",
+        ("tests/test_results.py::test_holm_equals_the_formula_worked_by_hand",),
+    ),
+    Mutation(
+        "a corrected p may be below that of a smaller one",
+        "pipeline/results/statistics.py",
+        "largest = max(largest, min(1.0,",
+        "largest = max(0.0, min(1.0,",
+        "a test would be rejected after one that was not",
+        ("tests/test_results.py::test_holm_is_never_below_p_keeps_the_order_and_is_the_slow_definition",),
+    ),
+)
+
+FINISHED = (
+    Mutation(
+        "finished work is of any data",
+        "pipeline/command_line/finished.py",
+        'and noted.get("sources") == job.find_sources()',
+        "and True",
+        "results of other data would be shown as those of these",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
+    Mutation(
+        "finished work may have been changed",
+        "pipeline/command_line/finished.py",
+        'and noted.get("files") == fingerprints(job.folder)',
+        "and True",
+        "a result edited by hand would be shown",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
+    Mutation(
+        "finished work may start from any ENN",
+        "pipeline/command_line/finished.py",
+        'and noted.get("starts") == _digest_of(starts)',
+        "and True",
+        "an ENN that was trained anew would not be learned from",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
+    Mutation(
+        "work that was taken up again is finished",
+        "pipeline/command_line/finished.py",
+        'records.status(name) != "FINISHED" or records.running()',
+        "False",
+        "a run would stay RUNNING or KILLED for good",
+        ("tests/test_finished.py::test_nothing_changes_unnoticed",),
+    ),
 )
 
 SEARCH = (
@@ -642,7 +744,50 @@ SEARCH = (
     ),
 )
 
-MUTATIONS = (*TARGETS, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH)
+PUBLIC = (
+    Mutation(
+        "a module that was imported before is not looked at",
+        "grad_instructor/neighbours.py",
+        "loaded = sys.modules.get(name)",
+        "loaded = None",
+        "somebody's pipeline would be used in place of ours, with an error deep inside",
+        ("tests/test_public.py::test_one_that_was_imported_before_is_named",),
+    ),
+    Mutation(
+        "folders without __init__.py are overlooked",
+        "grad_instructor/neighbours.py",
+        "return next(iter(spec.submodule_search_locations or ()), None)",
+        "return None",
+        "the sentence would say that Grad-Instructor is not installed well",
+        ("tests/test_public.py::test_a_folder_without_init_is_in_the_way_where_python_prefers_it",),
+    ),
+    Mutation(
+        "Ray's processes are taken to find what this one finds",
+        "grad_instructor/neighbours.py",
+        "path = [folder or os.getcwd(), *sys.path]",
+        "path = [*sys.path]",
+        "a run would fail when its first worker starts",
+        ("tests/test_public.py::test_what_rays_processes_would_take_for_ours_is_refused_before_any_work",),
+    ),
+    Mutation(
+        "rl is not looked for where it is needed",
+        "grad_instructor/calls.py",
+        "check()  # rl too: the ENN is trained there",
+        "check(['pipeline'])",
+        "a run would end in somebody's rl, after minutes",
+        ("tests/test_public.py::test_another_beside_the_script_is_named",),
+    ),
+    Mutation(
+        "a command as a function leaves its signal handlers",
+        "grad_instructor/calls.py",
+        "    with guest.as_before():",
+        "    if True:",
+        "Ctrl-C would no longer be what it was in somebody's notebook",
+        ("tests/test_calls.py::test_the_process_stays_as_it_was", "tests/test_calls.py::test_ctrl_c_is_theirs_to_catch"),
+    ),
+)
+
+MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED, *PUBLIC)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------

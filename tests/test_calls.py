@@ -77,12 +77,12 @@ def test_the_process_stays_as_it_was(small, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_is_theirs_to_catch(small, tmp_path, monkeypatch):
-    from pipeline import commands
+    from pipeline.command_line import checks
 
     def interrupted(*_):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(commands, "check_fits", interrupted)
+    monkeypatch.setattr(checks, "check_fits", interrupted)
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         run(small, tmp_path / "x", placement=LOCAL)

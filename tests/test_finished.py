@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pipeline.command_line.options import Command, Options
 from pipeline.command_line.work import Work
 from pipeline.config import Config, DataConfig, to_dotted
 from pipeline.data import sources_digest
+from pipeline.results.records import Records
 from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored, finish
 
 HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "safetensors", "optuna", "pyarrow")
@@ -75,6 +77,21 @@ def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy):
     assert "HEAVY 0 []" in _again(copy.parent, "run", "--output", "run", *NO_SERVER), "and is finished then"
 
 
+def test_the_next_command_tells_no_history_of_the_one_before(copy):
+    """Its records are its own, and hold all; what it prints is what it did."""
+    for place in ("arms", "explain", "figures"):
+        shutil.rmtree(copy / place)
+    for name in (FILE, "report.json", "report.md", "prediction.json", "records.jsonl"):
+        (copy / name).unlink()
+    said = finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
+    assert re.search(r"train targets: \d+/\d+, \d+ s left", said) and "were done before" not in said
+    said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
+    assert not re.search(r"s left|round \d|segment \d", said) and said.count("were done before") >= 2
+    events = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
+    assert [e["step"] for e in events if e["kind"] == "metrics" and e["run"] == "run/train-enn"] == [0, 1, 3]
+    assert "finished; nothing to do" in finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
+
+
 def _flip(path: Path) -> None:
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -101,6 +118,25 @@ def test_what_was_changed_by_hand_is_refused(case, copy):
     spoil(copy / name)
     said = _again(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
     assert "HEAVY 2 [" in said and Path(name).stem in said and "nothing to do" not in said
+
+
+@pytest.mark.parametrize("tampered", [False, True])
+def test_what_is_put_there_during_the_work_is_not_taken_as_finished(tampered, copy, environment):
+    from pipeline.cluster import Placement
+    from pipeline.command_line import stages
+    from pipeline.command_line.beginning import saved_settings
+
+    (copy / FILE).unlink()
+    preset, config = saved_settings(copy) or ("", Config())
+    options = Options(preset=preset, output=copy, tracking_uri=NO_SERVER[1])
+    job = Work("explain", Command(options, Placement(local=True), config), "line")
+
+    def meanwhile(_: Work) -> None:
+        for suffix in (".safetensors", ".json") if tampered else ():
+            shutil.copy(copy / f"enn-before{suffix}", copy / f"enn{suffix}")
+
+    stages.work(job, [meanwhile])
+    assert (copy / FILE).exists() != tampered
 
 
 def test_records_that_were_not_sent_are_sent_and_no_run_is_opened_again(copy, undisturbed):
@@ -145,6 +181,22 @@ def test_a_finished_search_is_only_shown_and_what_is_missing_is_made_again(tmp_p
     assert "HEAVY 2 [" in (other := _again(tmp_path, *arguments)) and "holds a search by another file" in other
 
 
+def test_the_time_left_is_foretold_by_what_was_done_here_alone(monkeypatch, capsys):
+    from pipeline import progress
+
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    bar = progress.Bar("train", 10, None)
+    clock[0] = 100.0
+    bar.skip(7)
+    clock[0] = 110.0
+    bar.advance("it")
+    assert capsys.readouterr().out.splitlines() == ["train: 7 of 10 were done before", "train: 8/10, 20 s left it"]
+    clock[0] = 120.0
+    bar.advance("it")
+    assert capsys.readouterr().out.splitlines() == ["train: 9/10, 10 s left it"], "said once"
+
+
 # -- each thing that is noted, without a run ---------------------------------------------------------------------------
 
 
@@ -158,9 +210,9 @@ def _safetensors(origin: str) -> bytes:
     return struct.pack("<Q", len(header)) + header.encode() + b"ab"
 
 
-def _job(folder: Path, name: str = "run", **changes) -> Work:
+def _job(folder: Path, name: str = "run", storage: str | None = None, **changes) -> Work:
     config = Config(data=DataConfig(str(folder / "mine.npz")), **changes)
-    options = Options(output=folder / "out", tracking_uri=NO_SERVER[1])
+    options = Options(output=folder / "out", tracking_uri=NO_SERVER[1], storage_path=storage)
     return Work(name, Command(options, config=config), "line")
 
 
@@ -250,6 +302,22 @@ def test_a_later_command_leaves_an_earlier_one_finished_unless_it_changed_its_fi
     assert later.dataset.name == "mine" and not _finished(done)
     note_finished(later, to_dotted(later.config), [str(done / "start.safetensors")])
     assert _finished(done) != changed
+
+
+def test_a_copy_in_the_storage_is_completed_and_one_that_is_ahead_is_not_overwritten(done):
+    place = str(done / "nfs")
+    assert _finished(done, storage=place) and (done / "nfs" / "figures" / "a.png").read_text() == "figures/a.png"
+    copied = {path: path.stat().st_mtime_ns for path in (done / "nfs").rglob("*")}
+    assert _finished(done, storage=place)
+    assert {path: path.stat().st_mtime_ns for path in (done / "nfs").rglob("*")} == copied, "what is there is not copied again"
+    (done / "nfs" / "figures" / "a.png").unlink()
+    assert _finished(done, storage=place) and (done / "nfs" / "figures" / "a.png").exists()
+    there = Records(done / "nfs")
+    while time.time_ns() // 1_000_000 == there.events[-1]["time"]:
+        continue
+    there.start("run", "run", None, {"elsewhere": 1}, {})
+    assert not _finished(done, storage=place), "another machine has gone on"
+    assert Records(done / "nfs").events[-1]["params"] == {"elsewhere": 1}
 
 
 def test_other_settings_and_other_commands_are_not_finished(done):

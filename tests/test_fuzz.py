@@ -83,15 +83,14 @@ def test_records_that_name_files_outside_of_their_folder_are_refused(tmp_path, n
 
 
 def test_a_link_out_of_the_folder_is_not_sent(tmp_path):
-    from pipeline.results.mlflow import Mirror
+    from pipeline.results.mlflow.sender import is_ours
 
     folder, secret = tmp_path / "run", tmp_path / "secret"
     (folder / "figures").mkdir(parents=True)
     secret.write_text("secret")
     (folder / "figures" / "a.png").symlink_to(secret)
     (folder / "figures" / "b.png").write_text("mine")
-    mirror = Mirror(folder, None, "e")
-    assert [mirror._is_ours(folder / "figures" / f"{name}.png") for name in "abc"] == [False, True, False]
+    assert [is_ours(folder, folder / "figures" / f"{name}.png") for name in "abc"] == [False, True, False]
 
 
 def test_a_name_is_never_a_way_to_the_shipped_folder(tmp_path, monkeypatch):

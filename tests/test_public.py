@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import grad_instructor
+from grad_instructor.__main__ import WORKING
 from grad_instructor.neighbours import Shadowed, check_workers
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "grad_instructor" / "__init__.py"
 THEIRS = "THEIRS = 'theirs'\n"
-LIGHT = "from grad_instructor import Config\nprint(Config.__module__)\n"
+LIGHT = "from grad_instructor import Config\nprint(Config.__name__)\n"
 WITH_RL = "from grad_instructor import run\nprint(run.__module__)\n"
 INSTALLED = "import sys\nsys.argv = ['bin/grad-instructor', *{}]\nfrom grad_instructor.__main__ import program\nprogram()"
 """the script that pip makes"""
@@ -136,7 +137,7 @@ def test_a_type_checker_knows_the_names_and_no_others(tmp_path):
 def test_another_beside_the_script_is_named(tmp_path, name, file):
     text = LIGHT if name == "pipeline" else WITH_RL
     twin = script(tmp_path, text)
-    assert twin.returncode == 0 and twin.stdout.startswith(("pipeline.", "grad_instructor.")), twin
+    assert twin.returncode == 0 and twin.stdout.startswith(("Config", "grad_instructor.")), twin
     there = write(tmp_path, file.format(name))
     assert_refused(script(tmp_path, text), there, name)
 
@@ -151,7 +152,7 @@ def test_the_import_alone_says_it_and_can_be_caught(tmp_path):
 def test_rl_is_in_nobodys_way_who_needs_it_not(tmp_path):
     write(tmp_path, "rl.py")
     done = script(tmp_path, "import rl\n" + LIGHT + "print(rl.THEIRS)\n")
-    assert done.stdout == "pipeline.config.schema\ntheirs\n", done
+    assert done.stdout == "Config\ntheirs\n", done
 
 
 @pytest.mark.parametrize("file", ["pipeline.py", "pipeline/__init__.py", "pipeline/notes.txt"])
@@ -171,12 +172,12 @@ def test_a_folder_without_init_is_in_the_way_where_python_prefers_it(tmp_path, p
         "class Last:\n"
         "    def find_spec(name, path=None, target=None):\n"
         f"        return PathFinder.find_spec(name, path or [{str(ROOT)!r}])\n"
-        "sys.meta_path.append(Last)\n"
+        "sys.meta_path.insert(1 + sys.meta_path.index(PathFinder), Last)\n"
     )
     write(tmp_path, "pipeline/notes.txt")
     done = script(tmp_path, finder + LIGHT, path=(ROOT,) if path_first else ())
     if path_first:
-        assert done.stdout == "pipeline.config.schema\n", done
+        assert done.stdout == "Config\n", done
     else:
         assert_refused(done, tmp_path / "pipeline", "pipeline")
         assert script(tmp_path, finder + "import os\nos.rename('pipeline', 'own')\n" + LIGHT, path=()).returncode == 0
@@ -185,7 +186,7 @@ def test_a_folder_without_init_is_in_the_way_where_python_prefers_it(tmp_path, p
 def test_another_that_is_installed_is_named(tmp_path):
     there = write(tmp_path / "installed", "pipeline/__init__.py")
     assert_refused(script(tmp_path, LIGHT, path=(tmp_path / "installed", ROOT)), there, "pipeline")
-    assert script(tmp_path, LIGHT, path=(ROOT, tmp_path / "installed")).stdout == "pipeline.config.schema\n"
+    assert script(tmp_path, LIGHT, path=(ROOT, tmp_path / "installed")).stdout == "Config\n"
 
 
 def test_a_neighbour_that_is_missing_is_named(tmp_path):
@@ -211,12 +212,18 @@ def test_the_command_line_says_it(tmp_path, name):
         assert done.returncode == 2 and done.stderr.startswith("grad-instructor: ") and done.stderr.count("\n") == 1
 
 
+def test_the_commands_that_may_start_ray_are_known():
+    from pipeline.command_line.registry import COMMANDS
+
+    assert set(WORKING) == {name for name, entry in COMMANDS.items() if entry.uses_ray}
+
+
 def test_what_rays_processes_would_take_for_ours_is_refused_before_any_work(tmp_path):
     """They look into the working folder first, also where the command itself does not."""
     there = write(tmp_path, "pipeline.py")
     (tmp_path / "elsewhere").mkdir()
     text = f"import os\nos.chdir({str(tmp_path)!r})\n"
-    for arguments in (["run"], ["search", "x.yaml"]):
+    for arguments in (["search", "x.yaml"], ["run"]):
         done = script(tmp_path / "elsewhere", text + INSTALLED.format(arguments))
         assert_refused(done, there, "pipeline")
         assert "Ray's processes" in done.stderr
@@ -246,7 +253,7 @@ ray.init("local", num_cpus=1, include_dashboard=False, log_to_driver=False, logg
 @ray.remote
 def used():
     import grad_instructor
-    return grad_instructor.Config.__module__
+    return grad_instructor.Config.__name__
 
 try:
     print(ray.get(used.remote()))
@@ -264,7 +271,7 @@ def test_one_of_rays_processes_says_it(tmp_path):
 
     prepare_environment()
     twin = python(tmp_path, "elsewhere/theirs.py")
-    assert twin.stdout == "pipeline.config.schema\n", twin
+    assert twin.stdout == "Config\n", twin
     there = write(tmp_path, "pipeline.py")
     done = python(tmp_path, "elsewhere/theirs.py")
     assert done.stdout.startswith(f"{there} ") and done.stdout.count("\n") == 1, done

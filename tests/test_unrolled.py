@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import rl.critics
 import rl.unrolled.training
 import rl.unrolled.tuning
 from pipeline.config import (
@@ -330,7 +331,7 @@ def test_fine_tuning_teaches(digits, tmp_path):
         instruction=InstructionConfig(refresh=5),
         unroll=UnrollConfig(segments=100),
     )
-    before = fresh_critic(config, digits)
+    before = rl.critics.fresh_critic(config, digits)  # its probes start at training inputs, as those of users do
     before.home = dataclasses.replace(before.home, scale=config.unroll.strength)
     after, _ = fine_tune(config, digits, before, tmp_path)
     losses = []

@@ -13,6 +13,7 @@ FILES = (
     "penalties",
     "growth",
     "instructed",
+    "he_l2",
 )
 ARMS: dict[str, Arm] = {arm.name: arm for file in FILES for arm in import_module(f"pipeline.arms.{file}").ARMS}
 """by name"""

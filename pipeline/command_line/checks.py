@@ -29,6 +29,15 @@ def check(job: Work) -> bool:
     return noted
 
 
+def still_fits(job: Work) -> bool:
+    """Whether all that is in the folder at the end of the work belongs together, as it did at the beginning: a file may have
+    been put there meanwhile. The next command says what is wrong."""
+    with suppress(UserError):
+        check_folder(job)
+        return _check_origins(job)
+    return False
+
+
 def check_folder(job: Work) -> None:
     """Raises UserError where the folder holds a run of other settings or data."""
     check_settings(job.command)

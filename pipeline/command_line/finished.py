@@ -54,7 +54,7 @@ def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str], w
 
 
 def note_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str]) -> None:
-    """Note that the command has done all there is to do, in the folder as it is now; the folder is locked."""
+    """Note that the command has done all there is to do, in the folder as it is now: locked, and just looked through."""
     sources = job.sources
     if sources is None or job.find_sources() != sources:  # the data's files were changed meanwhile
         return

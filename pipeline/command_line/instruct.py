@@ -39,7 +39,7 @@ def instruct(job: Work) -> None:
 
 
 def _record_task(job: Work, name: str) -> bool:
-    """A finished population: one child run with its curves; whether that was new."""
+    """A finished population: one child run with its curves; whether it was trained just now."""
     result = read_json(job.folder / "arms" / f"{name}.json", math.nan)
     params = {"arm": result["arm"], "seeds": len(result["seeds"]), "strengths": sorted(set(result["strengths"]))}
     params |= {
@@ -50,13 +50,11 @@ def _record_task(job: Work, name: str) -> bool:
     curves = {key: np.array(of_points).mean(axis=1).tolist() for key, of_points in rows.items()}
     curves["seconds"] = result["seconds"]
     run = f"{job.name}/{name}"
-    new = not job.records.knows(run)
     if any(job.records.differs("series", run, name=key, values=values) for key, values in curves.items()):
         job.records.anew(run)  # it was trained again, since its result was lost
-        new = True
     job.child(name, name, params)
     for key, values in curves.items():
         job.records.series(run, key, result["steps"][-len(values) :], values)
     job.records.end(run, "FINISHED")
     job.send()
-    return new
+    return job.made(result)

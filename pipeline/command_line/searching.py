@@ -1,6 +1,7 @@
 """A search that is not finished: check, record, judge, report."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pipeline import cluster, interrupts
@@ -46,7 +47,9 @@ def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], sh
             show(job, plan)
             _check_any(job)
             job.send()
-        note_finished(job, written, starts)
+        with suppress(UserError):  # a file was put there meanwhile: the next command says so
+            _check_folder(plan, written, job)
+            note_finished(job, written, starts)
 
 
 def _judged(job: Work, plan: Plan) -> Search:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 
 from pipeline import cluster
-from pipeline.command_line.checks import check, check_folder
+from pipeline.command_line.checks import check, check_folder, still_fits
 from pipeline.command_line.finished import is_finished, note_finished
 from pipeline.command_line.folders import locked, make_folder
 from pipeline.command_line.recording import recorded_as
@@ -50,7 +50,7 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
             for stage in stages:
                 stage(job)
                 job.send()
-        if noted:  # what says nothing of its origin is looked at again each time
+        if noted and still_fits(job):  # what says nothing of its origin is looked at again each time
             note_finished(job, settings["settings"], [job.config.unroll.start])
 
 

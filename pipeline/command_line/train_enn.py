@@ -33,10 +33,11 @@ def train_enn(job: Work) -> None:
         def on_round(row: dict[str, Any]) -> None:
             numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
             values = {key.replace("/he/", "/from_he/"): numbers[key] for key in numbers if key not in ("round", "seconds")}
-            if not job.records.metrics(run, row["round"], values):
+            job.records.metrics(run, row["round"], values)
+            job.send()
+            if not job.made(row):
                 bar.skip()
                 return
-            job.send()
             bar.say(_round_line(config, row))
             bar.advance()
 
@@ -69,10 +70,11 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
         def on_segment(row: dict[str, Any]) -> None:
             numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and value == value}
             values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in numbers.items()}
-            if not job.records.metrics(run, row["segment"], values):
+            job.records.metrics(run, row["segment"], values)
+            job.send()
+            if not job.made(row):
                 bar.skip()
                 return
-            job.send()
             bar.say(
                 f"segment {row['segment']}/{segments}  loss at its end: {as_text(row['loss/small'], '.3f')} from small "
                 f"weights, {as_text(row['loss/he'], '.3f')} from He  promised change {as_text(row['promised'], '+.3f')}  "

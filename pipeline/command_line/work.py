@@ -1,5 +1,6 @@
 """A command at work in a folder, and what it works with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +63,11 @@ class Work:
     @cached_property
     def provenance(self) -> dict[str, Any]:
         return provenance(self.line, self.config.seed)
+
+    def made(self, result: Mapping[str, Any]) -> bool:
+        """Whether a result is of this very call, and none that was there before."""
+        by = result.get("provenance")
+        return isinstance(by, Mapping) and by.get("date") == self.provenance["date"]
 
     def send(self, last: bool = False) -> None:
         """Tell MLflow what it has not been told yet, and keep the copy of the results up to date."""

@@ -46,5 +46,5 @@ def checks(config: Whole) -> Iterator[Check]:
         yield False, sentence
     yield compare.group >= 0, f"compare.group is {compare.group}; give at least 0."
     yield from at_least_one(compare, "compare", "tuning_seeds", "curve_examples")
-    for name in ("l1", "l2", "growth", "instruction"):
+    for name in dict.fromkeys(arm.strengths for arm in ARMS.values() if arm.strengths):
         yield bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."

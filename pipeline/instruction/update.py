@@ -28,7 +28,7 @@ class Term:
     """
 
     needs_gradient = ""
-    """why this term needs the gradient of the loss; empty where it takes any signal"""
+    """what of this term needs the gradient of the loss, in words; empty where it takes any signal"""
 
     def init(self, population: Population) -> Any:
         """The term's state for this population."""

@@ -69,12 +69,10 @@ class Records:
         if self._status.get(run) != "RUNNING" or not self._same(("start", run), payload):
             self.append("start", **payload)
 
-    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat]) -> bool:
-        """Several metrics of one step; whether they are new."""
-        new = ("metrics", run, step, *sorted(values)) not in self._known
-        if new:
+    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
+        """Several metrics of one step."""
+        if ("metrics", run, step, *sorted(values)) not in self._known:
             self.append("metrics", run=run, step=step, values=values)
-        return new
 
     def series(self, run: str, name: str, steps: Sequence[int], values: Sequence[SupportsFloat]) -> None:
         """A whole curve of one metric."""

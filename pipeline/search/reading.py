@@ -6,7 +6,6 @@ the output folder, and data sets are known by name. Nothing here imports torch.
 """
 
 import dataclasses
-import functools
 import itertools
 import json
 import typing
@@ -51,7 +50,7 @@ def read_plan(path: Path) -> Plan:
 
 _TOP = {"question", "kind", "preset", "settings", "space", "groups", "objectives", "stages"}
 _PARTS = {"sampler": Sampler, "scheduler": Scheduler, "budget": Budget, "record": Record, "predict": Predict}
-_OF_SOME = {part for kind in KINDS.values() for part in kind.parts}
+_OF_SOME = sorted({part for kind in KINDS.values() for part in kind.parts})
 
 
 def _plan(name: str, values: Any) -> Plan:
@@ -64,7 +63,10 @@ def _plan(name: str, values: Any) -> Plan:
     for part in [part for part in _OF_SOME if part in values and part not in kind.parts]:
         others = " and ".join(other.over for other in KINDS.values() if part in other.parts)
         raise UserError(f"{part!r} is for searches over {others}; leave it out.")
-    decide = functools.partial(kind.decide, last=stages[-1], record=parts.get("record", Record()))
+
+    def decide(base: Mapping[str, Any]) -> dict[str, Any]:
+        return kind.decide(base, stages[-1], parts.get("record", Record()))
+
     plan = Plan(
         name=as_name(name, "the file's name"),
         question=str(values.get("question", "")),

@@ -548,7 +548,7 @@ def verdict(results: dict[str, Any]) -> str:
     return (
         f"Of {own['files']} malformed files of {own['kinds']} kinds {own['refused']} were refused in one sentence, and the "
         "others could be "
-        "read all the same. None did anything else, and none is ever unpickled."
+        "read all the same. Not one did anything else, and none is ever unpickled."
     )
 
 

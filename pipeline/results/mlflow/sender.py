@@ -128,7 +128,7 @@ class Sender:
     def _image(self, run_id: str, event: Event, records: Records) -> None:
         """What MlflowClient.log_image does, but under a name that is the same when sent again."""
         source = self.folder / event["path"]
-        if not self._is_ours(source):
+        if not is_ours(self.folder, source):
             return
         from PIL import Image
 
@@ -147,12 +147,8 @@ class Sender:
         self._client.set_tag(run_id, "mlflow.loggedImages", "True")
 
     def _artifact(self, run_id: str, path: Path, folder: str) -> None:
-        if self._is_ours(path):
+        if is_ours(self.folder, path):
             self._client.log_artifact(run_id, str(path), folder or None)
-
-    def _is_ours(self, path: Path) -> bool:
-        """Whether a file is there and in the folder: a link in somebody else's folder may lead anywhere."""
-        return path.exists() and path.resolve().is_relative_to(self.folder)
 
     def _dataset(self, run_id: str, event: Event) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -160,3 +156,8 @@ class Sender:
         digest, sizes = event["digest"][:DIGEST_LENGTH], json.dumps(event["sizes"])
         dataset = Dataset(event["name"], digest, "local", json.dumps({"uri": event["name"]}), profile=sizes)
         self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def is_ours(folder: Path, path: Path) -> bool:
+    """Whether a file is there and in the folder: a link in somebody else's folder may lead anywhere."""
+    return path.exists() and path.resolve().is_relative_to(folder.resolve())
