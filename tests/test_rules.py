@@ -9,6 +9,10 @@ import itertools
 import pytest
 import torch
 
+from pipeline.arms import ARMS
+from pipeline.compare.tasks import Task
+from pipeline.compare.train import Making
+from pipeline.config import from_dotted
 from pipeline.errors import UserError
 from pipeline.instruction import L1, L2, Batch, Growth, RandomPush, Update
 from pipeline.instruction.loop import advance
@@ -568,6 +572,17 @@ def test_labels_reach_a_conditioned_synthesiser_alone():
             population.grads(x, torch.tensor([label]), signal)
             signals.append(population.gradients[0].clone())
         assert apart(*signals) == (name == "cdni")
+
+
+def test_every_rule_but_backpropagation_is_an_arm():
+    """Of its own name; those of one's own parameters at the run's own optimiser."""
+    config = from_dotted({"training.learning_rate": 0.25, "training.optimiser": "sgd", "training.momentum": 0.9})
+    for name in OTHERS:
+        rule = ARMS[name].rule(Making(ARMS[name], Task(name, name, SEEDS, (0.0,) * 3), config, fresh(), {}))
+        assert type(rule.signal) is SIGNALS[name] and not rule.terms and "learning rate" in ARMS[name].says
+        if name == "pfa":
+            backward = rule.signal.backward
+            assert (backward.learning_rate, backward.optimiser, backward.momentum) == (0.25, "sgd", 0.9)
 
 
 # Bad input

@@ -7,6 +7,7 @@ from typing import Any
 from pipeline import names
 from pipeline.errors import UserError, shown
 from pipeline.learning.signal import Bound, SignalRule, bound, require_gradient
+from pipeline.learning.trained import Training
 
 SIGNALS: dict[str, type[SignalRule]] = names.registered(names.Signal, __name__, "SIGNAL")
 
@@ -28,4 +29,4 @@ def named(name: str, **settings: Any) -> SignalRule:
     return kind(**settings)
 
 
-__all__ = ["SIGNALS", "Bound", "SignalRule", "bound", "named", "require_gradient"]
+__all__ = ["SIGNALS", "Bound", "SignalRule", "Training", "bound", "named", "require_gradient"]
