@@ -18,36 +18,37 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import quick
+from benchmarks import quick, tables
 from pipeline.files import write_json
 from pipeline.learning import SIGNALS, bound, named
 from pipeline.results.provenance import provenance
 from pipeline.targets import MLP, Population, initialise
 
-MEMBERS, EXAMPLES, REPEATS, SECONDS_PER_TURN = 64, 100, 15, 0.3
+MEMBERS, EXAMPLES, REPEATS, SECONDS_PER_TURN = 64, 100, 9, 0.2
 NETWORKS = ((784, 100, 10), (784, 100, 50, 10), (784, 100, 100, 50, 10))
-QUICK = {"MEMBERS": 4, "REPEATS": 2, "SECONDS_PER_TURN": 0.01, "NETWORKS": ((64, 16, 10),)}
 ACTIVATIONS = ("relu", "tanh")
+QUICK = {"MEMBERS": 4, "REPEATS": 2, "SECONDS_PER_TURN": 0.01, "NETWORKS": ((64, 16, 10),)}
+ALIGNMENT = ("fa", "dfa", "ifa", "usf", "brsf", "frsf")
 AIMS: dict[str, dict[str, float]] = {
-    "backprop": {"relu": 1.15, "tanh": 1.15},
-    **{name: {"relu": 1.2, "tanh": 1.2} for name in ("fa", "dfa", "ifa", "usf", "brsf", "frsf")},
+    "backprop": dict.fromkeys(ACTIVATIONS, 1.15),
+    **{name: dict.fromkeys(ACTIVATIONS, 1.2) for name in ALIGNMENT},
     "pblf": {"relu": 1.3, "tanh": 1.7},
 }
 """at most this many times the fused pass; rules without an aim are measured all the same"""
 FUSED = "fused"
 
 
-def main() -> int:
-    options = quick.parser_of(__doc__).parse_args()
-    if options.quick:
+def main() -> None:
+    if quick.parser_of(__doc__).parse_args().quick:
         globals().update(QUICK)
-    folder = quick.results_folder(options.quick)
     torch.set_num_threads(1)
+    facts = provenance(" ".join(["python", "-m", "benchmarks.rules_speed", *sys.argv[1:]]), 0)
     cells = [measure(widths, activation) for widths in NETWORKS for activation in ACTIVATIONS]
-    results = {"cells": cells, "members": MEMBERS, "examples": EXAMPLES, "repeats": REPEATS, "provenance": provenance()}
-    write_json(folder / "rules-speed.json", results)
+    report = facts | {"members": MEMBERS, "examples": EXAMPLES, "repeats": REPEATS, "cells": cells}
     show(cells)
-    return 0
+    output = quick.results_folder("--quick" in sys.argv) / "rules-speed.json"
+    write_json(output, report)
+    print(f"written to {output}")
 
 
 def contestants(widths: tuple[int, ...], activation: str) -> dict[str, Callable[[], object]]:
@@ -87,16 +88,60 @@ def timed(run: Callable[[], object], steps: int) -> float:
 
 
 def show(cells: list[dict[str, Any]]) -> None:
-    table = Table("network", "activation", "rule", "ms", "times the fused pass", "aim", title="Cost of a learning rule")
-    for cell in cells:
-        for name, ratios in cell["ratios"].items():
-            aim = AIMS.get(name, {}).get(cell["activation"])
-            ratio, reached = statistics.median(ratios), "" if aim is None else f"≤ {aim}"
-            missed = aim is not None and ratio > aim
-            row = (cell["network"], cell["activation"], name, f"{cell['milliseconds'][name]:.2f}", f"{ratio:.2f}", reached)
-            table.add_row(*row, style="red" if missed else None)
-    Console(width=110).print(table)
+    shown = Table("rule", *(f"{cell['network']} {cell['activation']}" for cell in cells), title="Times the fused pass")
+    for name in cells[0]["ratios"]:
+        shown.add_row(name, *(_ratio(cell, name) for cell in cells))
+    Console().print(shown)
+
+
+def _ratio(cell: dict[str, Any], name: str) -> str:
+    return f"{statistics.median(cell['ratios'][name]):.2f}"
+
+
+# -- its page ------------------------------------------------------------------------------------------------------------
+
+
+def table(results: dict[str, Any]) -> str:
+    """Ratios of every rule, by network and activation."""
+    cells = results["cells"]
+    head = ["times the fused pass", *(f"{cell['network']}, {cell['activation']}" for cell in cells)]
+    fused = ["fused pass, ms", *(f"{cell['milliseconds'][FUSED]:.1f}" for cell in cells)]
+    rows = [[f"`{name}`", *(_ratio(cell, name) for cell in cells)] for name in cells[0]["ratios"]]
+    caption = (
+        f"`{tables.command(results)}`: {results['members']} members, each with its own batch of {results['examples']}, float32; "
+        f"medians of {results['repeats']} turns side by side, one thread ({tables.where(results)})."
+    )
+    return tables.blocks(tables.table(head, [*rows, fused]), caption)
+
+
+def figures(results: dict[str, Any]) -> dict[str, Any]:
+    def of(*names: str) -> str:
+        found = [statistics.median(cell["ratios"][name]) for cell in results["cells"] for name in names]
+        return tables.spread(found)
+
+    trained = [name for name in results["cells"][0]["ratios"] if name not in AIMS and name != "frozen"]
+    return {"backprop": of("backprop"), "alignment": of(*ALIGNMENT), "pblf": of("pblf"), "trained": of(*trained)}
+
+
+def verdict(results: dict[str, Any]) -> str:
+    own = figures(results)
+    return (
+        f"Through the contract of learning rules backpropagation takes {own['backprop']} times the fused pass, feedback alignment "
+        f"and its kin {own['alignment']} times, a learned derivative {own['pblf']} times. Rules that train something of their own "
+        f"take {own['trained']} times."
+    )
+
+
+def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+    """Whether each aim was reached on every network."""
+    found = []
+    for name, aims in AIMS.items():
+        most = max(statistics.median(cell["ratios"][name]) / aims[cell["activation"]] for cell in results["cells"])
+        if most > 1:
+            hope = f"`{name}` costs at most {' and '.join(f'{aim:g} times ({kind})' for kind, aim in aims.items())} the fused pass."
+            found.append(tables.Doubt(hope, f"in its worst network {most:.2f} times that.", held=False))
+    return found
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -578,7 +578,7 @@ def test_every_rule_but_backpropagation_is_an_arm():
     """Of its own name; those of one's own parameters at the run's own optimiser."""
     config = from_dotted({"training.learning_rate": 0.25, "training.optimiser": "sgd", "training.momentum": 0.9})
     for name in OTHERS:
-        rule = ARMS[name].rule(Making(ARMS[name], Task(name, name, SEEDS, (0.0,) * 3), config, fresh(), {}))
+        rule = ARMS[name].rule(Making(ARMS[name], Task(name, name, SEEDS, (0.0,) * 3, keep=False), config, fresh(), {}))
         assert type(rule.signal) is SIGNALS[name] and not rule.terms and "learning rate" in ARMS[name].says
         if name == "pfa":
             backward = rule.signal.backward
