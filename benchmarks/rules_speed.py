@@ -108,7 +108,7 @@ def table(results: dict[str, Any]) -> str:
     fused = ["fused pass, ms", *(f"{cell['milliseconds'][FUSED]:.1f}" for cell in cells)]
     rows = [[f"`{name}`", *(_ratio(cell, name) for cell in cells)] for name in cells[0]["ratios"]]
     caption = (
-        f"`{tables.command(results)}`: {results['members']} members, each with its own batch of {results['examples']}, float32; "
+        f"`{tables.command(results)}`: {results['members']} members, each with its own batch of {results['examples']}; "
         f"medians of {results['repeats']} turns side by side, one thread ({tables.where(results)})."
     )
     return tables.blocks(tables.table(head, [*rows, fused]), caption)
@@ -126,9 +126,9 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
-        f"Through the contract of learning rules backpropagation takes {own['backprop']} times the fused pass, feedback alignment "
-        f"and its kin {own['alignment']} times, a learned derivative {own['pblf']} times. Rules that train something of their own "
-        f"take {own['trained']} times."
+        f"Through the contract of learning rules backpropagation takes {own['backprop']} times the fused pass, feedback "
+        f"alignment and its kin {own['alignment']} times, a learned derivative {own['pblf']} times. Rules that train something "
+        f"of their own take {own['trained']} times."
     )
 
 
@@ -138,7 +138,8 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
     for name, aims in AIMS.items():
         most = max(statistics.median(cell["ratios"][name]) / aims[cell["activation"]] for cell in results["cells"])
         if most > 1:
-            hope = f"`{name}` costs at most {' and '.join(f'{aim:g} times ({kind})' for kind, aim in aims.items())} the fused pass."
+            limits = " and ".join(f"{aim:g} times ({kind})" for kind, aim in aims.items())
+            hope = f"`{name}` costs at most {limits} the fused pass."
             found.append(tables.Doubt(hope, f"in its worst network {most:.2f} times that.", held=False))
     return found
 
