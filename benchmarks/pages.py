@@ -37,7 +37,7 @@ EARLIER = (
     f"{tables.EARLIER} What was made before {tables.CORRECTED} was made by code of before Hessian products became exact, V the "
     "greedy policy's value, and growth the same under every optimiser ([the log](../../benchmarks/LOG.md))."
 )
-UNTOUCHED = ("throughput", "reading", "faults", "fuzz", "scaling", "tangent")
+UNTOUCHED = ("throughput", "rules-speed", "reading", "faults", "fuzz", "scaling", "tangent")
 """results whose numbers that changed nothing of"""
 
 
@@ -124,6 +124,7 @@ PAGES = (
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
     Page("throughput", "Speed of populations"),
+    Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),
     Page("tangent", "Exact Hessian products"),
     Page("scaling", "How far it scales"),

@@ -12,6 +12,13 @@ from typing import Any
 from pipeline.config import Config
 
 PACKAGE = "grad_instructor"
+SHARED = {
+    "feedback": "Random feedback",
+    "sign_symmetric": "Feedback with the weights' signs",
+    "target_propagation": "Targets",
+    "trained": "What rules train of their own",
+}
+"""files of pipeline/learning that several rules share, and the headings of what they say"""
 SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:", "Attributes:")
 
 
@@ -56,6 +63,26 @@ def meanings(kind: type) -> dict[str, str]:
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
             is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
             found[field.target.id] = str(below.value.value) if is_text else ""  # type: ignore[union-attr]
+    return found
+
+
+def rules() -> str:
+    """A section per learning rule: what its file says of it, and its settings; before them what several share."""
+    learning = importlib.import_module("pipeline.learning")
+    parts = [f"## {title}\n\n{module(f'pipeline.learning.{name}')}" for name, title in SHARED.items()]
+    for name, kind in learning.SIGNALS.items():
+        parts.append(f"## {name}\n\n{module(f'pipeline.learning.{name}')}")
+        own = [f"- `{field}`: {_cell(told)}" for field, told in _settings_of(kind).items()]
+        parts += ["*Settings:*", "\n".join(own)] if own else []
+    return "\n\n".join(parts)
+
+
+def _settings_of(kind: type) -> dict[str, str]:
+    """The fields of a learning rule's class, those that it has from others first, and what they mean."""
+    found: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if dataclasses.is_dataclass(base) and "__annotations__" in vars(base):
+            found |= {name: told for name, told in meanings(base).items() if name in base.__dataclass_fields__}
     return found
 
 

@@ -1,6 +1,6 @@
 """What goes backwards: the registry of learning rules, and their contract; with terms a :class:`grad_instructor.Update`."""
 
-from pipeline.learning import SIGNALS, SignalRule, bound
+from pipeline.learning import SIGNALS, SignalRule, Training, bound, named
 from pipeline.targets import Context
 
-__all__ = ["SIGNALS", "Context", "SignalRule", "bound"]
+__all__ = ["SIGNALS", "Context", "SignalRule", "Training", "bound", "named"]

@@ -39,7 +39,22 @@ Schedule = Literal[
 ]
 """:mod:`pipeline.targets.schedules`"""
 
-Signal = Literal["backprop",]
+Signal = Literal[
+    "backprop",
+    "fa",
+    "dfa",
+    "ifa",
+    "usf",
+    "brsf",
+    "frsf",
+    "frozen",
+    "tp",
+    "dtp",
+    "dni",
+    "cdni",
+    "pblf",
+    "pfa",
+]
 """:mod:`pipeline.learning`"""
 
 ReaderName = Literal[

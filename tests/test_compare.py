@@ -31,6 +31,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors
 from pipeline.instruction import loop
 from pipeline.instruction.loop import Trace
+from pipeline.learning import SIGNALS
 from pipeline.results.tables import report_rows
 from pipeline.seeding import stream
 from pipeline.setting import home_of, new_population, reward_data, selection_data, target_of
@@ -205,6 +206,13 @@ def test_every_arm_trains_in_its_own_way(tiny, digits, critics):
         strengths = (0.005, 0.01) if ARMS[arm].strengths == "growth" else (0.3, 3.0)
         task = Task(arm, arm, (5, 6), strengths, keep=True)
         ends[arm] = train_task(task, tiny, digits, critics, "cpu")["weights"]["final/0"]
+    # on one hidden layer all random feedback is one, and all targets are the gradient
+    deep = dataclasses.replace(tiny, target=dataclasses.replace(tiny.target, hidden=(8, 8)))
+    for arm in ("conventional", *SIGNALS.keys() & ARMS.keys()):
+        task = Task(arm, arm, (5, 6), (0.0, 0.0), keep=True)
+        ends[f"{arm}, deep"] = train_task(task, deep, digits, {}, "cpu")["weights"]["final/0"]
+    for arm in SIGNALS.keys() & ARMS.keys():
+        del ends[arm]
     names = list(ends)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:

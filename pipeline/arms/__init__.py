@@ -14,6 +14,7 @@ FILES = (
     "growth",
     "instructed",
     "he_l2",
+    "signals",
 )
 ARMS: dict[str, Arm] = {arm.name: arm for file in FILES for arm in import_module(f"pipeline.arms.{file}").ARMS}
 """by name"""

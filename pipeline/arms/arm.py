@@ -22,6 +22,10 @@ class Setup(Protocol):
         """The rules of :mod:`pipeline.instruction`, by name."""
 
     @property
+    def signals(self) -> Any:
+        """The learning rules of :mod:`pipeline.learning`, by name."""
+
+    @property
     def config(self) -> Any:
         """:class:`pipeline.config.Config`"""
 

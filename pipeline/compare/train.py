@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import instruction
+from pipeline import instruction, learning
 from pipeline.arms import ARMS, FIRST, Arm
 from pipeline.compare.tasks import Task
 from pipeline.config import Config
@@ -122,6 +122,7 @@ class Making:
     population: Population
     critics: Mapping[str, Critic]
     rules: ModuleType = instruction
+    signals: ModuleType = learning
 
     @property
     def seeds(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
     Update()                              # backpropagation
     Update(terms=[L2(strength)])          # with a penalty; L2(strength) alone is the same rule
-    Update(feedback, [L2(strength)])      # the same penalty over another learning rule
+    Update("fa", [L2(strength)])          # the same penalty over another learning rule
 
 A term never asks where the gradients come from. One that does need the gradient of the loss says so, and is refused where the
 signal is none.
@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from pipeline.instruction.rule import Batch
-from pipeline.learning.signal import Bound, SignalRule, bound, require_gradient
+from pipeline.learning import Bound, SignalRule, bound, named, require_gradient
 from pipeline.targets import Population
 
 
@@ -63,14 +63,15 @@ class Update:
     """A rule: what goes backwards, and what is added to it.
 
     Args:
-        signal: the learning rule; None is backpropagation on the fused path.
+        signal: the learning rule, or its name; None is backpropagation on the fused path.
         terms: in the order in which they add.
 
     Raises:
-        UserError: a term needs the gradient of the loss, and the signal is none.
+        UserError: a term needs the gradient of the loss, and the signal is none; or no learning rule has this name.
     """
 
-    def __init__(self, signal: SignalRule | None = None, terms: Sequence[Term] = ()) -> None:
+    def __init__(self, signal: SignalRule | str | None = None, terms: Sequence[Term] = ()) -> None:
+        signal = named(signal) if isinstance(signal, str) else signal
         for term in terms:
             if term.needs_gradient:
                 require_gradient(signal, term.needs_gradient)

@@ -1,9 +1,32 @@
 """Learning rules: what goes backwards, one file each. A new one is a file with a ``SIGNAL``, its class, and its line in
-:data:`pipeline.names.Signal`."""
+:data:`pipeline.names.Signal`; the tests of all rules then run on it."""
+
+import difflib
+from typing import Any
 
 from pipeline import names
+from pipeline.errors import UserError, shown
 from pipeline.learning.signal import Bound, SignalRule, bound, require_gradient
+from pipeline.learning.trained import Training
 
 SIGNALS: dict[str, type[SignalRule]] = names.registered(names.Signal, __name__, "SIGNAL")
 
-__all__ = ["SIGNALS", "Bound", "SignalRule", "bound", "require_gradient"]
+
+def named(name: str, **settings: Any) -> SignalRule:
+    """The learning rule of this name, with settings of its own.
+
+    Raises:
+        UserError: there is no such rule, or it has no such setting.
+    """
+    if name not in SIGNALS:
+        near = difflib.get_close_matches(str(name)[:80], SIGNALS, n=1, cutoff=0.0)[0]
+        raise UserError(f"unknown learning rule {shown(name)}; did you mean {near!r}? choose from {', '.join(SIGNALS)}.")
+    kind = SIGNALS[name]
+    known = getattr(kind, "__dataclass_fields__", {})
+    if wrong := [key for key in settings if key not in known]:
+        takes = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise UserError(f"the learning rule {name!r} has no setting {wrong[0]!r}; {takes}.")
+    return kind(**settings)
+
+
+__all__ = ["SIGNALS", "Bound", "SignalRule", "Training", "bound", "named", "require_gradient"]

@@ -22,7 +22,7 @@ class Backpropagation(SignalRule):
         above = context.above
         if above is None or above.signal is None:
             return context.error
-        return context.through(above.pull(above.signal))
+        return context.through(above.pull(above.signal, out=context.room), context.room)
 
 
 SIGNAL = Backpropagation

@@ -7,7 +7,7 @@ backpropagation is :mod:`pipeline.learning.backprop`.
 Letters: P members, B examples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -52,6 +52,25 @@ class Bound:
             context.signal = self.rule.signal(context, self.state)
         self.rule.learn(contexts, self.state)
 
+    def state_dict(self) -> dict[str, Tensor]:
+        """A copy of what the rule remembers, by name; with the population's own it continues a run to the bit."""
+        return {name: tensor.clone() for name, tensor in _tensors(self.state)}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of :meth:`state_dict`.
+
+        Raises:
+            UserError: the state of another rule, target or number of members.
+        """
+        own = dict(_tensors(self.state))
+        if own.keys() != state.keys() or any(state[name].shape != tensor.shape for name, tensor in own.items()):
+            raise UserError(
+                f"the saved state of the learning rule is none of {type(self.rule).__name__} on these members; start afresh or "
+                "restore its settings."
+            )
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
 
 def bound(rule: SignalRule, population: Population) -> Bound:
     """The rule with a fresh state for a population's members, on its device and in its type."""
@@ -71,6 +90,19 @@ def require_gradient(rule: SignalRule | None, reader: str) -> None:
         raise UserError(
             f"{reader} needs the gradient of the loss, and {type(rule).__name__} sends back none; use backpropagation with it."
         )
+
+
+def _tensors(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a rule's state, by name."""
+    if isinstance(state, Tensor):
+        yield name, state
+    elif isinstance(state, Mapping):
+        for key, own in state.items():
+            yield from _tensors(own, f"{name}.{key}")
+    elif isinstance(state, list | tuple):
+        keys = getattr(state, "_fields", range(len(state)))
+        for key, own in zip(keys, state, strict=True):
+            yield from _tensors(own, f"{name}.{key}")
 
 
 def _to(state: Any, like: Tensor) -> Any:

@@ -141,6 +141,8 @@ def contexts_of(layers: Sequence[Layer], x: Tensor, y: Tensor, error: Tensor, wo
         Context(number, weight, received[number], zs[number], hs[number], error, y, work.activation if number < last else None)
         for number, (weight, _) in enumerate(layers)
     ]
+    for context, room in zip(contexts, work.deltas, strict=False):  # the output's signal needs none
+        context.room = room
     for below, above in itertools.pairwise(contexts):
         below.above, above.below = above, below
     return contexts

@@ -73,3 +73,8 @@ def outer(delta: Float[Tensor, "P out B"], examples: Tensor, out: Tensor) -> Ten
 def pull(weight: Float[Tensor, "P out in_"], delta: Float[Tensor, "P out B"], out: Tensor | None = None) -> Tensor:
     """Wᵀ δ of every member, the gradient with respect to h, (P, in, B)."""
     return torch.bmm(weight.transpose(1, 2), delta, out=out)
+
+
+def push(weight: Float[Tensor, "P out in_"], h: Float[Tensor, "P in_ B"], out: Tensor | None = None) -> Tensor:
+    """W h of every member, without the bias, (P, out, B)."""
+    return torch.bmm(weight, h, out=out)

@@ -1,0 +1,41 @@
+"""Learning rules: something else than the gradient goes backwards (:mod:`pipeline.learning`), at the run's learning rate."""
+
+from pipeline.arms.arm import Arm, Setup
+
+
+def _arm(name: str, what: str, colour: str) -> Arm:
+    return Arm(
+        name=name,
+        says=f"{what}, at the run's learning rate",
+        rule=lambda setup: setup.rules.Update(setup.signals.named(name)),
+        colour=colour,
+    )
+
+
+def products(setup: Setup) -> object:
+    """The learned matrices follow the target's own optimiser, as far as one without a schedule can."""
+    training = setup.config.training
+    own = setup.signals.Training(training.learning_rate, training.optimiser, training.momentum, training.weight_decay)
+    return setup.rules.Update(setup.signals.named("pfa", backward=own))
+
+
+ARMS = (
+    _arm("fa", "feedback alignment", "#332288"),
+    _arm("dfa", "direct feedback alignment", "#117733"),
+    _arm("ifa", "indirect feedback alignment", "#44AA99"),
+    _arm("usf", "feedback of the weights' signs, all of one size", "#AA4499"),
+    _arm("brsf", "feedback of the weights' signs, its sizes drawn at each step", "#661100"),
+    _arm("frsf", "feedback of the weights' signs, its sizes drawn once", "#CC6677"),
+    _arm("frozen", "only the last layer learns", "#BBBBBB"),
+    _arm("tp", "target propagation", "#DDCC77"),
+    _arm("dtp", "difference target propagation", "#999933"),
+    _arm("dni", "synthetic gradients", "#1B9E77"),
+    _arm("cdni", "synthetic gradients that see the label", "#7570B3"),
+    _arm("pblf", "a learned derivative, the dissertation's of random search for 20 epochs", "#A6761D"),
+    Arm(
+        name="pfa",
+        says="product feedback alignment, at the run's learning rate",
+        rule=products,
+        colour="#E7298A",
+    ),
+)
