@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.correct import holm
+from pipeline.results.statistics import holm
 from pipeline.results.tables import as_cell, p_value
 
 KEPT = "\u00a0"

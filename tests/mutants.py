@@ -174,8 +174,8 @@ LEARNING = (
     Mutation(
         "a written rule forgets the slope",
         "pipeline/learning/backprop.py",
-        "return context.through(above.pull(above.signal))",
-        "return above.pull(above.signal)",
+        "return context.through(above.pull(above.signal, out=context.room), context.room)",
+        "return above.pull(above.signal, out=context.room)",
         "the example of a rule would be a wrong one",
         ("tests/test_learning.py::test_backpropagation_through_the_contract_is_the_fused_path_to_the_bit",),
     ),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from notebooks import METADATA, NOTEBOOKS, executed
+from tests.notebooks import METADATA, NOTEBOOKS, executed
 
 NUMBER = re.compile(r"(?<![\w.])-?\d+\.\d+(?:e[+-]?\d+)?")
 """one with a fraction; counts are compared as words are"""

@@ -111,7 +111,7 @@ def test_what_is_told_follows_the_corrected_p_value() -> None:
 
 
 def test_holm_is_his() -> None:
-    from benchmarks.correct import holm
+    from pipeline.results.statistics import holm
 
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == [] and holm([0.5]) == [0.5] and holm([0.9, 0.8]) == [1.0, 1.0]
