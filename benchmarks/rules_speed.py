@@ -140,7 +140,7 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
         if most > 1:
             limits = " and ".join(f"{aim:g} times ({kind})" for kind, aim in aims.items())
             hope = f"`{name}` costs at most {limits} the fused pass."
-            found.append(tables.Doubt(hope, f"in its worst network {most:.2f} times that.", held=False))
+            found.append(tables.Doubt(hope, f"in its worst network {tables.spread([most])} times that.", held=False))
     return found
 
 
