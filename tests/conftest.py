@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read once, when MLflow is: by a test or by our client
 
 
 GROUPS = dict.fromkeys(("test_resume", "test_faults", "test_nodes", "test_storage", "test_finished"), "undisturbed")

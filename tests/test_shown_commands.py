@@ -301,7 +301,7 @@ def test_many_are_found_in_all_kinds_of_files() -> None:
         ("tune_configs/every_enn.yaml", "python -m benchmarks.predicted_enn FOLDER"),
         ("benchmarks/baselines.py", "python -m benchmarks.baselines --steps 330 --baseline adamw"),
         ("benchmarks/ship.py", "python -m benchmarks.ship digits-mlp runs/digits-3b5c"),
-        ("pipeline/command_line/search.py", "grad-instructor train-enn --config X"),
+        ("pipeline/command_line/stages.py", "grad-instructor ui --output X"),
         ("pipeline/command_line/dispatch.py", "grad-instructor run"),
         ("pipeline/cluster/placement.py", "ray start --head"),
         ("pipeline/enn/shipped/digits-mlp.json", "grad-instructor run --preset digits"),

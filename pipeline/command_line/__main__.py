@@ -2,4 +2,5 @@
 
 from pipeline.command_line.program import program
 
-program()
+if __name__ == "__main__":
+    program()
