@@ -43,6 +43,7 @@ from pipeline.targets import MLP
 from rl.critics import fresh_critic
 from rl.descent import Costate
 from rl.offline import Learning, Recorded, instruct_targets, play_round
+from rl.roles import STARTS, all_from_he
 from rl.unrolled import FineTuning, Trajectory
 
 SEEDS = 3
@@ -156,7 +157,7 @@ def main() -> int:
         print(f"seed {seed}, {variant.base}, {variant.name}: {gain:+.2f}, {seconds:.0f} s", flush=True)
     rows = [row(variant, found) for variant in VARIANTS]
     plain = study.conventional()
-    conventional = {"small": float(np.mean(plain[0::2])), "he": float(np.mean(plain[1::2]))}
+    conventional = {start: float(np.mean(np.array(plain)[own])) for start, own in by_start(len(plain)).items()}
     once = {
         variant.trained_as: sum(part.value["seconds"] for part in found[variant.base, variant.name]) for variant in VARIANTS
     }
@@ -173,7 +174,7 @@ def row(variant: Variant, found: dict[tuple[str, str], list[Part]]) -> dict[str,
     base = next(other for other in VARIANTS if other.base == variant.base)
     both = [found[v.base, v.name] for v in (variant, base)]
     own, its = (np.array([part.value["gains"] for part in parts]) for parts in both)
-    parts = {"all": (slice(None), 2), "small": (slice(0, None, 2), 1), "he": (slice(1, None, 2), 1)}
+    parts = {"all": (slice(None), len(STARTS))} | {start: (targets, 1) for start, targets in by_start(own.shape[1]).items()}
     return {
         "base": variant.base,
         "name": variant.name,
@@ -186,6 +187,12 @@ def row(variant: Variant, found: dict[tuple[str, str], list[Part]]) -> dict[str,
         "seconds": float(np.mean([part.value["seconds"] for part in both[0]])),
         "provenance": made_by([*both[0], *both[1]]),
     }
+
+
+def by_start(targets: int) -> dict[str, np.ndarray]:
+    """Which of so many targets start from small weights, and which from He."""
+    he = all_from_he(targets).numpy()
+    return dict(zip(STARTS, (~he, he), strict=True))
 
 
 def interval(values: np.ndarray, starts: int) -> dict[str, float]:

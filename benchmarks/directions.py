@@ -33,7 +33,8 @@ from pipeline.results.statistics import mean_interval, paired
 from pipeline.seeding import stream, torch_stream
 from pipeline.setting import home_of, new_population, target_of
 from pipeline.targets import Batches, Population
-from pipeline.targets.members import per_member
+from pipeline.targets.members import norm, per_member
+from pipeline.targets.target import weights
 
 ENNS, SEEDS = ("mnist-image", "mnist-mlp"), 30
 CONFIG = coarsened(PRESETS["paper-shallow"])
@@ -55,11 +56,12 @@ class SameSize(Instruct):
     def refresh(self, population: Population, state: InstructState) -> None:
         super().refresh(population, state)
         pairs = list(zip(population.parameters, state.instruction, strict=True))
-        self.cosines.append(torch.stack([_cosine(own, instruction) for own, instruction in pairs[0::2]]))
+        of_layers = weights(pairs, population.target.slots)
+        self.cosines.append(torch.stack([_cosine(own, instruction) for own, instruction in of_layers]))
         for index, (own, instruction) in enumerate(pairs):
             other = own if self.direction == "growth" else self._random(own, index, population.step)
             if self.direction != "instructed":
-                size = _norm(instruction) / _norm(other).clamp_min(1e-12)
+                size = norm(instruction) / norm(other).clamp_min(1e-12)
                 instruction.copy_(other * per_member(size, other))
 
     def _random(self, like: Tensor, index: int, step: int) -> Tensor:
@@ -127,11 +129,7 @@ def trained(critic: Critic, arm: str, start: str, seeds: list[int], dataset: Dat
 
 
 def _cosine(one: Tensor, other: Tensor) -> Tensor:
-    return (one * other).flatten(1).sum(1) / (_norm(one) * _norm(other)).clamp_min(1e-12)
-
-
-def _norm(tensor: Tensor) -> Tensor:
-    return tensor.flatten(1).norm(dim=1)
+    return (one * other).flatten(1).sum(1) / (norm(one) * norm(other)).clamp_min(1e-12)
 
 
 # -- its page ------------------------------------------------------------------------------------------------------------

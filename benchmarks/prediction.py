@@ -57,6 +57,7 @@ from pipeline.results.tables import NONE, as_cell
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import home_of, selection_data, target_of
 from pipeline.targets import MLP, Batches, Population, initialise, unflatten
+from pipeline.targets.target import of_kind
 
 PACKAGES = ("lightgbm", "nfn")
 SCHEMES = ("normal", "he", "glorot")
@@ -464,7 +465,7 @@ class _NFN(nn.Module):
         from nfn import layers
         from nfn.common import network_spec_from_wsfeat
 
-        self.shapes = target.shapes
+        self.shapes, self.slots = target.shapes, target.slots
         self.mean, self.deviation = nn.Buffer(torch.zeros(target.size)), nn.Buffer(torch.ones(target.size))
         spec = network_spec_from_wsfeat(self._entries(torch.zeros(1, target.size)))
         body: list[nn.Module] = []
@@ -487,7 +488,7 @@ class _NFN(nn.Module):
         from nfn.common import WeightSpaceFeatures
 
         tensors = [tensor[:, None] for tensor in unflatten((weights_BN - self.mean) / self.deviation, self.shapes)]
-        return WeightSpaceFeatures(tensors[0::2], tensors[1::2])
+        return WeightSpaceFeatures(of_kind(tensors, self.slots, "weight"), of_kind(tensors, self.slots, "bias"))
 
     def forward(self, weights_BN: Tensor, progress_B: Tensor) -> Tensor:
         features = torch.cat([self.body(self._entries(weights_BN)), progress_B[:, None]], dim=1)

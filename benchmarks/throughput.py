@@ -35,7 +35,7 @@ from pipeline.data import Dataset
 from pipeline.files import write_json
 from pipeline.instruction import Batch, Instruct
 from pipeline.results.provenance import provenance
-from pipeline.targets import Batches, Population, initialise
+from pipeline.targets import Batches, Population, initialise, target
 
 MEMBERS = (1, 4, 16, 64, 256)
 REPEATS, SECONDS_PER_TURN = 7, 0.2
@@ -90,7 +90,7 @@ def matrix_products(shared_order: bool) -> Callable[[Setting, int, str], Run]:
 
     def factory(setting: Setting, members: int, device: str) -> Run:
         x, _ = batches(setting, members, device, shared_order)(0)
-        weights = start(setting, members, device)[::2]
+        weights = target.weights(start(setting, members, device), setting.target.slots)
         outputs = [torch.randn(members, width, setting.batch_size, device=device) for width in setting.widths[1:]]
         gradients = [torch.empty_like(weight) for weight in weights]
         deltas = [torch.empty_like(output) for output in outputs]
