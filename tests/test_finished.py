@@ -262,6 +262,7 @@ CHANGES = {
     "a note of another form": lambda folder: _renote(folder, form=0),
     "a damaged note": lambda folder: (folder / "out" / FILE).write_text("{"),
     "a strange note": lambda folder: (folder / "out" / FILE).write_text('{"run": {"data": 3, "files": []}}'),
+    "a note for the terminal": lambda folder: _renote(folder, data="\x1b[31mmine"),
     "no note": lambda folder: (folder / "out" / FILE).unlink(),
 }
 
@@ -302,6 +303,21 @@ def test_a_later_command_leaves_an_earlier_one_finished_unless_it_changed_its_fi
     assert later.dataset.name == "mine" and not _finished(done)
     note_finished(later, to_dotted(later.config), [str(done / "start.safetensors")])
     assert _finished(done) != changed
+
+
+def test_names_that_are_not_utf_8_are_noted_too_and_nothing_of_a_strange_note_is_kept(done):
+    named = os.path.join(os.fsencode(done), b"out", b"\xfcbersicht.txt")
+    try:
+        Path(os.fsdecode(named)).write_text("somebody's own")
+    except OSError as error:
+        pytest.skip(f"this file system takes no such name: {error.strerror}")
+    (done / "out" / FILE).write_text('{"other": "\\ud800", "report": {"files": {"\\ud800": ""}}}')
+    job = _job(done)
+    assert job.dataset.name == "mine" and not _finished(done)
+    note_finished(job, to_dotted(job.config), [str(done / "start.safetensors")])
+    assert _finished(done) and list(json.loads((done / "out" / FILE).read_text())) == ["run"]
+    Path(os.fsdecode(named)).write_text("changed")
+    assert not _finished(done)
 
 
 def test_a_copy_in_the_storage_is_completed_and_one_that_is_ahead_is_not_overwritten(done):
