@@ -173,6 +173,10 @@ APART = {
         ("instruction.refresh: {choice: [4, 7]}", "unroll.steps: {choice: [15, 25]}"),
         ("space.instruction.refresh", "multiple"),
     ),
+    "in the middle of many choices": (
+        ("instruction.refresh: {choice: [1, 5]}", "unroll.steps: {choice: [5, 10, 15, 20, 25, 26, 30, 35, 40, 45, 50]}"),
+        ("instruction.refresh 5 and unroll.steps 26",),
+    ),
     "inside of a range": (("enn.kernel: {integer: [3, 5], when: {enn.readers: [convnet]}}",), ("enn.kernel is 4", "odd")),
     "where another matters": (
         (REFRESH, "unroll.steps: {choice: [15, 25], when: {enn.readers: [statistics]}}"),
