@@ -20,7 +20,7 @@ from pipeline.command_line.finished import FILE, is_finished, note_finished
 from pipeline.command_line.options import Command, Options
 from pipeline.command_line.work import Work
 from pipeline.config import Config, DataConfig, to_dotted
-from pipeline.data import sources_digest
+from pipeline.data import DATA_SETS, sources_digest
 from pipeline.results.records import Records
 from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored, finish
 
@@ -352,7 +352,7 @@ def test_data_that_were_changed_meanwhile_are_not_noted(done):
     assert not (done / "out" / FILE).exists()
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "fashion", "cifar10"])
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_every_data_set_is_known_by_its_files(name, tmp_path):
     from pipeline.data import data_folder, load
     from pipeline.errors import UserError
