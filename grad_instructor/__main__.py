@@ -1,5 +1,7 @@
 """``python -m grad_instructor``, and the command ``grad-instructor``: a process of its own."""
 
+import os
+import signal
 import sys
 
 from grad_instructor.neighbours import Shadowed, check, check_workers
@@ -10,6 +12,7 @@ WORKING = ("run", "train-enn", "instruct", "search")
 
 def program() -> None:
     """Run the command that this process was started for, once it is known that it will be Grad-Instructor's code that runs."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # until the command listens: nothing has begun
     try:
         check()
         if sys.argv[1:2] and sys.argv[1] in WORKING and not {"-h", "--help"} & set(sys.argv):

@@ -9,6 +9,14 @@ import typing
 from importlib import import_module
 from typing import Any, Literal
 
+DataSetName = Literal[
+    "digits",
+    "mnist",
+    "fashion",
+    "cifar10",
+]
+""":mod:`pipeline.data.sets`"""
+
 Activation = Literal[
     "relu",
     "tanh",

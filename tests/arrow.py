@@ -39,8 +39,12 @@ def imports(root: Path = ROOT) -> Graph:
 
 
 def _imported(path: Path, name: str, known: Mapping[str, Path]) -> Iterator[str]:
-    for node in _running(ast.parse(path.read_text(encoding="utf-8"))):
-        for imported in _named(node):
+    nodes = list(_running(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    packages = {alias.asname or alias.name: alias.name for alias in names if alias.name in PACKAGES}
+    packages |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in names if not alias.asname}
+    for node in nodes:
+        for imported in [*_named(node), *_reached(node, packages)]:
             parts = imported.split(".")
             whole = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in known), None)
             if whole and whole != name:
@@ -54,11 +58,30 @@ def names_library(path: Path, library: str) -> bool:
     return any(f"{name}.".startswith(f"{library}.") for name in named)
 
 
+def computed(path: Path, name: str) -> list[int]:
+    """Lines on which a module imports by a name that is put together, and not of its own package: where to, nobody can see."""
+    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    return [node.lineno for node in calls if _is_computed(node, name)]
+
+
+def _is_computed(node: ast.Call, name: str) -> bool:
+    if not re.search(r"\b(import_module|__import__)$", ast.unparse(node.func)):
+        return False
+    what = node.args[0] if node.args else None
+    first = what.values[0] if isinstance(what, ast.JoinedStr) and what.values else what
+    said = first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else ""
+    if first is what:
+        return not re.fullmatch(LATER, said)
+    own = ".".join(name.split(".")[:2])
+    return "." not in own or not said.startswith(f"{own}.")
+
+
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
     """Every node that may run."""
     for child in ast.iter_child_nodes(tree):
-        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
-            for other in child.orelse:
+        test = ast.unparse(child.test) if isinstance(child, ast.If) else ""
+        if isinstance(child, ast.If) and re.fullmatch(r"(not )?(typing\.)?TYPE_CHECKING", test):
+            for other in child.body if test.startswith("not") else child.orelse:
                 yield from (other, *_running(other))
             continue
         yield child
@@ -75,6 +98,18 @@ def _named(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.fullmatch(LATER, node.value):
         return [node.value.partition(":")[0]]
     return []
+
+
+def _reached(node: ast.AST, packages: Mapping[str, str]) -> list[str]:
+    """What a node takes from a package that was imported as a whole (``pipeline.x.function``).
+
+    Args:
+        packages: what such packages are called here, and what they are.
+    """
+    if not isinstance(node, ast.Attribute):
+        return []
+    called, _, rest = ast.unparse(node).partition(".")
+    return [f"{packages[called]}.{rest}"] if called in packages else []
 
 
 def arrow() -> list[str]:

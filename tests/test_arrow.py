@@ -45,6 +45,48 @@ def test_no_two_modules_import_each_other():
     assert arrow.circles(GRAPH) == []
 
 
+BY_COMPUTED_NAMES = ("grad_instructor", "pipeline.names")
+"""what looks names up in a table, and the registries, each of which names its own package"""
+
+
+def test_what_is_imported_can_be_read_in_the_code():
+    found = {name: arrow.computed(path, name) for name, path in arrow.modules().items()}
+    assert {name: lines for name, lines in found.items() if lines and name not in BY_COMPUTED_NAMES} == {}
+    assert all(found[name] for name in BY_COMPUTED_NAMES), "the search finds what is there"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'import_module(f"pipeline.{name}")',
+        'import_module(f"pipeline.enn.{name}")',
+        'importlib.import_module("pipeline." + "enn")',
+        "__import__(name)",
+        'import_module("..enn", __package__)',
+        "from pipeline.enn import files",
+        "import pipeline\npipeline.enn.load_critic()",
+        "import pipeline as p\np.enn.load_critic()",
+        'late("pipeline.enn.files:shipped")',
+        'import_module("pipeline.enn")',
+        "if not TYPE_CHECKING:\n    import pipeline.enn",
+        "if TYPE_CHECKING:\n    pass\nelse:\n    import pipeline.enn",
+        "if TYPE_CHECKING or True:\n    import pipeline.enn",
+        "try:\n    import pipeline.enn\nexcept ImportError:\n    pass",
+    ],
+)
+def test_no_way_to_import_goes_unseen(line, tmp_path):
+    for name in ("config", "enn"):
+        (tmp_path / "pipeline" / name).mkdir(parents=True)
+        (tmp_path / "pipeline" / name / "__init__.py").touch()
+    path = tmp_path / "pipeline" / "config" / "one.py"
+    path.write_text(f"{line}\n")
+    seen = against_the_arrow({"pipeline.config.one": arrow.imports(tmp_path)["pipeline.config.one"]})
+    assert seen or arrow.computed(path, "pipeline.config.one")
+    path.write_text('import_module(f"pipeline.config.{name}")\nimport_module("pipeline.config.two")\n')
+    assert not against_the_arrow({"pipeline.config.one": arrow.imports(tmp_path)["pipeline.config.one"]})
+    assert not arrow.computed(path, "pipeline.config.one")
+
+
 def test_only_rl_knows_rllib():
     using = [name for name, path in arrow.modules().items() if arrow.names_library(path, "ray.rllib")]
     assert [name for name in using if not name.startswith("rl.")] == []

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 from pipeline.command_line import main
+from pipeline.command_line.options import SearchCommand
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
@@ -361,10 +362,14 @@ print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
     text = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)
     if command is None:
         assert all(re.search(rf"^  {name} +\w", text, re.M) for name in COMMANDS)
-    elif command in ("ui", "sync", "doctor"):
+    elif COMMANDS[command].only_looks:
         assert all(f"--{name}" in text for name in ("output", "data-folder", "tracking-uri", "experiment", "host", "port"))
     else:
-        names = [] if command == "search" else [name.replace("_", "-") for name in to_dotted(Config())] + ["preset", "config"]
+        names = (
+            []
+            if COMMANDS[command].takes is SearchCommand
+            else [name.replace("_", "-") for name in to_dotted(Config())] + ["preset", "config"]
+        )
         names += ["output", "data-folder", "download", "tracking-uri", "experiment"]
         names += ["workers", "gpus-per-worker", "address", "local", "device"]
         assert [name for name in names if not re.search(rf"--(\S+,)?{re.escape(name)}\b", text)] == []

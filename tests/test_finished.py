@@ -20,7 +20,7 @@ from pipeline.command_line.finished import FILE, is_finished, note_finished
 from pipeline.command_line.options import Command, Options
 from pipeline.command_line.work import Work
 from pipeline.config import Config, DataConfig, to_dotted
-from pipeline.data import sources_digest
+from pipeline.data import DATA_SETS, sources_digest
 from pipeline.results.records import Records
 from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored, finish
 
@@ -236,7 +236,9 @@ def done(tmp_path) -> Path:
 
 def _finished(folder: Path, **changes) -> bool:
     job = _job(folder, **changes)
-    return is_finished(job, to_dotted(job.config), [str(folder / "start.safetensors")]) == "mine"
+    data = is_finished(job, to_dotted(job.config), [str(folder / "start.safetensors")])
+    assert data in ("mine", None)
+    return data is not None
 
 
 def test_as_it_was_left_it_is_finished(done):
@@ -262,6 +264,7 @@ CHANGES = {
     "a note of another form": lambda folder: _renote(folder, form=0),
     "a damaged note": lambda folder: (folder / "out" / FILE).write_text("{"),
     "a strange note": lambda folder: (folder / "out" / FILE).write_text('{"run": {"data": 3, "files": []}}'),
+    "a note for the terminal": lambda folder: _renote(folder, data="\x1b[31mmine"),
     "no note": lambda folder: (folder / "out" / FILE).unlink(),
 }
 
@@ -304,6 +307,21 @@ def test_a_later_command_leaves_an_earlier_one_finished_unless_it_changed_its_fi
     assert _finished(done) != changed
 
 
+def test_names_that_are_not_utf_8_are_noted_too_and_nothing_of_a_strange_note_is_kept(done):
+    named = os.path.join(os.fsencode(done), b"out", b"\xfcbersicht.txt")
+    try:
+        Path(os.fsdecode(named)).write_text("somebody's own")
+    except OSError as error:
+        pytest.skip(f"this file system takes no such name: {error.strerror}")
+    (done / "out" / FILE).write_text('{"other": "\\ud800", "report": {"files": {"\\ud800": ""}}}')
+    job = _job(done)
+    assert job.dataset.name == "mine" and not _finished(done)
+    note_finished(job, to_dotted(job.config), [str(done / "start.safetensors")])
+    assert _finished(done) and list(json.loads((done / "out" / FILE).read_text())) == ["run"]
+    Path(os.fsdecode(named)).write_text("changed")
+    assert not _finished(done)
+
+
 def test_a_copy_in_the_storage_is_completed_and_one_that_is_ahead_is_not_overwritten(done):
     place = str(done / "nfs")
     assert _finished(done, storage=place) and (done / "nfs" / "figures" / "a.png").read_text() == "figures/a.png"
@@ -334,7 +352,7 @@ def test_data_that_were_changed_meanwhile_are_not_noted(done):
     assert not (done / "out" / FILE).exists()
 
 
-@pytest.mark.parametrize("name", ["digits", "mnist", "fashion", "cifar10"])
+@pytest.mark.parametrize("name", DATA_SETS)
 def test_every_data_set_is_known_by_its_files(name, tmp_path):
     from pipeline.data import data_folder, load
     from pipeline.errors import UserError

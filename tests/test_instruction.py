@@ -124,6 +124,7 @@ CONTROLLED = {
     "adam": {"optimiser": "adam"},
     "adamw, cosine": {"optimiser": "adamw", "schedule": "cosine", "steps": 400},
 }
+CONTROLLED |= {name: {"optimiser": name} for name in OPTIMISERS if name not in ("sgd", "adam", "adamw")}
 
 
 def unmoved(settings, scheme="normal"):

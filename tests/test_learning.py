@@ -109,6 +109,33 @@ def test_a_learning_rule_leaves_the_next_step_of_the_fused_path_alone():
 # The contract
 
 
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_rule_that_says_that_it_sends_back_the_gradient_does(name):
+    rule = SIGNALS[name]()
+    if not rule.exact:
+        pytest.skip("it does not say so")
+    assert sends_the_gradient(rule)
+
+
+def sends_the_gradient(rule):
+    gradients, _, found, _ = both(fresh(), batches()(0), rule)
+    return all((own - other).norm() < 1e-10 * other.norm() for own, other in zip(found, gradients, strict=True))
+
+
+def test_a_rule_that_says_so_wrongly_is_found_out():
+    class Claims(FeedbackAlignment):
+        exact = True
+
+    assert not sends_the_gradient(Claims())
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_under_any_rule_a_member_learns_alone_as_among_others(name):
+    together, alone = (movement(fresh(seeds=seeds), Update(SIGNALS[name]()), seeds=seeds) for seeds in ((5, 6, 7), (6,)))
+    assert alone.isfinite().all() and alone.norm() > 1e-3
+    torch.testing.assert_close(together[1], alone[0], rtol=1e-9, atol=1e-12)
+
+
 def test_what_is_random_in_a_rule_comes_from_the_members_seed():
     together, alone = (movement(fresh(seeds=seeds), Update(FeedbackAlignment()), seeds=seeds) for seeds in ((5, 6, 7), (6,)))
     assert torch.equal(together[1], alone[0])

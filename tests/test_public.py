@@ -212,6 +212,14 @@ def test_the_command_line_says_it(tmp_path, name):
         assert done.returncode == 2 and done.stderr.startswith("grad-instructor: ") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("at", ["check", "check_workers"])
+def test_an_interrupt_before_a_command_listens_ends_it_without_a_traceback(at, tmp_path):
+    text = "import signal, sys\nimport grad_instructor.__main__ as program\nsys.argv[1:] = ['run', '--preset', 'no such']\n"
+    text += f"program.{at} = lambda: signal.raise_signal(signal.SIGINT)\nprogram.program()\n"
+    done = script(tmp_path, text)
+    assert done.returncode == 130 and done.stderr == "", done
+
+
 def test_the_commands_that_may_start_ray_are_known():
     from pipeline.command_line.registry import COMMANDS
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline import names
 from pipeline.config import Config, from_dotted
+from pipeline.data.sets import DATA_SETS
 from pipeline.enn.readers import READERS
 from pipeline.errors import UserError
 from pipeline.learning import SIGNALS
@@ -26,6 +27,7 @@ REGISTRIES = {
     "OPTIMISER": (names.Optimiser, OPTIMISERS, "pipeline/targets/optimisers", "training.optimiser"),
     "SCHEDULE": (names.Schedule, SCHEDULES, "pipeline/targets/schedules", "training.schedule"),
     "READER": (names.ReaderName, READERS, "pipeline/enn/readers", "enn.readers"),
+    "DATA_SET": (names.DataSetName, DATA_SETS, "pipeline/data/sets", None),
     "SIGNAL": (names.Signal, SIGNALS, "pipeline/learning", None),
 }
 PLACES = re.compile(

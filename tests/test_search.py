@@ -19,7 +19,7 @@ import yaml
 from pipeline.cluster import Placement
 from pipeline.command_line import main
 from pipeline.command_line.beginning import settings_of
-from pipeline.config import from_dotted, identity, to_dotted, validate
+from pipeline.config import Config, from_dotted, identity, to_dotted, validate
 from pipeline.errors import UserError
 from pipeline.search.candidates import Search
 from pipeline.search.drive import drive
@@ -28,6 +28,7 @@ from pipeline.search.ladder import Ladder, Task
 from pipeline.search.outcome import importances, pareto, rows_of
 from pipeline.search.propose import Proposals
 from pipeline.search.reading import read_plan
+from pipeline.search.together import check_together
 from pipeline.search.values import Budget, Dimension, Sampler
 from pipeline.search.yaml_text import load_yaml
 from pipeline.seeding import stream
@@ -191,6 +192,15 @@ def test_values_that_cannot_go_together_are_refused_before_any_work(case, tmp_pa
     assert error.startswith("grad-instructor: apart.yaml: space") and len(error.splitlines()) == 1, error
     assert all(name in error for name in named), error
     assert [path.name for path in tmp_path.iterdir()] == ["apart.yaml"]
+
+
+def test_a_value_in_the_middle_of_many_choices_is_looked_at_with_every_other_one():
+    base = to_dotted(Config()) | {"unroll.segments": 2}
+    steps = [60, 120, 180, 240, 312, 300, 360, 420, 480, 540]
+    refresh = Dimension("instruction.refresh", choice=(1, 2, 3, 4, 5, 6, 12))
+    check_together([refresh, Dimension("unroll.steps", choice=tuple(step for step in steps if step != 312))], base)
+    with pytest.raises(UserError, match=r"instruction\.refresh 5 and unroll\.steps 312"):
+        check_together([refresh, Dimension("unroll.steps", choice=tuple(steps))], base)
 
 
 TOGETHER = {

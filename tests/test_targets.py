@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR
 
 from pipeline.errors import UserError
 from pipeline.seeding import torch_stream
 from pipeline.targets import ACTIVATIONS, MLP, Batches, Population, initialise, unflatten
 from pipeline.targets.initialise import SCHEMES
 from pipeline.targets.optimisers import OPTIMISERS as REGISTERED
+from pipeline.targets.optimisers import Settings
 from pipeline.targets.schedules import SCHEDULES
 from pipeline.targets.target import Slot, in_order, layers, of_kind, weights
 
@@ -28,6 +29,20 @@ OPTIMISERS = {
     "adamw": ("adamw", {"weight_decay": 0.03}, torch.optim.AdamW),
     "sgd with momentum, cosine": ("sgd", {"momentum": 0.9, **COSINE}, torch.optim.SGD),
     "adamw, cosine": ("adamw", {"weight_decay": 0.03, **COSINE}, torch.optim.AdamW),
+}
+
+
+def torchs_own(optimiser):
+    """torch's optimiser of that name, None where there is none: then :meth:`Form.step` is what the steps are held against."""
+    return next((own for name, own in vars(torch.optim).items() if name.lower() == optimiser and isinstance(own, type)), None)
+
+
+WITH_CASE = {optimiser for optimiser, *_ in OPTIMISERS.values()}, {own.get("schedule") for _, own, _ in OPTIMISERS.values()}
+OPTIMISERS |= {name: (name, {"weight_decay": 0.03}, torchs_own(name)) for name in REGISTERED if name not in WITH_CASE[0]}
+OPTIMISERS |= {
+    f"sgd, {name}": ("sgd", COSINE | {"schedule": name}, torch.optim.SGD)
+    for name in SCHEDULES
+    if name not in {"constant", *WITH_CASE[1]}
 }
 assert {optimiser for optimiser, *_ in OPTIMISERS.values()} == set(REGISTERED), "an optimiser has no case"
 assert {settings.get("schedule", "constant") for _, settings, _ in OPTIMISERS.values()} == set(SCHEDULES)
@@ -56,11 +71,19 @@ def train(population, batches, steps=STEPS, first=0):
     return population
 
 
+def schedule_of(optimiser, settings):
+    """torch's own, where there is one."""
+    name, steps = settings["schedule"], settings["steps"]
+    return (
+        CosineAnnealingLR(optimiser, steps) if name == "cosine" else LambdaLR(optimiser, lambda n: SCHEDULES[name](n / steps))
+    )
+
+
 def module_movement(target, parameters, optimiser, x, y, settings):
     """One member alone: an nn.Module, autograd and torch.optim."""
     module = target.module(parameters)
     optimiser = optimiser(module.parameters(), **{name: value for name, value in settings.items() if name not in COSINE})
-    schedule = CosineAnnealingLR(optimiser, settings["steps"]) if "schedule" in settings else None
+    schedule = schedule_of(optimiser, settings) if "schedule" in settings else None
     for xs, ys in zip(x, y, strict=True):
         optimiser.zero_grad()
         F.cross_entropy(module(xs), ys).backward()
@@ -72,7 +95,7 @@ def module_movement(target, parameters, optimiser, x, y, settings):
 
 @pytest.mark.parametrize("widths", [(6, 5, 3), (6, 7, 4, 3)])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", [name for name, (*_, reference) in OPTIMISERS.items() if reference])
 def test_a_population_equals_separate_modules(name, activation, widths):
     optimiser, settings, reference = OPTIMISERS[name]
     target, rates = MLP(widths, activation), torch.tensor([0.05, 0.1, 0.02], dtype=torch.float64)
@@ -90,6 +113,25 @@ def test_a_population_equals_separate_modules(name, activation, widths):
             for now, before, moved in zip(population.parameters, own, expected, strict=True):
                 assert moved.norm() > 1e-5
                 assert (now[member] - before - moved).norm() < 1e-10 * moved.norm()
+
+
+@pytest.mark.parametrize("name", [name for name, (_, settings, _) in OPTIMISERS.items() if "schedule" not in settings])
+def test_an_optimisers_two_arithmetics_take_the_same_steps(name):
+    """In place on a population's buffers, and in the form that unrolled training goes back over."""
+    optimiser, settings, _ = OPTIMISERS[name]
+    rates = torch.tensor([0.05, 0.1, 0.02], dtype=torch.float64)
+    population = Population(MLP((6, 5, 3)), start(MLP((6, 5, 3))), optimiser, rates, **settings)
+    form, other = REGISTERED[optimiser].form(Settings(rates, **settings)), [own.clone() for own in population.parameters]
+    states = [{name: torch.zeros_like(own) for name in form.state} for own in other]
+    batches, before = Batches(*data(), BATCH, [0, 1, 2], False), population.flat()
+    for step in range(STEPS):
+        gradients = [own.clone() for own in population.grads(*batches(step))]
+        population.apply(population.gradients)
+        for own, gradient, state in zip(other, gradients, states, strict=True):
+            form.step(own, gradient, state, rates, [step] * 3)
+    there = torch.cat([own.flatten(1) for own in other], dim=1)
+    assert (population.flat() - before).norm(dim=1).min() > 1e-3
+    assert (population.flat() - there).norm() < 1e-5 * (there - before).norm()
 
 
 @pytest.mark.parametrize("shared", [False, True])

@@ -62,7 +62,7 @@ def note_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str])
     noted = {"data": job.dataset.name, **_cheap(settings), "sources": sources, "starts": _digest_of(starts), "files": files}
     others = {name: noted for name, other in _noted(job.folder).items() if _goes_on(other, noted)}
     with suppress(UserError):  # no room for it: the work is done all the same, and looked through once more next time
-        write_json(job.folder / FILE, _noted(job.folder) | others | {job.name: noted})
+        write_json(job.folder / FILE, others | {job.name: noted})
 
 
 def _noted(folder: Path) -> dict[str, Any]:
@@ -86,6 +86,7 @@ def _as_noted(job: Work, settings: Mapping[str, Any], starts: Sequence[str], not
     return (
         {name: noted.get(name) for name in ("form", "version", "settings")} == _cheap(settings)
         and isinstance(noted.get("data"), str)
+        and noted["data"].isprintable()  # it is shown, and the folder may be somebody else's
         and noted.get("starts") == _digest_of(starts)
         and noted.get("files") == fingerprints(job.folder)
         and noted.get("sources") == job.find_sources()
@@ -110,7 +111,12 @@ def _file_of(start: str) -> Path:
 def fingerprints(folder: Path) -> dict[str, str]:
     """By name, of every file of ours in a folder but the records: the SHA-256 of its bytes."""
     names = sorted(name for name in files_of(folder) if name != RECORDS)
-    return {name: _fingerprint(folder / name, Path(name).parts[0] in ON_THE_WAY) for name in names}
+    return {_as_text(name): _fingerprint(folder / name, Path(name).parts[0] in ON_THE_WAY) for name in names}
+
+
+def _as_text(name: str) -> str:
+    """A file's name as UTF-8 can hold it: somebody's own file may have one of another encoding."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _fingerprint(path: Path, on_the_way: bool) -> str:

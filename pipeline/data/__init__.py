@@ -4,19 +4,19 @@ import difflib
 import os
 from pathlib import Path
 
-from pipeline.data import known
 from pipeline.data.dataset import Dataset
 from pipeline.data.npz import load_npz
+from pipeline.data.sets import DATA_SETS
 from pipeline.data.sources import sources_digest
 from pipeline.errors import UserError
 
-__all__ = ["Dataset", "data_folder", "found", "load", "sources_digest"]
+__all__ = ["DATA_SETS", "Dataset", "data_folder", "found", "load", "sources_digest"]
 
 
 def load(dataset: str, folder: str | None = None, download: bool = False) -> Dataset:
-    """The data set called digits, mnist, fashion or cifar10, or the one in a file whose name ends in .npz.
+    """The data set of that name (``DATA_SETS``), or the one in a file whose name ends in .npz.
 
-    ``folder`` is where the named ones are kept (see :func:`data_folder`); ``download`` fetches mnist, fashion or cifar10.
+    ``folder`` is where the named ones are kept (see :func:`data_folder`); ``download`` fetches one that is not there.
     ``cifar10`` is the first 10,000 images, named ``cifar10-10k``, where only ``cifar10_10k.npz`` is there.
 
     Raises:
@@ -24,25 +24,17 @@ def load(dataset: str, folder: str | None = None, download: bool = False) -> Dat
     """
     if dataset.endswith(".npz"):
         return load_npz(Path(os.path.expanduser(dataset)))
-    if dataset == "digits":
-        return known.load_digits()
-    if dataset in known.IDX_FOLDERS:
-        return known.load_idx(dataset, data_folder(folder), download)
-    if dataset == "cifar10":
-        return known.load_cifar10(data_folder(folder), download)
-    near = difflib.get_close_matches(dataset, known.DATA_SETS, n=1, cutoff=0.0)
-    names = ", ".join(known.DATA_SETS)
+    if dataset in DATA_SETS:
+        return DATA_SETS[dataset].load(data_folder(folder), download)
+    near = difflib.get_close_matches(dataset, DATA_SETS, n=1, cutoff=0.0)
+    names = ", ".join(DATA_SETS)
     raise UserError(f"unknown data set {dataset!r}; give one of {names}, or an .npz file (did you mean {near[0]!r}?).")
 
 
 def found(folder: str | None = None) -> dict[str, str]:
     """For each known data set one line: ``ready`` (and which, for cifar10), or what is missing and where. Reads no data."""
     place = data_folder(folder)
-    problems = {name: known.idx_problem(name, place) for name in known.IDX_FOLDERS} | {"cifar10": known.cifar10_problem(place)}
-    lines = {"digits": "ready"} | {name: problem or "ready" for name, problem in problems.items()}
-    if known.only_subset(place):
-        lines["cifar10"] = f"ready (the 10,000 training images of {known.CIFAR_SUBSET})"
-    return lines
+    return {name: own.problem(place) or own.ready(place) for name, own in DATA_SETS.items()}
 
 
 def data_folder(folder: str | None) -> Path:

@@ -1,4 +1,4 @@
-"""The data sets known by name: digits inside scikit-learn; MNIST, Fashion-MNIST, CIFAR-10 in torchvision's layout.
+"""How the data sets of :mod:`pipeline.data.sets` are read: digits from scikit-learn; the others in torchvision's layout.
 
 torchvision downloads all three and reads CIFAR-10. The four MNIST files are read here: torchvision pays no heed to their
 length, prefers whatever an old version left in ``processed/``, and takes two seconds to import.
@@ -19,7 +19,6 @@ from pipeline.data.splits import FOLDER as SPLITS
 from pipeline.data.splits import committed
 from pipeline.errors import UserError, reason_of
 
-DATA_SETS = ("digits", "mnist", "fashion", "cifar10")
 CIFAR_SUBSET = "cifar10_10k.npz"
 HOW_TO_GET = "pass --download to fetch it or set GRAD_INSTRUCTOR_DATA to the folder that holds it"
 

@@ -1,12 +1,10 @@
 """Which files a data set is read from: whether it is the one of yesterday can be known without reading it into arrays."""
 
 import hashlib
-import importlib.util
 import os
 from pathlib import Path
 
-from pipeline.data import known
-from pipeline.data.splits import FOLDER
+from pipeline.data.sets import DATA_SETS
 from pipeline.errors import UserError
 from pipeline.files import sha256_of
 
@@ -29,17 +27,6 @@ def sources_digest(dataset: str, folder: Path) -> str | None:
 def _sources(dataset: str, folder: Path) -> list[Path]:
     if dataset.endswith(".npz"):
         return [Path(os.path.expanduser(dataset))]
-    if dataset == "digits":
-        return [_embedded_digits(), FOLDER / "digits.npz"]
-    if dataset in known.IDX_FOLDERS:
-        return [*known.idx_paths(dataset, folder), FOLDER / f"{dataset}.npz"]
-    if dataset == "cifar10":
-        return known.cifar10_paths(folder)
+    if dataset in DATA_SETS:
+        return DATA_SETS[dataset].paths(folder)
     raise UserError(f"unknown data set {dataset!r}.")
-
-
-def _embedded_digits() -> Path:
-    """Where scikit-learn keeps them, which takes a second to import."""
-    spec = importlib.util.find_spec("sklearn")
-    places = (spec.submodule_search_locations if spec else None) or [""]
-    return Path(places[0], "datasets", "data", "digits.csv.gz")

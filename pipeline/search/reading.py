@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from pipeline import names
 from pipeline.config import PRESETS, Config, coerce, from_dotted, to_dotted, validate
 from pipeline.errors import UserError, shown
 from pipeline.search.checks import check
@@ -25,7 +26,7 @@ from pipeline.search.yaml_text import load_yaml
 
 LARGEST_FILE = 20_000
 """bytes"""
-DATASETS = ("digits", "mnist", "fashion", "cifar10")
+DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 
 
 def read_plan(path: Path) -> Plan:

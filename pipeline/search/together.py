@@ -7,16 +7,16 @@ for all of its values, a range for its ends and the whole numbers beside them, w
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from pipeline.config import from_dotted, validate
 from pipeline.errors import UserError, shown
 from pipeline.search.values import Dimension
 
-MOST_ALONE, MOST_PAIRED = 64, 8
-"""values of a setting that are looked at: by themselves, and with those of another (choices by themselves: all)"""
-_NONE = object()
+MOST_ALONE, MOST_PAIRED, MOST_CHOICES = 64, 8, 32
+"""values of a setting that are looked at: those of a range by themselves and with those of another setting, and choices with
+those of another (by themselves: all)"""
 
 
 def check_together(space: Sequence[Dimension], base: Mapping[str, Any]) -> None:
@@ -29,13 +29,18 @@ def check_together(space: Sequence[Dimension], base: Mapping[str, Any]) -> None:
 
 
 def values_of(dimension: Dimension, most: int | None) -> tuple[Any, ...]:
-    """The choices, the whole numbers of the range, or both ends; of many the first and the last ones."""
+    """The choices, the whole numbers of the range, or both ends; of more than ``most`` the first and the last ones."""
     if not dimension.choice and not dimension.whole:
         return dimension.ends
     values = dimension.choice or range(int(dimension.low), int(dimension.high) + 1)
     if most is None or len(values) <= most:
         return tuple(values)
     return (*values[: most // 2], *values[-(most // 2) :])
+
+
+def paired(dimension: Dimension) -> tuple[Any, ...]:
+    """The values that are looked at with those of other settings."""
+    return values_of(dimension, MOST_CHOICES if dimension.choice else MOST_PAIRED)
 
 
 class _Space:
@@ -45,26 +50,28 @@ class _Space:
 
     def check(self) -> None:
         """Every value, then every pair."""
-        self._settle([{own.key: value} for own in self.space.values() for value in self._alone(own)])
+        self._settle({own.key: value} for own in self.space.values() for value in self._alone(own))
         pairs = itertools.combinations(self.space.values(), 2)
-        few = {key: values_of(dimension, MOST_PAIRED) for key, dimension in self.space.items()}
-        self._settle([{a.key: x, b.key: y} for a, b in pairs for x, y in itertools.product(few[a.key], few[b.key])])
+        few = {key: paired(dimension) for key, dimension in self.space.items()}
+        self._settle({a.key: x, b.key: y} for a, b in pairs for x, y in itertools.product(few[a.key], few[b.key]))
 
     def _alone(self, dimension: Dimension) -> tuple[Any, ...]:
         return values_of(dimension, None if dimension.choice else MOST_ALONE)
 
-    def _settle(self, open_ones: list[dict[str, Any]]) -> None:
+    def _settle(self, parts: Iterable[dict[str, Any]]) -> None:
         """Until each of them was in a sound candidate, or can be in none for want of another setting's value."""
-        while open_ones:
-            first, candidate = open_ones[0], self._candidate(open_ones[0])
+        settled: set[tuple[tuple[str, str], ...]] = set()
+        for part in parts:
+            if _spelt(part) in settled:
+                continue
+            candidate = self._candidate(part)
             if candidate is None:  # it never matters; by itself it is to be sound all the same
-                if len(first) == 1 and (why := self._why_not(first)):
-                    _refuse(first, why)
-                open_ones.pop(0)
+                if len(part) == 1 and (why := self._why_not(part)):
+                    _refuse(part, why)
                 continue
             if why := self._refusal(candidate):
                 self._blame(candidate, why)
-            open_ones = [own for own in open_ones if any(candidate.get(key, _NONE) != value for key, value in own.items())]
+            settled.update(itertools.combinations(_spelt(candidate), len(part)))
 
     def _candidate(self, chosen: Mapping[str, Any]) -> dict[str, Any] | None:
         """The settings of a candidate with these among them; None where there is none."""
@@ -74,7 +81,7 @@ class _Space:
         found: dict[str, Any] = {}
         for key, dimension in self.space.items():
             if all((self.base | found)[other] in wanted for other, wanted in dimension.when):
-                found[key] = needed[key] if key in needed else self.draws.choice(values_of(dimension, MOST_PAIRED))
+                found[key] = needed[key] if key in needed else self.draws.choice(paired(dimension))
         return found if chosen.keys() <= found.keys() else None
 
     def _needed(self, chosen: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -112,7 +119,7 @@ class _Space:
         settings |= self._needed(chosen) or dict(chosen)
         why = self._refusal(settings)
         others = [own for key, own in self.space.items() if why and key not in settings]
-        if any(not self._refusal(settings | {own.key: value}) for own in others for value in values_of(own, MOST_PAIRED)):
+        if any(not self._refusal(settings | {own.key: value}) for own in others for value in paired(own)):
             return ""
         return why
 
@@ -122,6 +129,11 @@ class _Space:
         except UserError as error:
             return str(error)
         return ""
+
+
+def _spelt(settings: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Settings, in the order of the space, as what can be a member of a set."""
+    return tuple((key, repr(value)) for key, value in settings.items())
 
 
 def _refuse(chosen: Mapping[str, Any], why: str) -> NoReturn:
