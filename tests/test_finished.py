@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 
 from benchmarks.quick import TINY
-from pipeline.command_line.finished import FILE, is_finished, note_finished
+from pipeline.command_line.finished import FILE, fingerprints, is_finished, note_finished
 from pipeline.command_line.options import Command, Options
 from pipeline.command_line.work import Work
 from pipeline.config import Config, DataConfig, to_dotted
 from pipeline.data import DATA_SETS, sources_digest
+from pipeline.files import read_json, write_json
 from pipeline.results.records import Records
+from pipeline.results.seal import sealed
 from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored, finish
 
 HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "safetensors", "optuna", "pyarrow")
@@ -118,6 +120,39 @@ def test_what_was_changed_by_hand_is_refused(case, copy):
     spoil(copy / name)
     said = _again(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
     assert "HEAVY 2 [" in said and Path(name).stem in said and "nothing to do" not in said
+
+
+def _nothing(path: Path) -> None:
+    write_json(path, sealed({**read_json(path), "rows": []}))
+
+
+def _other_points(path: Path) -> None:
+    write_json(path, {"probes": {"kendall": "high"}})
+
+
+FORGED = {
+    "another number": ("report.json", _better),
+    "no rows": ("report.json", _nothing),
+    "no points": ("prediction.json", _other_points),
+}
+
+
+def test_a_forged_note_makes_no_changed_report_a_finished_one(undisturbed, tmp_path):
+    folder = Path(shutil.copytree(undisturbed, tmp_path / "run"))
+    again = ("run", "--output", "run", "--local")
+    _again(tmp_path, *again)  # its MLflow is in another place now
+    assert "HEAVY 0 []" in _again(tmp_path, *again)
+    for case, (name, spoil) in FORGED.items():
+        before = {file: (folder / file).read_bytes() for file in (name, FILE)}
+        spoil(folder / name)
+        noted = read_json(folder / FILE)
+        noted["run"]["files"] = fingerprints(folder)
+        write_json(folder / FILE, noted)
+        said = _again(tmp_path, *again)
+        assert "HEAVY 2 " in said and "report.json" in said, (case, said)
+        for file, data in before.items():
+            (folder / file).write_bytes(data)
+    assert "HEAVY 0 []" in _again(tmp_path, *again)
 
 
 @pytest.mark.parametrize("tampered", [False, True])

@@ -20,11 +20,11 @@ def products(setup: Setup) -> object:
 
 
 ARMS = (
-    _arm("fa", "feedback alignment", "#332288"),
+    _arm("fa", "feedback alignment", "#2F4B7C"),
     _arm("dfa", "direct feedback alignment", "#117733"),
-    _arm("ifa", "indirect feedback alignment", "#44AA99"),
-    _arm("usf", "feedback of the weights' signs, all of one size", "#AA4499"),
-    _arm("brsf", "feedback of the weights' signs, its sizes drawn at each step", "#661100"),
+    _arm("ifa", "indirect feedback alignment", "#66C2A5"),
+    _arm("usf", "feedback of the weights' signs, all of one size", "#9E0142"),
+    _arm("brsf", "feedback of the weights' signs, its sizes drawn at each step", "#F46D43"),
     _arm("frsf", "feedback of the weights' signs, its sizes drawn once", "#CC6677"),
     _arm("frozen", "only the last layer learns", "#BBBBBB"),
     _arm("tp", "target propagation", "#DDCC77"),

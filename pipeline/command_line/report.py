@@ -9,6 +9,7 @@ from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.progress import console
+from pipeline.results.seal import read_report, sealed
 from pipeline.results.tables import corrected, head_to_head_line, markdown, prediction_line, report_rows, rich_table
 
 
@@ -36,7 +37,6 @@ def _test(job: Work, arms: dict[str, dict[str, Any]]) -> None:
     from pipeline.compare import chosen_strengths
     from pipeline.compare.folder import enns_made_by, is_stale, populations, report_origin
     from pipeline.compare.report import evaluate_on_test, head_to_head, made_by
-    from pipeline.results.origin import sealed
 
     path = job.folder / "report.json"
     tested_now = populations(job.folder, job.config)
@@ -61,7 +61,7 @@ def _test(job: Work, arms: dict[str, dict[str, Any]]) -> None:
 
 def _write(job: Work, points: dict[str, dict[str, Any]]) -> None:
     """``report.md`` and ``prediction.json``."""
-    written = read_json(job.folder / "report.json")
+    written = read_report(job.folder / "report.json")
     lines = "".join(f"\n- {line}" for line in _lines(written))
     write_atomic(job.folder / "report.md", markdown(written["rows"]) + lines + "\n")
     numbers = {name: {k: v for k, v in p.items() if not isinstance(v, list)} for name, p in points.items()}
@@ -99,7 +99,7 @@ def _draw(job: Work, arms: dict[str, dict[str, Any]], points: dict[str, dict[str
 def _record(job: Work) -> None:
     """The report, and a run for each of its rows."""
     job.records.artifact(job.name, "report.md", "")
-    for row in read_json(job.folder / "report.json")["rows"]:
+    for row in read_report(job.folder / "report.json")["rows"]:
         name = f"result-{row['arm']}"
         if job.records.differs("result", f"{job.name}/{name}", row=row):
             job.records.anew(f"{job.name}/{name}")  # the report was lost and made again
@@ -114,7 +114,7 @@ def show_report(job: Work, data: str) -> None:
     Args:
         data: the name of the data set.
     """
-    written = read_json(job.folder / "report.json")
+    written = read_report(job.folder / "report.json")
     rows = written["rows"]
     console.print(
         f"\ntest accuracy on {data}, {rows[0]['n']} targets per arm, differences paired by seed with "

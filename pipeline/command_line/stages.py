@@ -10,7 +10,7 @@ from pipeline.command_line.folders import locked, make_folder
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work
 from pipeline.config import to_dotted
-from pipeline.errors import without_secrets
+from pipeline.errors import UserError, without_secrets
 from pipeline.files import refuse_links, write_json
 from pipeline.progress import console
 
@@ -28,11 +28,22 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     if finished := is_finished(job, settings, [job.config.unroll.start], whole="run"):
         console.print("finished; nothing to do")
         if show:
-            show(job, finished)
+            _show(job, show, finished)
     else:
         work(job, stages)
     closing_lines(job)
     return 0
+
+
+def _show(job: Work, show: Show, data: str) -> None:
+    """Raises UserError where files that are noted as finished are none that this program writes."""
+    try:
+        show(job, data)
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"the report in {job.folder} is not what this program writes; delete its report.json and prediction.json and give "
+            "the same command again."
+        ) from error
 
 
 def work(job: Work, stages: Sequence[Stage]) -> None:

@@ -23,7 +23,6 @@ from pipeline.results.checkpoints import training_fits
 from pipeline.results.origin import (
     REPORTING,
     Origin,
-    check_seal,
     data_of,
     distinct,
     fits,
@@ -31,6 +30,7 @@ from pipeline.results.origin import (
     mapping,
     tuned_from,
 )
+from pipeline.results.seal import read_report
 from pipeline.setting import target_of
 
 INSTRUCTING, UNTUNED = "enn.safetensors", "enn-before.safetensors"
@@ -202,11 +202,8 @@ def _check_report(folder: Path, origin: Origin, populations: Mapping[str, Any]) 
     path = folder / "report.json"
     if not os.path.lexists(path):
         return []
-    report = read_json(path)
-    if not isinstance(report, dict):
-        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
+    report = read_report(path)
     says = fits(path, report.get("origin"), origin)
-    check_seal(path, report)
     for name, (tested, here) in _replaced(report, populations).items() if says else ():
         raise UserError(
             f"{path} was made with the population {name} of checksum {shown(tested)} and this run has one of {shown(here)}; "

@@ -21,7 +21,8 @@ from pipeline.enn import Critic
 from pipeline.enn.files import digest_of
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json, sha256_of, write_json, write_tensors
-from pipeline.results.origin import TRAINING, Origin, check_seal, fits, other, sealed
+from pipeline.results.origin import TRAINING, Origin, fits, other
+from pipeline.results.seal import check_seal, sealed
 
 
 def compare(

@@ -18,7 +18,6 @@ from pipeline.digests import digest_of_json
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import digest_of
 from pipeline.errors import UserError, shown
-from pipeline.files import strict
 from pipeline.setting import load_start, target_of
 
 LEARNING = ("seed", "target.", "training.", "enn.", "instruction.", "rl.", "recorded.")
@@ -32,7 +31,6 @@ REPORTING = (*TRAINING, "rl.gamma", "rl.score", "compare.")
 """that decide the report"""
 CONTENTS = ("unroll.start",)
 """settings that name a file: what is in it counts, wherever it is"""
-CHECKSUM = "checksum"
 _PROVENANCE = ("command", "commit", "date")
 
 
@@ -133,25 +131,6 @@ def other(path: Path, there: str, here: str) -> UserError:
     return UserError(
         f"{path} was made with {there} and this run has {here}; put back what it was made with, or choose another --output."
     )
-
-
-def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The contents of a .json file with their checksum, so that an edit by hand is noticed."""
-    return dict(value) | {CHECKSUM: _checksum(value)}
-
-
-def check_seal(path: Path, value: Mapping[str, Any]) -> None:
-    """Raises UserError where the file in ``path`` does not hold what was written; earlier versions noted nothing."""
-    found = _checksum({name: item for name, item in value.items() if name != CHECKSUM})
-    if value.get(CHECKSUM, found) != found:
-        raise UserError(
-            f"{path} was changed after it was written (checksum {shown(value[CHECKSUM])} then and {found!r} now); put back "
-            "what was there, or delete it and give the command that writes it again."
-        )
-
-
-def _checksum(value: Mapping[str, Any]) -> str:
-    return digest_of_json(strict(value))
 
 
 def learned_from(config: Config, dataset: Dataset, provenance: Mapping[str, Any] | None = None) -> Origin:
