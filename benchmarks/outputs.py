@@ -9,6 +9,7 @@ Writes benchmarks/results/outputs.json, with commit, date and hardware.
 
 import re
 import sys
+from pathlib import Path
 
 from benchmarks import quick
 from pipeline.files import read_json, write_json
@@ -27,7 +28,8 @@ def main() -> int:
 
 
 def plain(line: str) -> str:
-    """A line as it ends up in a terminal, without colours."""
+    """A line as it ends up in a terminal, without colours and without the folder of the checkout."""
+    line = line.replace(f"{Path.cwd()}/", "")
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line).rstrip("\n").rpartition("\r")[2].rstrip()
 
 

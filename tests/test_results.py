@@ -289,6 +289,16 @@ def test_provenance_names_this_commit_and_no_other(tmp_path):
     assert len(commit(tmp_path / "pipeline")) == 40  # an untracked file is no change
     subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
     assert commit(tmp_path / "pipeline").endswith("-dirty")
+    found = tmp_path / "benchmarks" / "results" / "found.json"
+    found.parent.mkdir(parents=True)
+    for text in ("1", "2"):
+        found.write_text(text)
+        if text == "1":
+            subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+            subprocess.run(["git", *identity, "commit", "-qm", "m"], cwd=tmp_path, check=True)
+    assert len(commit(tmp_path / "pipeline")) == 40  # what a benchmark found before is no change of the code
+    (tmp_path / "tracked").write_text("b")
+    assert commit(tmp_path / "pipeline").endswith("-dirty")
 
 
 def test_an_interval_holds_the_mean_as_often_as_it_says():

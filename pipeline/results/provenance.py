@@ -11,6 +11,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "ray", "mlflow", "numpy")
+FOUND = "benchmarks/results"
 
 
 def provenance(command: str, seed: int) -> dict[str, Any]:
@@ -31,13 +32,14 @@ def provenance(command: str, seed: int) -> dict[str, Any]:
 def commit(package: Path) -> str:
     """The commit of the checkout that ``package`` lies in, with "-dirty" after changes to tracked files; else "unknown".
 
-    A package that is merely installed somewhere below another repository (its .venv, say) is no checkout.
+    What a benchmark found (``benchmarks/results``) changes no number that the next one finds, and does not count. A package that is merely installed somewhere below another repository (its .venv, say) is no checkout.
     """
     top = _git(package, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != package.parent:
         return "unknown"
     head = _git(package, "rev-parse", "HEAD")
-    changes = _git(package.parent, "status", "--porcelain", "--untracked-files=no")
+    counted = ("--", ".", f":(exclude){FOUND}")
+    changes = _git(package.parent, "status", "--porcelain", "--untracked-files=no", *counted)
     return "unknown" if not head else head + ("-dirty" if changes else "")
 
 
