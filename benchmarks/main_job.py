@@ -101,14 +101,15 @@ def resident(pid: int) -> int:
 # -- its page ------------------------------------------------------------------------------------------------------------
 
 
-def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """What its p-values are of."""
-    return [row for row in results["rows"] if row["p"] is not None] + results["head_to_head"]
+def correct(results: dict[str, Any]) -> None:
+    """The p-values of the table, and those of the lines below it, as ``grad-instructor report`` corrects them."""
+    tables.correct(results["rows"])
+    tables.correct(results["head_to_head"])
 
 
 def table(results: dict[str, Any]) -> str:
     """One row per arm; below it what is set against what, what was predicted, and what the run cost."""
-    tables.correct(compared(results))
+    correct(results)
     rows, origins = results["rows"], tables.Origins([row["provenance"] for row in results["rows"]])
     cells = [
         [
@@ -134,14 +135,14 @@ def table(results: dict[str, Any]) -> str:
         f"`{tables.command(facts)}`: n = {rows[0]['n']} fresh targets per arm, paired by seed; {results['seconds']:.0f} s "
         "and at "
         f"most {results['peak_resident_MiB']:,} MiB resident over all processes ({facts['hardware']['cores']} cores; "
-        f"{tables.where(facts)}; seed {facts['seed']}). {tables.CORRECTED_P}."
+        f"{tables.where(facts)}; seed {facts['seed']}). {tables.CORRECTED_P}; so are those below it, among themselves."
     )
     shown = tables.blocks(tables.table(head, cells), tables.bullets([*duels, *predicted]), caption, origins.notes)
     return edges.noted(shown)
 
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:
-    tables.correct(compared(results))
+    correct(results)
     arms = {row["arm"]: row for row in results["rows"]}
     duels = {(duel["arm"], duel["against"]): duel for duel in results["head_to_head"]}
     return {

@@ -32,8 +32,8 @@ def provenance(command: str, seed: int) -> dict[str, Any]:
 def commit(package: Path) -> str:
     """The commit of the checkout that ``package`` lies in, with "-dirty" after changes to tracked files; else "unknown".
 
-    What a benchmark found (``benchmarks/results``) changes no number that the next one finds, and does not count. A package that
-    is merely installed somewhere below another repository (its .venv, say) is no checkout.
+    What a benchmark found (``benchmarks/results``) changes no number that the next one finds, and does not count. A package
+    that is merely installed somewhere below another repository (its .venv, say) is no checkout.
     """
     top = _git(package, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != package.parent:
