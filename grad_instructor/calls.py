@@ -4,7 +4,6 @@ The process that calls them is left as it was: signal handlers, environment, thr
 (:mod:`pipeline.command_line.guest`). Given again, they go on where they stopped, or return what is done.
 """
 
-import difflib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -21,8 +20,8 @@ from pipeline.command_line import guest  # noqa: E402
 from pipeline.command_line.beginning import saved_settings  # noqa: E402
 from pipeline.command_line.options import Command, Options, SearchCommand  # noqa: E402
 from pipeline.command_line.registry import function_of  # noqa: E402
-from pipeline.config import PRESETS, Config, validate  # noqa: E402
-from pipeline.errors import UserError, without_secrets  # noqa: E402
+from pipeline.config import PRESETS, Config, preset_named, validate  # noqa: E402
+from pipeline.errors import without_secrets  # noqa: E402
 from pipeline.files import read_json  # noqa: E402
 
 
@@ -167,10 +166,7 @@ def _settings(config: Config | str | None, output: str | Path | None) -> tuple[s
         alike = [name for name, preset in PRESETS.items() if preset == config]
         return next(iter(alike), "digits"), config
     name = config or "digits"
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)} (did you mean {near}?).")
-    return name, PRESETS[name]
+    return name, preset_named(name)
 
 
 def _line(name: str, what: str, folder: Path) -> str:

@@ -1,7 +1,9 @@
 """The one exception that a user is meant to read."""
 
+import difflib
 import re
 import reprlib
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -20,6 +22,11 @@ def shown(value: Any) -> str:
         return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
     except (ValueError, RecursionError):  # Python writes out no whole number of thousands of digits
         return f"a huge {type(value).__name__}"
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """Which of the names that there are was probably meant."""
+    return difflib.get_close_matches(str(name)[:80], list(known), n=1, cutoff=0.0)[0]
 
 
 def reason_of(error: BaseException) -> str:

@@ -74,5 +74,5 @@ ReaderName = Literal[
 
 
 def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:
-    """What each of ``names`` (one of the lists above) stands for: ``attribute`` of the module of that name in ``package``."""
-    return {name: getattr(import_module(f"{package}.{name}"), attribute) for name in typing.get_args(names)}
+    """What each of ``names`` (a list above, or a tuple) stands for: ``attribute`` of the module of that name in ``package``."""
+    return {name: getattr(import_module(f"{package}.{name}"), attribute) for name in typing.get_args(names) or names}

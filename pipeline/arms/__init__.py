@@ -4,9 +4,8 @@ Choices of ``compare.arms``, checks of settings, colours, duels and the contract
 imports torch: the command line's help lists these names.
 """
 
-from importlib import import_module
-
 from pipeline.arms.arm import BEFORE, FIRST, Arm, Setup, unmet
+from pipeline.names import registered
 
 FILES = (
     "backprop",
@@ -16,7 +15,7 @@ FILES = (
     "he_l2",
     "signals",
 )
-ARMS: dict[str, Arm] = {arm.name: arm for file in FILES for arm in import_module(f"pipeline.arms.{file}").ARMS}
+ARMS: dict[str, Arm] = {arm.name: arm for family in registered(FILES, __name__, "ARMS").values() for arm in family}
 """by name"""
 
 __all__ = ["ARMS", "BEFORE", "FILES", "FIRST", "Arm", "Setup", "unmet"]

@@ -1,6 +1,5 @@
 """Where a command's settings start from: a preset, a file, or the folder that is continued."""
 
-import difflib
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from pipeline.cluster import Placement
 from pipeline.command_line.options import Command, Options
 from pipeline.command_line.parsing import option
-from pipeline.config import PRESETS, Config, from_dotted, to_dotted
+from pipeline.config import PRESETS, Config, from_dotted, preset_named, to_dotted
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json
 
@@ -31,10 +30,7 @@ def _beginning(arguments: list[str]) -> Command:
         return Command(Options(preset=preset), Placement(), config)
     if preset is None and output is not None and (saved := saved_settings(Path(output))) is not None:
         return Command(Options(preset=saved[0]), Placement(), saved[1])
-    if preset is not None and preset not in PRESETS:
-        near = difflib.get_close_matches(preset, PRESETS, n=1, cutoff=0.0)[0]
-        raise UserError(f"unknown preset {preset!r}; choose from {', '.join(PRESETS)} (did you mean {near}?).")
-    return Command(Options(), Placement(), PRESETS[preset or "digits"])
+    return Command(Options(), Placement(), preset_named("digits" if preset is None else preset))
 
 
 def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:

@@ -13,7 +13,7 @@ from pipeline.config.derived import coarsened, recording_config
 from pipeline.config.dotted import coerce, from_dotted, identity, to_dotted
 from pipeline.config.enn import ENNConfig
 from pipeline.config.instruction import InstructionConfig
-from pipeline.config.presets import PRESETS
+from pipeline.config.presets import PRESETS, preset_named
 from pipeline.config.recorded import LEAST_RECORDED, RecordedConfig
 from pipeline.config.rl import RLConfig
 from pipeline.config.schema import Config
@@ -47,6 +47,7 @@ __all__ = [
     "coerce",
     "from_dotted",
     "identity",
+    "preset_named",
     "recording_config",
     "to_dotted",
     "validate",

@@ -1,7 +1,6 @@
 """Settings by dotted name (``rl.gamma``), as files and searches have them, and a run's identity, which is made from them."""
 
 import dataclasses
-import difflib
 import math
 import sys
 import types
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from pipeline.config.schema import Config
 from pipeline.digests import digest_of_json
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, nearest, shown
 
 
 def to_dotted(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -34,8 +33,7 @@ def from_dotted(values: dict[str, Any]) -> Config:
     known = to_dotted(Config())
     for key in values:
         if key not in known:
-            near = difflib.get_close_matches(str(key)[:80], known, n=1, cutoff=0.0)
-            raise UserError(f"unknown setting {shown(key)}; did you mean {near[0]!r}?")
+            raise UserError(f"unknown setting {shown(key)}; did you mean {nearest(key, known)!r}?")
     return _build(Config, values, "")
 
 

@@ -11,6 +11,7 @@ from pipeline.config.schema import Config
 from pipeline.config.target import TargetConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.unroll import UnrollConfig
+from pipeline.errors import UserError, nearest
 
 
 def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl: RLConfig, **others: Any) -> Config:
@@ -62,3 +63,15 @@ PRESETS: dict[str, Config] = {
         unroll=UnrollConfig(segments=400, largest_costate=1.0),
     ),
 }
+
+
+def preset_named(name: str) -> Config:
+    """The settings of a preset.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    if name not in PRESETS:
+        near = nearest(name, PRESETS)
+        raise UserError(f"unknown preset {name!r}; choose from {', '.join(PRESETS)} (did you mean {near}?).")
+    return PRESETS[name]

@@ -1,6 +1,5 @@
 """Data sets by name or from an .npz, with fixed training, validation and test examples. First on the arrow."""
 
-import difflib
 import os
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from pipeline.data.dataset import Dataset
 from pipeline.data.npz import load_npz
 from pipeline.data.sets import DATA_SETS
 from pipeline.data.sources import sources_digest
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest
 
 __all__ = ["DATA_SETS", "Dataset", "data_folder", "found", "load", "sources_digest"]
 
@@ -26,9 +25,8 @@ def load(dataset: str, folder: str | None = None, download: bool = False) -> Dat
         return load_npz(Path(os.path.expanduser(dataset)))
     if dataset in DATA_SETS:
         return DATA_SETS[dataset].load(data_folder(folder), download)
-    near = difflib.get_close_matches(dataset, DATA_SETS, n=1, cutoff=0.0)
-    names = ", ".join(DATA_SETS)
-    raise UserError(f"unknown data set {dataset!r}; give one of {names}, or an .npz file (did you mean {near[0]!r}?).")
+    near, names = nearest(dataset, DATA_SETS), ", ".join(DATA_SETS)
+    raise UserError(f"unknown data set {dataset!r}; give one of {names}, or an .npz file (did you mean {near!r}?).")
 
 
 def found(folder: str | None = None) -> dict[str, str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.data.dataset import Dataset
 from pipeline.data.splits import Indices, hold_out
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, nearest, shown
 
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 OPTIONAL = ("x_validation", "y_validation")
@@ -105,8 +105,8 @@ def _check_keys(path: Path, arrays: Arrays) -> None:
         hint = f"rename {near[0]!r}" if near else f"it has {', '.join(map(_name, sorted(arrays)[:6])) or 'no arrays'}"
         raise UserError(f"{path} has no {missing[0]!r}; {hint}.")
     if unknown:
-        near = difflib.get_close_matches(unknown[0][:80], REQUIRED + OPTIONAL, n=1, cutoff=0.0)
-        raise UserError(f"{path} has an unknown key {shown(unknown[0])}; remove it or rename it to {near[0]!r}.")
+        near = nearest(unknown[0], REQUIRED + OPTIONAL)
+        raise UserError(f"{path} has an unknown key {shown(unknown[0])}; remove it or rename it to {near!r}.")
 
 
 def _name(key: str) -> str:

@@ -1,11 +1,10 @@
 """Learning rules: what goes backwards, one file each. A new one is a file with a ``SIGNAL``, its class, and its line in
 :data:`pipeline.names.Signal`; the tests of all rules then run on it."""
 
-import difflib
 from typing import Any
 
 from pipeline import names
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, nearest, shown
 from pipeline.learning.signal import Bound, SignalRule, bound, require_gradient
 from pipeline.learning.trained import Training
 
@@ -19,7 +18,7 @@ def named(name: str, **settings: Any) -> SignalRule:
         UserError: there is no such rule, or it has no such setting.
     """
     if name not in SIGNALS:
-        near = difflib.get_close_matches(str(name)[:80], SIGNALS, n=1, cutoff=0.0)[0]
+        near = nearest(name, SIGNALS)
         raise UserError(f"unknown learning rule {shown(name)}; did you mean {near!r}? choose from {', '.join(SIGNALS)}.")
     kind = SIGNALS[name]
     known = getattr(kind, "__dataclass_fields__", {})

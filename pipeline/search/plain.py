@@ -1,10 +1,9 @@
 """Checks of plain values: names and keys that are known, with the nearest right one where they are not."""
 
-import difflib
 import re
 from typing import Any
 
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, nearest, shown
 
 
 def as_name(value: Any, where: str) -> str:
@@ -16,7 +15,7 @@ def as_name(value: Any, where: str) -> str:
 
 def one_of(value: Any, options: tuple[str, ...], where: str) -> Any:
     if not isinstance(value, str) or value not in options:
-        near = difflib.get_close_matches(str(value)[:80], options, n=1, cutoff=0.0)[0]
+        near = nearest(value, options)
         raise UserError(f"{where} is {shown(value)}; give one of {', '.join(options)} (did you mean {near!r}?).")
     return value
 
@@ -34,5 +33,4 @@ def check_keys(values: Any, known: set[str], where: str) -> None:
 
 def check_known(key: Any, known: list[str], where: str) -> None:
     if key not in known:
-        near = difflib.get_close_matches(str(key)[:80], known, n=1, cutoff=0.0)[0]
-        raise UserError(f"{where}: unknown key {shown(key)}; did you mean {near!r}?")
+        raise UserError(f"{where}: unknown key {shown(key)}; did you mean {nearest(key, known)!r}?")
