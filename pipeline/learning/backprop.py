@@ -17,6 +17,7 @@ class Backpropagation(SignalRule):
     """The gradient of the loss."""
 
     exact = True
+    serves = "layers"
 
     def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
         above = context.above

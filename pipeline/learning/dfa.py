@@ -25,6 +25,7 @@ class DirectFeedbackAlignment(SignalRule):
         UserError: (at the first step) feedback that is not one matrix (K, width) per hidden layer.
     """
 
+    serves = "layers"
     feedback: Sequence[Tensor] | None = None
     """B of each hidden layer, (P, K, width) or one for all members (K, width); None: drawn from each member's seed"""
 

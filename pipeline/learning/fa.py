@@ -25,6 +25,7 @@ class FeedbackAlignment(SignalRule):
         UserError: (at the first step) feedback that has not the shapes of the weights above the first layer.
     """
 
+    serves = "layers"
     feedback: Sequence[Tensor] | None = None
     """B of each layer above the first, (P, out, in) or one for all members (out, in); None: drawn from each member's seed"""
 

@@ -30,9 +30,9 @@ def pulling(target: Target) -> list[Slot]:
 
 def direct(target: Target) -> list[Slot]:
     """Weights (K, width) that would lead each hidden layer straight to the output; the layer is the one above."""
-    *hidden, last = weights(target.slots, target.slots)
-    ends = [(slot.layer + 1, slot.shape[0]) for slot in hidden]
-    return [Slot(f"direct{layer}", (last.shape[0], width), "weight", width, layer) for layer, width in ends]
+    return [
+        Slot(f"direct{layer}", (target.classes, width), "weight", width, layer) for layer, width in target.received.items()
+    ]
 
 
 def draw(slots: Sequence[Slot], seeds: Sequence[int], *names: str | int) -> Feedback:

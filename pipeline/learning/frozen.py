@@ -18,6 +18,8 @@ from pipeline.targets import Context
 class Frozen(SignalRule):
     """Nothing goes back."""
 
+    serves = "layers"
+
     def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
         return context.error if context.above is None else torch.zeros_like(context.z)
 

@@ -47,6 +47,7 @@ class LearnedDerivative(SignalRule):
             one per hidden layer.
     """
 
+    serves = "positions"
     phi: Tensor | Sequence[float] = RANDOM_20
     """(P, 4), or (4,) for all members"""
     modes: Tensor | Sequence[int] | None = None

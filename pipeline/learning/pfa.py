@@ -44,6 +44,7 @@ class ProductFeedbackAlignment(SignalRule):
         UserError: an expansion below 1.
     """
 
+    serves = "layers"
     expansion: int = 1
     """neurons between the two matrices, for each output of the layer; 1: B is orthogonal"""
     backward: Training = field(default_factory=lambda: Training(0.1, "sgd", weight_decay=1e-3))

@@ -26,6 +26,13 @@ class SignalRule(Protocol):
     """in which layers are asked for their signals: from the output down or from the inputs up"""
     exact: bool = False
     """whether what goes back is the gradient of the loss"""
+    serves: Literal["chains", "layers", "positions"] = "chains"
+    """which modules (:mod:`pipeline.learning.modules`). ``chains``: linear layers with an activation between them, whose contexts
+    are whole, as a population's are. ``layers``: all that are made of linear and convolutional layers, as the rule reads no more
+    than what the layer above pulls, the error at the output and h. ``positions``: likewise, and nothing is pulled in the
+    weights' place; it acts where the module has a :class:`pipeline.targets.position.Position`"""
+    labels: bool = False
+    """whether it reads the examples' labels"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Any:
         """The rule's state for one member per seed: tensors with a leading axis P, on the CPU in float32, in lists, tuples or
