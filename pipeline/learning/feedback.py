@@ -30,9 +30,7 @@ def pulling(target: Target) -> list[Slot]:
 
 def direct(target: Target) -> list[Slot]:
     """Weights (K, width) that would lead each hidden layer straight to the output; the layer is the one above."""
-    return [
-        Slot(f"direct{layer}", (target.classes, width), "weight", width, layer) for layer, width in target.received.items()
-    ]
+    return [Slot(f"direct{layer}", (target.classes, width), "weight", width, layer) for layer, width in target.received.items()]
 
 
 def draw(slots: Sequence[Slot], seeds: Sequence[int], *names: str | int) -> Feedback:

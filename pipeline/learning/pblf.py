@@ -80,7 +80,7 @@ class LearnedDerivative(SignalRule):
             return context.error
         signal = context.through(above.pull(above.signal, out=context.room), context.room)
         own = state[context.layer]
-        return signal if own is None else signal.mul_(_f(context, own))
+        return signal if own is None else _f(context, own).mul_(signal)
 
 
 def _derivative(phi: Tensor, on: Tensor) -> Derivative:

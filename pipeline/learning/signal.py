@@ -27,10 +27,10 @@ class SignalRule(Protocol):
     exact: bool = False
     """whether what goes back is the gradient of the loss"""
     serves: Literal["chains", "layers", "positions"] = "chains"
-    """which modules (:mod:`pipeline.learning.modules`). ``chains``: linear layers with an activation between them, whose contexts
-    are whole, as a population's are. ``layers``: all that are made of linear and convolutional layers, as the rule reads no more
-    than what the layer above pulls, the error at the output and h. ``positions``: likewise, and nothing is pulled in the
-    weights' place; it acts where the module has a :class:`pipeline.targets.position.Position`"""
+    """which modules (:mod:`pipeline.learning.modules`). ``chains``: linear layers with an activation between them, whose
+    contexts are whole, as a population's are. ``layers``: all that are made of linear and convolutional layers, as the rule
+    reads no more than what the layer above pulls, the error at the output and h. ``positions``: likewise, and nothing is pulled
+    in the weights' place; it acts where the module has a :class:`pipeline.targets.position.Position`"""
     labels: bool = False
     """whether it reads the examples' labels"""
 
@@ -81,7 +81,7 @@ class Bound:
 
 def bound(rule: SignalRule, population: Population) -> Bound:
     """The rule with a fresh state for a population's members, on its device and in its type."""
-    return Bound(rule, _to(rule.init(population.target, population.seeds), population.flat_parameters))
+    return Bound(rule, to(rule.init(population.target, population.seeds), population.flat_parameters))
 
 
 def require_gradient(rule: SignalRule | None, reader: str) -> None:
@@ -112,13 +112,13 @@ def _tensors(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(own, f"{name}.{key}")
 
 
-def _to(state: Any, like: Tensor) -> Any:
+def to(state: Any, like: Tensor) -> Any:
     """A rule's state on another device; its floating tensors in another type."""
     if isinstance(state, Tensor):
         return state.to(like.device, like.dtype if state.is_floating_point() else state.dtype)
     if isinstance(state, Mapping):
-        return {name: _to(own, like) for name, own in state.items()}
+        return {name: to(own, like) for name, own in state.items()}
     if isinstance(state, list | tuple):
-        moved = [_to(own, like) for own in state]
+        moved = [to(own, like) for own in state]
         return type(state)(*moved) if hasattr(state, "_fields") else type(state)(moved)
     return state
