@@ -39,8 +39,8 @@ class SignalRule(Protocol):
         dictionaries as it likes. What is random in it is drawn from the member's seed alone."""
         return None
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
-        """b_i, what goes back to the layer's z. The layers before it in :attr:`order` have theirs."""
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
+        """b_i, what goes back to the layer's z, of its shape (P, out, B). The layers before it in :attr:`order` have theirs."""
         ...
 
     def learn(self, contexts: Sequence[Context], state: Any) -> None:

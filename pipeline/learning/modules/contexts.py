@@ -20,7 +20,20 @@ from pipeline.targets import Context
 
 
 @dataclass(eq=False)
-class Above(Context):
+class Loose(Context):
+    """A context whose tensors have the shapes of the module."""
+
+    weight: Tensor
+    received: Tensor
+    z: Tensor
+    h: Tensor
+    error: Tensor
+    labels: Tensor
+    signal: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Above(Loose):
     """A layer that pulls; its ``weight`` is (1, out, in, …), its ``signal`` what came back to its outputs."""
 
     map: Linear | None = None
@@ -37,7 +50,7 @@ class Above(Context):
 
 
 @dataclass(eq=False)
-class Between(Context):
+class Between(Loose):
     """What lies between layers, at the inputs of the one above."""
 
     place: str = ""
@@ -66,7 +79,7 @@ class Between(Context):
 
 
 @dataclass(eq=False)
-class Output(Context):
+class Output(Loose):
     """The layer at the output; δ are (1, K, B), whatever the layer is."""
 
     def pull(self, delta: Tensor, weights: Tensor | None = None, out: Tensor | None = None) -> Tensor:

@@ -59,7 +59,6 @@ class Layers(Way):
         return received.detach() if received.requires_grad else received
 
     def leave(self, call: Call, received: Tensor, given: Tensor) -> Tensor:
-        assert call.layer is not None
         return Rerouted.apply(given, received, call.layer.weight.detach(), call, self)
 
     def describe(self, seen: Sequence[Seen], output: Any) -> ModuleTarget:
@@ -70,7 +69,6 @@ class Layers(Way):
         self.numbers = {name: number for number, name in enumerate(names, start=int(pulls))}
         slots, widths = {}, {}
         for one in seen:
-            assert one.call.layer is not None
             number = self.numbers[one.call.name]
             slots[number] = slot(one.call.name, one.call.layer.weight.shape, number)
             if number > 0:
@@ -101,7 +99,6 @@ class Layers(Way):
             Variable._execution_engine.queue_callback(lambda: self._learn(call))  # pyright: ignore[reportAttributeAccessIssue]
         if not wanted:
             return None
-        assert call.layer is not None
         if number == 0:  # the model's inputs: of no layer
             return pull(call.layer, weight, delta, received).to(received.dtype)
         error = NOTHING if own.error is None else own.error

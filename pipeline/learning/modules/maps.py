@@ -15,7 +15,7 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 def pull(
     layer: Linear, weights: Tensor, delta: Float[Tensor, "B *outputs"], received: Float[Tensor, "B *inputs"]
-) -> Float[Tensor, "B *inputs"]:
+) -> Float[Tensor, "B ..."]:
     """What the layer would send to its inputs by backpropagation if it had these weights: Wᵀ δ, or a transposed convolution.
 
     Args:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.learning.modules.maps import Linear
 from pipeline.learning.signal import Bound, SignalRule
 from pipeline.targets import Target
 
@@ -18,7 +17,8 @@ class Call:
     """A layer, or a position, at work."""
 
     name: str
-    layer: Linear | None
+    layer: Any
+    """a linear or convolutional layer, or a position"""
     index: int
     """among the calls of its pass"""
     owner: "Pass" = field(repr=False)
