@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 from pipeline.learning import SIGNALS, bound, named
 from pipeline.learning.modules import gradient, replace, replaced, restore
 from pipeline.learning.modules.maps import outer, pull
+from pipeline.learning.trained import Training
 from pipeline.targets import ACTIVATIONS, MLP, Population, initialise
 from pipeline.targets.convnet import SmallConvNet
 from pipeline.targets.position import Position
@@ -372,6 +373,60 @@ def test_direct_feedback_reaches_every_layers_inputs_in_the_size_of_their_maps()
         torch.testing.assert_close(own, other, rtol=1e-10, atol=1e-14)
 
 
+def slow_synthesis(model, state, x, y):
+    """What synthetic gradients are on a chain of two convolutions and a linear layer: pixel by pixel, and by autograd."""
+    first, second, last = (layer for layer in model if isinstance(layer, nn.Conv2d | nn.Linear))
+    one_hot, count = F.one_hot(y, 3).double(), len(x)
+    h1 = F.max_pool2d(torch.tanh(first(x)), 2)
+    leaf = h1.detach().requires_grad_()
+    h2 = torch.tanh(second(leaf)).flatten(1)
+    top = h2.detach().requires_grad_()
+    (error,) = torch.autograd.grad(F.cross_entropy(last(top), y), top)
+
+    def synthetic(h, own):
+        """(B, C, pixels)"""
+        weight, bias, *labels = own
+        found = torch.stack(
+            [torch.stack([h[b, :, p] @ weight[0] + bias[0] for p in range(h.shape[2])], 1) for b in range(count)]
+        )
+        return found + (one_hot @ labels[0][0])[:, :, None] if labels else found
+
+    maps = leaf.detach().flatten(2)
+    s1 = synthetic(maps, state[0].parameters) / (count * maps.shape[2])
+    s2 = synthetic(top.detach()[:, :, None], state[1].parameters)[..., 0] / count
+    came = torch.autograd.grad(h2, leaf, s2, retain_graph=True)[0].flatten(2)
+    gradients = [
+        *torch.autograd.grad(h1, [first.weight, first.bias], s1.view_as(h1)),
+        *torch.autograd.grad(h2, [second.weight, second.bias], s2),
+    ]
+    losses = [
+        lambda own: ((synthetic(maps, own) - came * count * maps.shape[2]) ** 2).sum(1).mean(),
+        lambda own: ((synthetic(top.detach()[:, :, None], own)[..., 0] - error * count) ** 2).sum(1).mean(),
+    ]
+    return gradients, losses
+
+
+@pytest.mark.parametrize("name", ["dni", "cdni"])
+def test_synthetic_gradients_of_feature_maps_are_those_of_each_pixels_channels(name):
+    torch.manual_seed(0)
+    convolutions = [nn.Conv2d(2, 4, 3), nn.Tanh(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 3), nn.Tanh()]
+    model = nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(10, 3)).double()
+    (x, y), handle = batch(shape=(2, 10, 8), examples=4), replace(model, name, synthesisers=Training(0.1, "sgd"))
+    gradients(model, x, y)
+    for _ in range(3):
+        state = [one._replace(parameters=[own.clone() for own in one.parameters]) for one in handle._way.bound.state]
+        with gradient(model):
+            expected, losses = slow_synthesis(model, state, x, y)
+        found = gradients(model, x, y)
+        for own, other in zip(found[:4], expected, strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-14)
+        for before, after, loss in zip(state, handle._way.bound.state, losses, strict=True):
+            leaves = [own.requires_grad_() for own in before.parameters]
+            for own, slope, now in zip(leaves, torch.autograd.grad(loss(leaves), leaves), after.parameters, strict=True):
+                torch.testing.assert_close(now, own.detach() - 0.1 * slope, rtol=1e-9, atol=1e-14)
+    assert found[0].norm() > 1e-6
+
+
 # Replaced and restored
 
 
@@ -470,10 +525,10 @@ def test_gradients_accumulate(name):
     for part in (slice(3), slice(3, None)):
         (F.cross_entropy(model(x[part]), y[part], reduction="sum") / len(x)).backward()
     twice = [own.grad for own in model.parameters()]
-    if name not in ("brsf", "pfa"):  # which change after each backward pass
+    if name not in ("brsf", "pfa", "dni", "cdni"):  # which change after each backward pass
         for own, other in zip(once, twice, strict=True):
             torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-12)
-    assert once[0].norm() > 1e-4 or name == "frozen"
+    assert once[0].norm() > 1e-4 or name in ("frozen", "dni", "cdni")
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -617,7 +672,7 @@ def test_lazy_layers_in_place_activations_and_arguments_by_name():
         model = Named()
         replace(model, name)
         found = gradients(model, IMAGES[0].float(), IMAGES[1])
-        assert type(model.conv) is nn.Conv2d and (found[0].any() or name == "frozen")
+        assert type(model.conv) is nn.Conv2d and (found[0].any() or name in ("frozen", "dni", "cdni"))
         restore(model)
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
 
@@ -721,3 +776,206 @@ def test_compiled_it_is_the_same(name):
     replace(model, name, seed=1)
     with pytest.raises(UserError, match="a compiled model hides what lies between its layers"):
         compiled(x)
+
+
+# Bad input
+
+
+class Own(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Raw(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.matrix = nn.Linear(6, 3), nn.Parameter(torch.randn(6, 6))
+
+    def forward(self, x):
+        return self.layer(torch.relu(x @ self.matrix.t()))
+
+
+class Two(nn.Module):
+    """Two heads."""
+
+    def __init__(self):
+        super().__init__()
+        self.body, self.first, self.second = nn.Linear(6, 4), nn.Linear(4, 3), nn.Linear(4, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.body(x))
+        return self.first(h) + self.second(h)
+
+
+class Around(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        return self.c(h + torch.relu(self.b(h)))
+
+
+class Uncalled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.other = nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.layer(x) + F.linear(x, self.other.weight)
+
+
+def sequence(*between, last=3):
+    return nn.Sequential(nn.Linear(6, 6), *between, nn.Linear(6, last))
+
+
+RELU = nn.ReLU()
+RIGHT_AWAY = [
+    (lambda: replace(sequence(), "dfaa"), "unknown learning rule 'dfaa'; did you mean 'dfa'"),
+    (lambda: replace(sequence(), "fa", scale=2), "'fa' has no setting 'scale'; it takes feedback"),
+    (lambda: replace(sequence(), named("fa"), feedback=[]), "the settings feedback are those of a rule given by its name"),
+    (
+        lambda: replace(nn.Sequential(nn.ReLU()), "fa"),
+        "the model, of the kind Sequential, has no layer that a learning rule serves",
+    ),
+    (
+        lambda: replace(nn.Sequential(nn.Linear(2, 2), nn.LSTM(2, 2)), "fa"),
+        "layer '1' is of the kind LSTM, which no learning rule",
+    ),
+    (lambda: replace(nn.TransformerEncoderLayer(4, 2), "fa"), "layer 'self_attn' is of the kind MultiheadAttention"),
+    (lambda: replace(nn.Sequential(nn.ConvTranspose2d(2, 2, 2)), "fa"), "layer '0' is of the kind ConvTranspose2d"),
+    (lambda: replace(nn.Sequential(Own(2, 2)), "fa"), "layer '0' computes its outputs in a way of its own, not as an? Linear"),
+    (
+        lambda: replace(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))), "fa"),
+        "layer '0' makes its weight of other parameters",
+    ),
+    (lambda: replace(sequence(), "pblf", phi=(0.0, 0.0, 1.5, 0.0)), r"φ has 1\.5; all of it lies in \[−1, 1\]"),
+    (lambda: replace(torch.compile(sequence()), "fa"), "a compiled model has no layers"),
+    (lambda: replace(part_of(sequence()), "fa"), "layer '0' learns by a rule of a part of this model, or of a larger one"),
+    (lambda: replace(sequence(), "fa").load_state_dict({}), "the saved state of the learning rule is none of a model's"),
+]
+
+
+def part_of(model):
+    replace(model[0], "fa")
+    return model
+
+
+@pytest.mark.parametrize(("give", "says"), RIGHT_AWAY, ids=[says[:40] for _, says in RIGHT_AWAY])
+def test_what_cannot_be_served_is_refused_at_once(give, says):
+    with pytest.raises(UserError, match=says) as caught:
+        give()
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+
+
+AT_A_STEP = [
+    (Raw, "fa", {}, "the model multiplies by its parameter 'matrix' outside of its layers"),
+    (Raw, "tp", {}, "multiplies by its parameter 'matrix'"),
+    (Uncalled, "fa", {}, "layer 'other' is not called in the model's forward pass"),
+    (Uncalled, "pblf", {}, "layer 'other' is not called in the model's forward pass"),
+    (Two, "dfa", {}, "layer 'first' reaches the model's outputs around the last layer, 'second'; the rule 'dfa' serves"),
+    (Two, "ifa", {}, "between layers 'first' and 'second' lies relu, layer 'body'; the rule 'ifa' serves chains"),
+    (Around, "tp", {}, "between layers 'b' and 'c' lies Add; the rule 'tp' serves chains of linear layers"),
+    (lambda: sequence(RELU, nn.Dropout(0.5)), "tp", {}, "between layers '0' and '3' lies"),
+    (sequence, "ifa", {}, "between layers '0' and '1' lies nothing"),
+    (lambda: sequence(RELU, nn.Tanh()), "dtp", {}, "between layers '0' and '3' lies tanh, relu"),
+    (lambda: sequence(nn.LeakyReLU()), "tp", {}, "between layers '0' and '2' lies LeakyRelu"),
+    (lambda: sequence(nn.LeakyReLU()), "pblf", {}, "this one has none of relu, tanh, sigmoid, gelu, silu"),
+    (lambda: nn.Sequential(*sequence(RELU)[:2], *sequence(nn.Tanh())), "pblf", {}, "this one uses relu and tanh"),
+    (
+        lambda: sequence(RELU),
+        "fa",
+        {"feedback": [torch.ones(3, 5)]},
+        r"feedback of layer '2' has shape \(3, 5\); give \(1, 3, 6\)",
+    ),
+    (lambda: sequence(RELU), "dfa", {"feedback": [torch.ones(5, 6)]}, r"feedback of layer '2' has shape \(5, 6\)"),
+    (lambda: sequence(RELU), "fa", {"feedback": []}, "0 feedback matrices for 1 layers"),
+    (lambda: sequence(RELU), "pblf", {"modes": (1, 0)}, r"mode bits of shape \(2,\) for 1 hidden layers"),
+    (lambda: sequence(RELU), "usf", {"scale": torch.ones(3)}, r"scales of shape \(3,\) for 1 members"),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "settings", "says"), AT_A_STEP, ids=[f"{one[1]}: {one[3][:40]}" for one in AT_A_STEP])
+def test_what_cannot_be_served_is_refused_at_the_first_step(make, name, settings, says):
+    model, (x, y) = make().double(), batch()
+    replace(model, name, **settings)
+    with pytest.raises(UserError, match=says) as caught:
+        F.cross_entropy(model(x), y).backward()
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert all(own.grad is None for own in model.body.parameters()) if isinstance(model, Two) and name == "dfa" else True
+    restore(model)
+    gradients(model, x, y)
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_a_chain_is_not_one_of_convolutions(name):
+    model = convnet()
+    replace(model, name)
+    with pytest.raises(
+        UserError, match=f"layer 'conv1', of the kind Conv2d, receives .*; the rule '{name}' serves chains of linear"
+    ):
+        model(IMAGES[0])
+
+
+def test_a_rule_that_reads_labels_wants_the_cross_entropy_of_classes():
+    x, y = batch()
+    model, wanted = sequence(RELU).double(), torch.randn(9, 3, dtype=torch.float64)
+    replace(model, "cdni")
+    with pytest.raises(UserError, match="the rule 'cdni' reads each example's label off the error"):
+        F.mse_loss(model(x), wanted).backward()
+    for loss in (F.cross_entropy, lambda z, y: F.nll_loss(F.log_softmax(z, 1), y, reduction="sum")):
+        assert gradients(model, x, y, loss)[0].isfinite().all()
+    replace(model, "dni")
+    F.mse_loss(model(x), wanted).backward()
+
+
+def test_what_comes_after_the_first_step_must_be_as_it_was():
+    (x, y) = IMAGES
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(2, 3, 3), nn.ReLU(), nn.Conv2d(3, 3, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)
+    )
+    model.double()
+    replace(model, "dfa")
+    gradients(model, x, y)
+    with pytest.raises(UserError, match="layer '2' receives 192 values of each example and received 240 at first"):
+        gradients(model, x[:, :, :, :10], y)
+    replace(model, "fa")
+    gradients(model, x, y)
+    gradients(model, x[:, :, :, :10], y)
+    model[3] = nn.Sequential(nn.ReLU(), nn.Conv2d(3, 3, 1).double())
+    gradients(model, x, y)  # which nobody watches
+    chain = sequence(RELU).double()
+    replace(chain, "tp")
+    gradients(chain, *batch())
+    chain.insert(1, nn.Dropout(0.5))
+    with pytest.raises(UserError, match="between layers '0' and"):
+        gradients(chain, *batch())
+
+
+def test_second_derivatives_and_layers_on_their_own_are_refused():
+    model, (x, y) = sequence(RELU).double(), batch()
+    for name in ("backprop", "fa", "tp", "pblf"):
+        replace(model, name)
+        with pytest.raises(UserError, match="a second derivative needs the gradient of the loss"):
+            torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()), create_graph=True)
+    replace(model, "fa")
+    with pytest.raises(UserError, match="layer '0' is called outside of its model's forward pass"):
+        model[0](x)
+    gradients(model, x, y)
+
+
+def test_a_state_of_another_rule_or_model_is_refused():
+    model, (x, y) = sequence(RELU).double(), batch()
+    handle = replace(model, "dfa")
+    gradients(model, x, y)
+    other = sequence(RELU, nn.Linear(6, 6), RELU).double()
+    with pytest.raises(UserError, match="the saved state of the learning rule is none of"):
+        replace(other, "fa").load_state_dict(handle.state_dict())
+        gradients(other, x, y)
+    wider = sequence(RELU, last=4).double()
+    gradients_of = replace(wider, "dfa")
+    gradients(wider, x, y)
+    with pytest.raises(UserError, match="the saved state of the learning rule is none of"):
+        gradients_of.load_state_dict(handle.state_dict())

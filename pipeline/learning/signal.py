@@ -31,6 +31,9 @@ class SignalRule(Protocol):
     contexts are whole, as a population's are. ``layers``: all that are made of linear and convolutional layers, as the rule
     reads no more than what the layer above pulls, the error at the output and h. ``positions``: likewise, and nothing is pulled
     in the weights' place; it acts where the module has a :class:`pipeline.targets.position.Position`"""
+    columns: bool = False
+    """of one that serves ``layers``: whether it multiplies h by matrices of its own. Then it sees all as a population has it,
+    (P, channels, B), each pixel of a feature map as an example of its own"""
     labels: bool = False
     """whether it reads the examples' labels"""
 

@@ -96,6 +96,8 @@ class Chains(Way):
             name = activation_of(node)
             if name is not None:
                 found.append(name)
+            elif isinstance(call := getattr(node, "call", None), Call):
+                other.append(f"layer {call.name!r}")
             elif not node.name().startswith(LAYOUTS):
                 other.append(node.name().removesuffix("0").removesuffix("Backward"))
             node = node.next_functions[0][0] if len(node.next_functions) == 1 and not other else None
