@@ -77,6 +77,21 @@ def rules() -> str:
     return "\n\n".join(parts)
 
 
+SERVED = {
+    "layers": "all that are made of layers",
+    "positions": "all that are made of layers, at positions",
+    "chains": "chains",
+}
+"""what a rule's :attr:`pipeline.learning.SignalRule.serves` means to whoever has a module"""
+
+
+def served() -> str:
+    """Rows of a table: which modules a learning rule serves."""
+    signals = importlib.import_module("pipeline.learning").SIGNALS
+    rules = {kind: [f"`{name}`" for name, own in signals.items() if own.serves == kind] for kind in SERVED}
+    return "\n".join(f"| {', '.join(names)} | {SERVED[kind]} |" for kind, names in rules.items())
+
+
 def _settings_of(kind: type) -> dict[str, str]:
     """The fields of a learning rule's class, those that it has from others first, and what they mean."""
     found: dict[str, str] = {}

@@ -6,6 +6,8 @@ What is parametrised over ``SIGNALS`` runs on a new rule by itself.
 
 import copy
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -979,3 +981,15 @@ def test_a_state_of_another_rule_or_model_is_refused():
     gradients(wider, x, y)
     with pytest.raises(UserError, match="the saved state of the learning rule is none of"):
         gradients_of.load_state_dict(handle.state_dict())
+
+
+def test_the_guide_runs(tmp_path, monkeypatch):
+    """Its code, word for word."""
+    monkeypatch.chdir(tmp_path)
+    guide = (Path(__file__).parents[1] / "docs" / "learning-rules.md").read_text(encoding="utf-8")
+    code = re.findall(r"```python\n(.*?)```", guide, flags=re.DOTALL)
+    names: dict = {}
+    for block in code:
+        exec(compile(block, "learning-rules.md", "exec"), names)
+    assert len(code) == 3 and replaced(names["model"]).name == "brsf"
+    gradients(names["model"], names["images"], names["labels"])
