@@ -59,7 +59,7 @@ def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings:
     restore(model)
     _leave_hooks_to_python()
     for layer, own in layers.items():
-        if _of(layer, Replaced.leave) is not None:
+        if _of(layer, "leave") is not None:
             raise UserError(f"layer {own!r} learns by a rule of a part of this model, or of a larger one; restore that first.")
     return Replaced(model, found, name, seed, layers)
 
@@ -73,7 +73,7 @@ def restore(model: nn.Module) -> None:
 
 def replaced(model: nn.Module) -> "Replaced | None":
     """The rule that a module learns by, with its state; of a copied module its own."""
-    return _of(model, Replaced.begin)
+    return _of(model, "begin")
 
 
 @contextmanager
@@ -159,6 +159,11 @@ class Replaced:
         """A layer, or a position, is called."""
         if self.paused or not torch.is_grad_enabled():
             return None
+        if layer not in self._watched:
+            raise UserError(
+                f"a replica of the model is called, as nn.DataParallel makes them, which the rule {self.name!r} does not serve; "
+                "use DistributedDataParallel."
+            )
         if self._pass is None:
             raise UserError(
                 f"layer {self._watched[layer]!r} is called outside of its model's forward pass, where the rule {self.name!r} "
@@ -221,10 +226,10 @@ def _leave_hooks_to_python() -> None:
     torch.compiler.reset()
 
 
-def _of(layer: nn.Module, method: Any) -> "Replaced | None":
-    """The one of which a hook on the layer is a method."""
+def _of(layer: nn.Module, method: str) -> "Replaced | None":
+    """The one of which a hook on the layer is this method."""
     for hook in [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]:
-        own = hook.__self__ if isinstance(hook, MethodType) and hook.__func__ is method else None
+        own = hook.__self__ if isinstance(hook, MethodType) and hook.__name__ == method else None
         if isinstance(own, Replaced):
             return own
     return None
