@@ -161,8 +161,8 @@ class Replaced:
             return None
         if layer not in self._watched:
             raise UserError(
-                f"a replica of the model is called, as nn.DataParallel makes them, which the rule {self.name!r} does not serve; "
-                "use DistributedDataParallel."
+                f"a replica of the model is called, as nn.DataParallel makes them, which the rule {self.name!r} does not "
+                "serve; use DistributedDataParallel."
             )
         if self._pass is None:
             raise UserError(
