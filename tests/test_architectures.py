@@ -1,6 +1,6 @@
 """Spaces of architectures, the table of NAS-Bench-201, and searches: against obvious references."""
 
-import csv
+import functools
 import gzip
 import math
 import os
@@ -60,19 +60,11 @@ class TestSpaces:
         assert (space.encode(one) != space.encode(other)).sum() == 2
 
 
-@pytest.mark.parametrize(
-    ("cell", "word"),
-    [
-        ("", "nodes"),
-        ("|none~0|+|none~0|none~1|", "nodes"),
-        ("|none~0|+|none~0|none~1|+|none~0|none~1|conv~2|", "node 3"),
-        ("|none~0|+|none~1|none~0|+|none~0|none~1|none~2|", "node 2"),
-        ("|none~0|+|none~0|skip_conect~1|+|none~0|none~1|none~2|", "skip_connect"),
-    ],
-)
-def test_no_cell(cell: str, word: str) -> None:
-    with pytest.raises(UserError, match=word):
-        CELLS.code(cell)
+def test_equal_cells_have_one_canonical() -> None:
+    one, other = CELLS.code(BEST), CELLS.code(BEST.replace("skip_connect~0", "none~0"))
+    unreached = CELLS.code("|none~0|+|nor_conv_3x3~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|none~2|")
+    assert CELLS.canonical(one) != CELLS.canonical(other)
+    assert CELLS.canonical(unreached) == CELLS.text((0,) * 6)
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------
@@ -107,7 +99,8 @@ class TestTable:
             own = np.nanmean(alone[name].validation, axis=1)
             assert np.abs(own - columns[name][0]).max() < 0.1
             assert np.array_equal(both[name].test, columns[name][1]) and (both[name].accuracy == both[name].test).all()
-        assert both["cifar10"].test.argmax() == CELLS.index(CELLS.code(BEST))
+        tests = both["cifar10"].test
+        assert tests[CELLS.index(CELLS.code(BEST))] >= tests.max() - 0.02
 
     def test_missing(self, monkeypatch) -> None:
         monkeypatch.setattr(table, "PACKAGE", "no_such_package_of_tables")
@@ -157,17 +150,24 @@ class TestTable:
 
 def write_csv(folder: Path, skip: int = -1, word: bool = False, cell: bool = False) -> None:
     """A table in the CSV's form: accuracies say their row."""
+    lines = list(all_lines())
+    if skip >= 0:
+        del lines[1 + skip]
+    if word:
+        lines[10] = lines[10].replace("0.", "x")
+    if cell:
+        lines[10] = "|none~0|" + lines[10][lines[10].index(",") :]
     path = folder / table.CSV
     path.parent.mkdir(exist_ok=True)
+    path.write_bytes(gzip.compress("\n".join(lines).encode(), 1))
+
+
+@functools.cache
+def all_lines() -> tuple[str, ...]:
     columns = [f"{name}_{part}" for name in table.COLUMNS.values() for part in ("valid", "test")]
-    with gzip.open(path, "wt", newline="", compresslevel=1) as file:
-        writer = csv.writer(file)
-        writer.writerow(["arch_str", *columns])
-        for index, code in enumerate(CELLS):
-            if index != skip:
-                values = [(index + 10 * (number % 2)) / 10_000 for number in range(6)]
-                text = CELLS.text(code) if not (cell and index == 9) else "|none~0|"
-                writer.writerow([text, *(["x"] * 6 if word and index == 9 else values)])
+    values = [",".join(f"{(index + 10 * (number % 2)) / 10_000}" for number in range(6)) for index in range(CELLS.size)]
+    rows = [f"{CELLS.text(code)},{own}" for code, own in zip(CELLS, values, strict=True)]
+    return (",".join(["arch_str", *columns]), *rows)
 
 
 # -- searches ----------------------------------------------------------------------------------------------------------
