@@ -83,6 +83,20 @@ ReaderName = Literal[
 ]
 """:mod:`pipeline.enn.readers`"""
 
+SpaceName = Literal[
+    "nasbench201",
+    "mlp",
+]
+""":mod:`pipeline.architectures.spaces`"""
+
+ArchitectureSearch = Literal[
+    "random",
+    "evolution",
+    "reinforce",
+    "bohb",
+]
+""":mod:`pipeline.architectures.searches`"""
+
 
 def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:
     """What each of ``names`` (a list above, or a tuple) stands for: ``attribute`` of the module of that name in ``package``."""
