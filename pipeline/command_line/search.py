@@ -33,7 +33,7 @@ LATER_SETTINGS = ("rule.",)
 
 def command(search: SearchCommand, line: str) -> int:
     """Do a search. What is finished is only shown."""
-    plan = read_plan(search.file)
+    plan = read_plan(search.file, search.protocol)
     job, written, starts = _job(search, plan, line), _as_json(plan), _starts(plan)
     cluster.check(search.placement)
     refuse_links(job.folder, begun_only=True)

@@ -31,8 +31,11 @@ _FORMS = ("choice", "float", "integer", "bits")
 DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path, protocol: str | None = None) -> Plan:
     """The search that a YAML file describes.
+
+    Args:
+        protocol: a preset in place of the file's.
 
     Raises:
         UserError: the file cannot be read or is not such a file; one sentence about the first thing that is wrong.
@@ -45,8 +48,10 @@ def read_plan(path: Path) -> Plan:
         raise UserError(f"cannot read the search file {path} ({error.strerror}); give one of tune_configs.") from error
     except ValueError as error:
         raise UserError(f"{path} is not text; give a YAML file such as those of tune_configs.") from error
+    if protocol is not None:
+        _check_protocol(protocol)
     try:
-        return _plan(path.stem, load_yaml(text))
+        return _plan(path.stem, load_yaml(text), protocol)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error.__cause__
 
@@ -56,9 +61,19 @@ _PARTS = {"sampler": Sampler, "scheduler": Scheduler, "budget": Budget, "record"
 _OF_SOME = sorted({part for kind in KINDS.values() for part in kind.parts})
 
 
-def _plan(name: str, values: Any) -> Plan:
+ELSEWHERE = {"pblf-wrn": "python -m benchmarks.pblf --protocol pblf-wrn"}
+"""protocols whose targets no search file trains, and what does"""
+
+
+def _check_protocol(name: str) -> None:
+    if name in ELSEWHERE:
+        raise UserError(f"--protocol {name} trains no multilayer perceptrons, as a search file does; give: {ELSEWHERE[name]}")
+    one_of(name, tuple(PRESETS), "--protocol")
+
+
+def _plan(name: str, values: Any, protocol: str | None) -> Plan:
     check_keys(values, _TOP | set(_PARTS), "the file")
-    preset = one_of(values.get("preset", "digits"), tuple(PRESETS), "preset")
+    preset = one_of(protocol or values.get("preset", "digits"), tuple(PRESETS), "preset")
     kind = KINDS[one_of(values.get("kind", "enn"), tuple(KINDS), "kind")]
     settings = _settings(values.get("settings", {}), "settings")
     parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
