@@ -159,6 +159,7 @@ OTHER = {
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
     "compare.baseline": "he",
+    "rule.name": "fa",
 }
 """settings that are names: one that is not the default"""
 

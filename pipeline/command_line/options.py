@@ -66,6 +66,8 @@ class SearchCommand(Places):
 
     file: Annotated[Path, tyro.conf.Positional]
     """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
+    protocol: str | None = None
+    """settings to start from in place of the file's preset, such as pblf-mnist for tune_configs/pblf.yaml"""
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 

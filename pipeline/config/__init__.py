@@ -16,6 +16,7 @@ from pipeline.config.instruction import InstructionConfig
 from pipeline.config.presets import PRESETS, preset_named
 from pipeline.config.recorded import LEAST_RECORDED, RecordedConfig
 from pipeline.config.rl import RLConfig
+from pipeline.config.rule import RuleConfig, rule_settings
 from pipeline.config.schema import Config
 from pipeline.config.target import TargetConfig
 from pipeline.config.training import TrainingConfig
@@ -39,6 +40,7 @@ __all__ = [
     "RLConfig",
     "ReaderName",
     "RecordedConfig",
+    "RuleConfig",
     "Schedule",
     "TargetConfig",
     "TrainingConfig",
@@ -49,6 +51,7 @@ __all__ = [
     "identity",
     "preset_named",
     "recording_config",
+    "rule_settings",
     "to_dotted",
     "validate",
 ]

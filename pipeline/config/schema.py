@@ -8,6 +8,7 @@ from pipeline.config.enn import ENNConfig
 from pipeline.config.instruction import InstructionConfig
 from pipeline.config.recorded import RecordedConfig
 from pipeline.config.rl import RLConfig
+from pipeline.config.rule import RuleConfig
 from pipeline.config.target import TargetConfig
 from pipeline.config.training import TrainingConfig
 from pipeline.config.unroll import UnrollConfig
@@ -22,6 +23,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     target: TargetConfig = field(default_factory=TargetConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    rule: RuleConfig = field(default_factory=RuleConfig)
     enn: ENNConfig = field(default_factory=ENNConfig)
     instruction: InstructionConfig = field(default_factory=InstructionConfig)
     rl: RLConfig = field(default_factory=RLConfig)
