@@ -38,4 +38,10 @@ ARMS = (
         rule=products,
         colour="#E7298A",
     ),
+    Arm(
+        name="expression",
+        says="the equation of expression.equation, at the run's learning rate",
+        rule=lambda setup: setup.rules.Update(setup.signals.named("expression", equation=setup.config.expression.equation)),
+        colour="#8C510A",
+    ),
 )
