@@ -158,6 +158,7 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
+    "expression.equation": "z",
     "compare.baseline": "he",
 }
 """settings that are names: one that is not the default"""
