@@ -32,8 +32,7 @@ def fingerprint(equation: str, activation: str = "tanh") -> str:
 
 def probed(equation: str, activation: str = "tanh") -> Tensor | None:
     """All signals on the probe, one after the other; None where one is not finite."""
-    target, batches = _probe(activation)
-    population = Population(target, initialise(target, "he", SEEDS, dtype=torch.float64), seeds=SEEDS)
+    population, batches = _probe(activation)
     rule, found = bound(Expression(equation), population), []
 
     def keep(contexts: Sequence[Context]) -> None:
@@ -54,8 +53,10 @@ def _rounded(values: Tensor) -> Tensor:
 
 
 @functools.cache
-def _probe(activation: str) -> tuple[MLP, list[tuple[Tensor, Tensor]]]:
+def _probe(activation: str) -> tuple[Population, list[tuple[Tensor, Tensor]]]:
+    """A population that is never trained, and batches."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(STEPS, EXAMPLES, WIDTHS[0], generator=generator, dtype=torch.float64)
     y = torch.randint(WIDTHS[-1], (STEPS, EXAMPLES), generator=generator)
-    return MLP(WIDTHS, activation), list(zip(x, y, strict=True))
+    target = MLP(WIDTHS, activation)
+    return Population(target, initialise(target, "he", SEEDS, dtype=torch.float64), seeds=SEEDS), list(zip(x, y, strict=True))
