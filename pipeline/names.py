@@ -73,6 +73,25 @@ ReaderName = Literal[
 ]
 """:mod:`pipeline.enn.readers`"""
 
+SamplerName = Literal[
+    "tpe",
+    "nsga2",
+    "gp",
+    "botorch",
+    "genetic",
+    "random",
+    "grid",
+]
+""":mod:`pipeline.search.samplers`"""
+
+Acquisition = Literal[
+    "",
+    "pi",
+    "ei",
+    "ucb",
+]
+""":mod:`pipeline.search.samplers.acquisition`; nothing: the sampler's own"""
+
 
 def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:
     """What each of ``names`` (a list above, or a tuple) stands for: ``attribute`` of the module of that name in ``package``."""

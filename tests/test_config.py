@@ -158,8 +158,9 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
-    "expression.equation": "z",
+    "rule.equation": "z",
     "compare.baseline": "he",
+    "rule.name": "fa",
 }
 """settings that are names: one that is not the default"""
 

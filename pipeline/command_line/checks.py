@@ -57,9 +57,9 @@ def check_fits(config: Config, dataset: Dataset) -> None:
             "give at least 2."
         )
     if "expression" in config.compare.arms:
-        from pipeline.learning import named
+        from pipeline.setting import signal_of
 
-        named("expression", equation=config.expression.equation)
+        signal_of(config, "expression")
 
 
 def fetch(job: Work) -> None:

@@ -11,19 +11,24 @@ from pipeline.command_line.finished import is_finished
 from pipeline.command_line.options import Command, Options, Places, SearchCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
-from pipeline.config import to_dotted
+from pipeline.config import Config, to_dotted
 from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
 from pipeline.search.kinds import KINDS
 from pipeline.search.plan import Plan
 from pipeline.search.reading import read_plan
+from pipeline.search.values import Budget, Sampler
 
 if TYPE_CHECKING:
     import rich.table
 
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
+PARTS = {"sampler": Sampler, "budget": Budget}
+LATER = {"sampler": ("acquisition", "trade_off", "mutation", "random_every"), "budget": ("batch",)}
+LATER_SETTINGS = ("rule.", "evolution.")
+"""what there was not in the first files of this form: at its default it renames no search"""
 
 
 def command(search: SearchCommand, line: str) -> int:
@@ -52,12 +57,21 @@ def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
 
 def identity(plan: Plan) -> str:
     """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
-    values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
-    return digest_of_json(values, 8)
+    default = to_dotted(Config())
+    settings = {
+        key: value
+        for key, value in to_dotted(plan.config()).items()
+        if not key.startswith(LATER_SETTINGS) or value != default[key]
+    }
+    return digest_of_json(_as_json(plan) | {"question": "", "settings": settings}, 8)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    written = json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    for part, names in LATER.items():
+        default = dataclasses.asdict(PARTS[part]())
+        written[part] = {key: value for key, value in written[part].items() if key not in names or value != default[key]}
+    return written
 
 
 def _starts(plan: Plan) -> list[str]:

@@ -26,6 +26,8 @@ from pipeline.search.yaml_text import load_yaml
 
 LARGEST_FILE = 20_000
 """bytes"""
+MOST_BITS = 6
+_FORMS = ("choice", "float", "integer", "bits")
 DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 
 
@@ -130,16 +132,20 @@ def _dimension(key: Any, values: Any, kind: Kind, base: dict[str, Any], space: d
     if reason := kind.without_effect(key, base):
         raise UserError(f"space: {key!r} would have no effect: {reason}")
     where = f"space.{key}"
-    check_keys(values, {"choice", "float", "integer", "log", "when"}, where)
-    forms = [form for form in ("choice", "float", "integer") if form in values]
+    check_keys(values, {*_FORMS, "log", "when"}, where)
+    forms = [form for form in _FORMS if form in values]
     if len(forms) != 1:
-        raise UserError(f"{where}: give one of 'choice: [values]', 'float: [low, high]' and 'integer: [low, high]'.")
+        raise UserError(
+            f"{where}: give one of 'choice: [values]', 'float: [low, high]', 'integer: [low, high]' and 'bits: number'."
+        )
     log, form = values.get("log", False), forms[0]
-    if not isinstance(log, bool) or (log and form == "choice"):
+    if not isinstance(log, bool) or (log and form in ("choice", "bits")):
         raise UserError(f"{where}: 'log' is {shown(log)}; give true or false, and only with a range.")
     check_mapping(values.get("when", {}), f"{where}.when")
     when = tuple(_condition(other, wanted, where, base, space) for other, wanted in values.get("when", {}).items())
     found = values[form]
+    if form == "bits":
+        found, form = _every_bits(found, where), "choice"
     if not isinstance(found, list) or not found or (form != "choice" and len(found) != 2):
         raise UserError(
             f"{where}: {form!r} is {shown(found)}; give {'a list of values' if form == 'choice' else '[low, high]'}."
@@ -157,6 +163,13 @@ def _dimension(key: Any, values: Any, kind: Kind, base: dict[str, Any], space: d
             raise UserError(f"{where}: {form!r} is {shown(found)}; give a low end {'above 0 and ' * log}below the high one.")
         dimension = Dimension(key, low=float(low), high=float(high), log=log, whole=whole, when=when)
     return dimension
+
+
+def _every_bits(count: Any, where: str) -> list[list[int]]:
+    """All lists of so many bits."""
+    if type(count) is not int or not 1 <= count <= MOST_BITS:
+        raise UserError(f"{where}: 'bits' is {shown(count)}; give how many, from 1 to {MOST_BITS}.")
+    return [list(bits) for bits in itertools.product((0, 1), repeat=count)]
 
 
 def _condition(key: Any, wanted: Any, where: str, base: dict[str, Any], space: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pipeline.config import ExpressionConfig
+from pipeline.config import RuleConfig
 from pipeline.errors import UserError
 from pipeline.learning.expression.evaluate import (
     Own,
@@ -44,7 +44,7 @@ from pipeline.seeding import torch_stream
 from pipeline.targets import Context, Target
 from pipeline.targets.target import weights
 
-DEFAULT = ExpressionConfig.equation
+DEFAULT = RuleConfig.equation
 
 
 @dataclass(frozen=True, eq=False)

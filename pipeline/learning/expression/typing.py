@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.config.expression import DEEPEST
+from pipeline.config.evolution import DEEPEST
 from pipeline.errors import UserError
 from pipeline.learning.expression.binaries import BINARIES, LEFT, PRODUCT
 from pipeline.learning.expression.grammar import SIGNAL_SHAPE, Leaf, Shape, Tree, Unary, depth, said

@@ -30,6 +30,9 @@ class Judging:
     """bytes of what is shared, beside the data set"""
     said: str = ""
     """a sentence about what was made ready"""
+    together: Callable[..., list[dict[str, Any]]] | None = None
+    """judges several candidates at once: (configs, stages, their folders, **shared) -> what ``judge`` finds out of each, to the
+    bit, but for measured times"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,8 @@ def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, An
 
 def reason(key: str) -> str:
     """Why a setting cannot be searched or given."""
-    del key
+    if key.startswith(KIND.decided):
+        return "targets are trained by backpropagation; a search of kind 'rule' varies what goes backwards."
     return f"a search over targets varies {' and '.join(f'{name}*' for name in KIND.searched)} settings."
 
 
@@ -99,6 +100,7 @@ KIND = Kind(
     name="target",
     over="targets",
     searched=("training.", "target."),
+    decided=("rule.",),
     objectives=("accuracy", "loss", "seconds"),
     smaller=("loss", "seconds"),
     ranked="accuracy",
