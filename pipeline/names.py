@@ -62,6 +62,7 @@ Signal = Literal[
     "cdni",
     "pblf",
     "pfa",
+    "expression",
 ]
 """:mod:`pipeline.learning`"""
 

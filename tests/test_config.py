@@ -158,6 +158,7 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
+    "rule.equation": "z",
     "compare.baseline": "he",
     "rule.name": "fa",
 }

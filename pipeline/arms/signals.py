@@ -38,4 +38,5 @@ ARMS = (
         rule=products,
         colour="#E7298A",
     ),
+    _arm("expression", "the equation of rule.equation", "#8C510A"),
 )

@@ -56,6 +56,10 @@ def check_fits(config: Config, dataset: Dataset) -> None:
             f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; "
             "give at least 2."
         )
+    if "expression" in config.compare.arms:
+        from pipeline.setting import signal_of
+
+        signal_of(config, "expression")
 
 
 def fetch(job: Work) -> None:

@@ -12,6 +12,7 @@ from pipeline.config.data import DataConfig
 from pipeline.config.derived import coarsened, recording_config
 from pipeline.config.dotted import coerce, from_dotted, identity, to_dotted
 from pipeline.config.enn import ENNConfig
+from pipeline.config.evolution import EvolutionConfig
 from pipeline.config.instruction import InstructionConfig
 from pipeline.config.presets import PRESETS, preset_named
 from pipeline.config.recorded import LEAST_RECORDED, RecordedConfig
@@ -34,6 +35,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "ENNConfig",
+    "EvolutionConfig",
     "Initialisation",
     "InstructionConfig",
     "Optimiser",

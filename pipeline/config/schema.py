@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pipeline.config.compare import CompareConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.enn import ENNConfig
+from pipeline.config.evolution import EvolutionConfig
 from pipeline.config.instruction import InstructionConfig
 from pipeline.config.recorded import RecordedConfig
 from pipeline.config.rl import RLConfig
@@ -29,4 +30,5 @@ class Config:
     rl: RLConfig = field(default_factory=RLConfig)
     recorded: RecordedConfig = field(default_factory=RecordedConfig)
     unroll: UnrollConfig = field(default_factory=UnrollConfig)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
