@@ -54,7 +54,7 @@ def make_folder(command: Command) -> Path:
 def locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
     try:
-        file = open(folder / ".lock", "w", opener=no_link)  # noqa: SIM115 (closed below)
+        file = open(folder / ".lock", "a", opener=no_link)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
     with file:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.errors import UserError, without_secrets
-from pipeline.files import NO_JSON, is_inside, parse_json, write_atomic
+from pipeline.files import NO_JSON, is_inside, parse_json, refuse_links, write_atomic
 
 EVERY = 60.0
 """seconds between two copies while the work goes on; the end of a command copies what is left"""
@@ -92,11 +92,12 @@ class Storage:
         """Copy what is new here. Without the storage: one warning, and another attempt after ``EVERY`` seconds.
 
         Raises:
-            UserError: it is the ``last`` call, and the copy could not be written.
+            UserError: it is the ``last`` call, and the copy could not be written; or there are links in the copy.
         """
         if not last and time.monotonic() < self._again_at:
             return
         self._again_at = time.monotonic() + EVERY
+        self._look_through()
         try:
             for name in sorted(files_of(self.folder), key=_records_last):
                 self._copy(name)
@@ -128,10 +129,16 @@ class Storage:
             self._files.move(part, place)
         self._same[name] = state
 
+    def _look_through(self) -> None:
+        """Raises UserError where a copy in a folder holds links: others may write there too."""
+        if self._files.type_name == "local":
+            refuse_links(Path(self._root))
+
     def _there(self) -> list[str]:
         """The names of the copy's files, none of which leads out of the folder."""
         from pyarrow import fs
 
+        self._look_through()
         found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True, allow_not_found=True))
         bucket = self._root.partition("/")[0]
         if not found and bucket and self._files.get_file_info(bucket).type == fs.FileType.NotFound:

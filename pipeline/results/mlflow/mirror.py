@@ -20,7 +20,7 @@ from pipeline.results.mlflow import client
 from pipeline.results.mlflow.address import artifact_location, checked, database_of, local_uri
 from pipeline.results.mlflow.database import holds_experiment, make_database, set_aside_if_moved
 from pipeline.results.mlflow.events import digest, groups
-from pipeline.results.mlflow.ledger import Ledger, belongs, lock
+from pipeline.results.mlflow.ledger import Ledger, belongs, is_place, lock
 from pipeline.results.mlflow.sender import Sender
 from pipeline.results.records import Event, Records
 
@@ -121,7 +121,8 @@ class Mirror:
             return
         client.probe(self.uri)
         location = artifact_location(self.uri)
-        set_aside_if_moved(self.uri, location)
+        in_folder = database_of(self.uri) == database_of(local_uri(self.folder))
+        set_aside_if_moved(self.uri, location, self.experiment if in_folder else None)
         make_database(self.uri)
         own = client.new_client(self.uri)
         experiment = own.get_experiment_by_name(self.experiment)
@@ -159,7 +160,7 @@ class Mirror:
         the records were cut since then and have gone on otherwise (a disk's fault, a copy restored)."""
         same = {"folder": records.folder_id, **self._experiment}
         progress = self._ledger.read()
-        if not same.items() <= progress.items() or not isinstance(progress.get("next"), int):
+        if not same.items() <= progress.items() or not is_place(progress.get("next")):
             return {**same, "next": 0}
         if not belongs(progress, records.events):
             self._repeats = True
