@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import UserError, without_secrets
+from pipeline.addresses import keep_secret, shown_address, without_secrets
+from pipeline.errors import UserError
 from pipeline.files import NO_JSON, is_inside, parse_json, refuse_links, write_atomic
 
 EVERY = 60.0
@@ -34,7 +35,8 @@ class Storage:
     def __init__(self, folder: Path, uri: str, warn: Callable[[str], None]) -> None:
         from pyarrow import fs
 
-        self.folder, self.shown = Path(folder), without_secrets(uri)
+        keep_secret(uri)
+        self.folder, self.shown = Path(folder), shown_address(uri)
         self._warn, self._warned, self._again_at = warn, False, 0.0
         self._same: dict[str, tuple[int, int]] = {}
         try:

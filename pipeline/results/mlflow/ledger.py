@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import without_secrets
+from pipeline.addresses import shown_address
 from pipeline.files import no_link, read_json, write_json
 from pipeline.results.mlflow.events import digest
 from pipeline.results.records import Event
@@ -19,7 +19,7 @@ class Ledger:
     """One server's page: the experiment (id, name, time of creation), the next event to send, the digest of the last."""
 
     def __init__(self, folder: Path, uri: str) -> None:
-        self._path, self._server = folder / PROGRESS, without_secrets(uri)
+        self._path, self._server = folder / PROGRESS, shown_address(uri)
 
     def read(self) -> dict[str, Any]:
         """What is noted; empty where nothing is."""

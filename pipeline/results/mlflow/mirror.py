@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import without_secrets
+from pipeline.addresses import shown_address
 from pipeline.results.mlflow import client
-from pipeline.results.mlflow.address import artifact_location, checked, database_of, local_uri
+from pipeline.results.mlflow.address import artifact_location, checked, database_of, given, local_uri
 from pipeline.results.mlflow.database import holds_experiment, make_database, set_aside_if_moved
 from pipeline.results.mlflow.events import digest, groups
 from pipeline.results.mlflow.ledger import Ledger, belongs, is_place, lock
@@ -33,7 +33,8 @@ class Mirror:
 
     Args:
         folder: the output folder.
-        tracking_uri: a server or a database; None is a SQLite database in the folder, its artifacts beside it.
+        tracking_uri: a server or a database; None is that of the environment's MLFLOW_TRACKING_URI, and without one a SQLite
+            database in the folder, its artifacts beside it.
         experiment: the name of the MLflow experiment.
         warn: is given one sentence, at most once, when MLflow cannot be used. The work goes on without it.
 
@@ -45,7 +46,7 @@ class Mirror:
         self, folder: Path, tracking_uri: str | None, experiment: str, warn: Callable[[str], None] = logging.warning
     ) -> None:
         self.folder = Path(folder).resolve()
-        self.uri = checked(tracking_uri or local_uri(self.folder))
+        self.uri = checked(given(tracking_uri) or local_uri(self.folder))
         self.experiment = experiment
         self.reachable = True
         self._warn = warn
@@ -112,7 +113,7 @@ class Mirror:
                 return
             self._warned = True
             self._warn(
-                f"MLflow at {without_secrets(self.uri)} cannot be used ({client.reason(error)}); the work goes on and keeps "
+                f"MLflow at {shown_address(self.uri)} cannot be used ({client.reason(error)}); the work goes on and keeps "
                 f"its records in {self.folder}: what it has missed is sent when it is back, or later by `grad-instructor sync`."
             )
 
