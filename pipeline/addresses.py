@@ -8,23 +8,8 @@ import re
 from urllib.parse import quote, unquote
 
 HIDDEN = "…"
-HARMLESS = frozenset(
-    (
-        "region",
-        "scheme",
-        "endpoint_override",
-        "sslmode",
-        "ssl_mode",
-        "charset",
-        "mode",
-        "cache",
-        "uri",
-        "driver",
-        "host",
-        "port",
-    )
-    + ("dbname", "database", "http_path", "catalog", "schema", "timeout", "connect_timeout", "application_name", "colour")
-)
+HARMLESS = {"region", "scheme", "endpoint_override", "sslmode", "ssl_mode", "charset", "mode", "cache", "uri", "driver", "host"}
+HARMLESS |= {"port", "dbname", "database", "http_path", "catalog", "schema", "timeout", "connect_timeout", "application_name"}
 """names in an address's query whose values may be shown; any other's may not"""
 SHORTEST = 4
 """characters of a secret that is looked for in texts; a shorter one would be found in every word"""

@@ -208,16 +208,8 @@ def no_link(path: Any, flags: int) -> int:
     return descriptor
 
 
-BEGUN = (
-    "records.jsonl",
-    "config.json",
-    "plan.json",
-    "enn.safetensors",
-    ".finished",
-    ".lock",
-    ".mlflow.lock",
-    "mlflow-sent.json",
-)
+BEGUN = ("records.jsonl", "config.json", "plan.json", "enn.safetensors", "mlflow-sent.json")
+BEGUN += (".finished", ".lock", ".mlflow.lock")
 """files of which a folder has one as soon as a command has worked in it"""
 
 

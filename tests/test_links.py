@@ -62,14 +62,13 @@ def test_whatever_is_no_plain_file_is_refused_by_name_and_nothing_behind_it_chan
         assert main([COMMANDS[number % len(COMMANDS)], "--output", str(copy)]) == 2, name
         said = capfd.readouterr().err
         assert f"{path} is {kind.removesuffix(' to a folder')}" in said and len(said.splitlines()) == 1, said
-        assert victim.read_bytes() == before and [p.name for p in outside.rglob("*") if p.is_file()] == ["victim"] * (
-            number + 1
-        )
+        assert victim.read_bytes() == before
+        assert [path.name for path in outside.rglob("*") if path.is_file()] == ["victim"] * (number + 1)
 
 
 def test_a_device_is_no_file_of_a_run():
     """Where nobody may make one, the one that is there is taken."""
-    with pytest.raises(UserError, match="/dev/.* is a device"):
+    with pytest.raises(UserError, match=r"/dev/.* is a device"):
         refuse_links(Path("/dev"))
 
 
@@ -87,7 +86,7 @@ def test_what_is_opened_for_writing_is_looked_at_once_it_is_open(tmp_path):
         with pytest.raises(UserError, match=r"records\.jsonl (is|cannot)"):
             Records(folder).start("run", "main", None, {}, {})
         with pytest.raises(OSError):
-            open(folder / "records.jsonl", "w", opener=no_link)
+            open(folder / "records.jsonl", "w", opener=no_link)  # noqa: SIM115
     assert victim.read_bytes() == PRECIOUS
     own = tmp_path / "own"
     own.write_bytes(PRECIOUS)

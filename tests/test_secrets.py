@@ -99,10 +99,8 @@ def test_what_is_no_secret_is_said():
     ):
         keep_secret(address)
         assert shown_address(address) == without_secrets(address) == address
-    assert (
-        line_of(["run", "--output", "what?x=1", "--dataset", "mine.npz"])
-        == "grad-instructor run --output what?x=1 --dataset mine.npz"
-    )
+    typed = ["run", "--output", "what?x=1", "--dataset", "mine.npz"]
+    assert line_of(typed) == " ".join(["grad-instructor", *typed])
 
 
 def test_two_servers_that_differ_in_a_password_share_a_page_and_other_servers_do_not(tmp_path):
@@ -155,7 +153,7 @@ def test_the_environments_address_is_the_one_where_none_is_given(tmp_path, monke
     (tmp_path / "records.jsonl").touch()
     assert main(["ui", "--output", str(tmp_path)]) == 2
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
-    with pytest.raises(UserError, match="'./mlruns' of MLFLOW_TRACKING_URI is none that MLflow can use"):
+    with pytest.raises(UserError, match=r"'\./mlruns' of MLFLOW_TRACKING_URI is none that MLflow can use"):
         Mirror(tmp_path, None, "e")
     said = capfd.readouterr()
     assert "its own UI; open http://127.0.0.1:9 in" in said.err and "pa55word" not in said.err + said.out

@@ -10,6 +10,7 @@ from pipeline.addresses import keep_secret, shown_address, without_secrets
 from pipeline.cluster import prepare_environment
 from pipeline.command_line import guest
 from pipeline.command_line.beginning import defaults
+from pipeline.command_line.folders import check_name
 from pipeline.command_line.options import Command, Look
 from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
@@ -60,6 +61,7 @@ def dispatch(argv: list[str]) -> int:
     options = parse(takes, {Command: lambda: defaults(words), Look: Look}.get(takes, lambda: None)(), name, words)
     if options is None:  # its help was asked for
         return 0
+    check_name(options.options.output if isinstance(options, Command) else options.output)
     if isinstance(options, Command):
         validate(options.config)
     return function_of(name)(options, line_of(argv))

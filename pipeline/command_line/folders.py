@@ -1,6 +1,7 @@
 """The folder that a command works in: made, locked, and refused where it holds something else."""
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +34,17 @@ def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, An
             f"{place} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here{more}); "
             "choose another --output or drop the options."
         )
+
+
+def check_name(output: Path | None) -> None:
+    """Raises UserError where the name of the output folder, or of one that it lies in, is no text: records and databases could
+    not tell it."""
+    folder = (output or Path()).absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        name = os.fsencode(folder).decode("utf-8", "backslashreplace")
+        raise UserError(f"the name of the output folder {name} is not UTF-8; choose another --output.") from error
 
 
 def make_folder(command: Command) -> Path:

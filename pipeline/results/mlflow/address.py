@@ -4,7 +4,8 @@ import os
 import re
 import warnings
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from pipeline.addresses import keep_secret, shown_address
 from pipeline.errors import UserError, reason_of
@@ -33,7 +34,7 @@ def checked(uri: str) -> str:
     scheme, told = uri.split(":")[0].split("+")[0], f"the tracking URI {shown_address(uri)!r}{_whence(uri)}"
     if scheme not in SCHEMES or (scheme in ("http", "https") and not _is_web(uri)):
         raise UserError(f"{told} is none that MLflow can use; {SUCH_AS}.")
-    if scheme == "sqlite" and (":memory:" in uri or "mode=memory" in uri or not uri.partition(":")[2].strip("/")):
+    if scheme == "sqlite" and _in_memory(uri):
         raise UserError(
             f"{told} is a database in memory, which ends with the command; give one in a file, such as "
             "sqlite:////absolute/path/mlflow.db."
@@ -41,6 +42,11 @@ def checked(uri: str) -> str:
     if scheme not in SERVERS and not re.fullmatch(r"sqlite:////?[^?#%]+", uri):
         _check_database(uri, told)
     return uri
+
+
+def _in_memory(uri: str) -> bool:
+    path, _, query = unquote(uri.partition(":")[2].removeprefix("//").removeprefix("/")).partition("?")
+    return path.strip("/") in ("", ":memory:") or path.startswith("file::memory:") or "mode=memory" in query
 
 
 def _whence(uri: str) -> str:
@@ -54,7 +60,7 @@ def _check_database(uri: str, told: str) -> None:
 
     try:
         url = make_url(uri)
-        dialect = url.get_dialect()
+        dialect: Any = url.get_dialect()
         driver = dialect.import_dbapi()
         with warnings.catch_warnings(action="ignore"):
             dialect(dbapi=driver).create_connect_args(url)
