@@ -1,17 +1,21 @@
 """From the words of a command line to the command: parse, then call."""
 
 import io
+import os
 import sys
+from collections.abc import Sequence
 
 from pipeline import interrupts
+from pipeline.addresses import keep_secret, shown_address, without_secrets
 from pipeline.cluster import prepare_environment
 from pipeline.command_line import comparing, guest
 from pipeline.command_line.beginning import compare_defaults, defaults
+from pipeline.command_line.folders import check_name
 from pipeline.command_line.options import Command, CompareCommand, Look
-from pipeline.command_line.parsing import expand_aliases, parse
+from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
-from pipeline.errors import UserError, without_secrets
+from pipeline.errors import UserError
 
 
 def in_a_guest(arguments: list[str] | None = None) -> int:
@@ -25,11 +29,12 @@ def run(argv: list[str]) -> int:
     """Run one command, with the signals taken over; the exit code."""
     try:
         _print_what_can_be_printed()
+        _keep_secrets(argv)
         works = bool(argv) and argv[0] in COMMANDS and COMMANDS[argv[0]].uses_ray and not {"-h", "--help"} & set(argv)
         prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
-        print(f"grad-instructor: {error}", file=sys.stderr)
+        print(f"grad-instructor: {without_secrets(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         interrupts.hear()
@@ -60,9 +65,36 @@ def dispatch(argv: list[str]) -> int:
         return 0
     if isinstance(options, CompareCommand):
         comparing.check_arms(options.config)
+    check_name(options.options.output if isinstance(options, Command) else options.output)
     if isinstance(options, Command):
         validate(options.config)
-    return function_of(name)(options, "grad-instructor " + " ".join(map(without_secrets, argv)))
+    return function_of(name)(options, line_of(argv))
+
+
+ADDRESSES = ("--tracking-uri", "--storage-path", "--address")
+"""options whose values are addresses"""
+
+
+def line_of(argv: Sequence[str]) -> str:
+    """The line that was typed, as it is recorded: without passwords and tokens."""
+    told, before = [], ""
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if before in ADDRESSES:
+            word = shown_address(word)
+        elif name in ADDRESSES and equals:
+            word = f"{name}={shown_address(value)}"
+        told.append(without_secrets(word))
+        before = word
+    return " ".join(["grad-instructor", *told])
+
+
+def _keep_secrets(argv: Sequence[str]) -> None:
+    """Before anything can be said of them."""
+    for name in ADDRESSES:
+        if address := option(list(argv), name):
+            keep_secret(address)
+    keep_secret(os.environ.get("MLFLOW_TRACKING_URI", ""))
 
 
 def overview() -> str:

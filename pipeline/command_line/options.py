@@ -24,7 +24,7 @@ class Places:
     storage_path: str | None = None
     """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
     tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the output folder)"""
+    """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
 
@@ -104,7 +104,7 @@ class Look:
     data_folder: str | None = None
     """folder of the data sets"""
     tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the folder)"""
+    """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
     host: str = "127.0.0.1"

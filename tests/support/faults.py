@@ -30,7 +30,7 @@ from rich.table import Table
 from benchmarks import quick, tables
 from benchmarks.quick import TINY
 from pipeline.files import read_json, write_json
-from pipeline.results.mlflow import ui_command
+from pipeline.results.mlflow import ui_command, ui_environment
 from pipeline.results.provenance import provenance
 from tests.support.tiny_run import (
     HANGS,
@@ -238,7 +238,8 @@ def _server(folder: Path, port: int, store: str) -> subprocess.Popen:
         Path(store.removeprefix("sqlite:///")).touch()
     command = ui_command(folder, port, store)
     with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+        environment = os.environ | ui_environment(folder, store)
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=folder)
     for _ in range(1200):
         time.sleep(0.1)
         try:
