@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.checkpoints import checkpoint_fits
 from pipeline.results.origin import Origin, brief, data_of, fits, judged_from, mapping
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, Result, Task, name_of
 from pipeline.search.plan import Plan
 from pipeline.search.propose import Proposals
@@ -90,7 +91,8 @@ class Search:
         return self.folder / "candidates" / name_of(group, number) / f"{self.plan.stages[stage].name}.json"
 
     def _ladder(self, group: Group) -> Ladder:
-        proposals = Proposals(self.plan, group, self.folder / "studies" / (group.name or "all"))
+        proposing = KINDS[self.plan.kind].proposals or Proposals
+        proposals = proposing(self.plan, group, self.folder / "studies" / (group.name or "all"))
 
         def propose(number: int) -> dict[str, Any]:
             path = self.folder / "candidates" / name_of(group.name, number) / "candidate.json"

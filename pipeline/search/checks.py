@@ -49,7 +49,16 @@ def _of_stages(plan: Plan, least_targets: int) -> Checks:
 
 def _of_parts(plan: Plan) -> Checks:
     budget, sampler, record, predict = plan.budget, plan.sampler, plan.record, plan.predict
+    kind = KINDS[plan.kind]
     return [
+        (
+            not kind.samplers or sampler.name in kind.samplers,
+            f"sampler {sampler.name} cannot propose {kind.over}; choose {' or '.join(kind.samplers)}.",
+        ),
+        (
+            kind.proposals is None or sampler.mutation is None,
+            f"sampler.mutation has no effect in a search over {kind.over}, which change in one place each; leave it out.",
+        ),
         (budget.candidates >= 1, f"budget.candidates is {budget.candidates}; give at least 1."),
         (budget.ahead >= 1, f"budget.ahead is {budget.ahead}; give at least 1."),
         (budget.batch >= 1, f"budget.batch is {budget.batch}; give at least 1."),

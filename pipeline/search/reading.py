@@ -77,6 +77,8 @@ def _plan(name: str, values: Any, protocol: str | None) -> Plan:
     kind = KINDS[one_of(values.get("kind", "enn"), tuple(KINDS), "kind")]
     settings = _settings(values.get("settings", {}), "settings")
     parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
+    if kind.samplers:
+        parts.setdefault("sampler", Sampler(kind.samplers[0]))
     stages = _stages(values.get("stages"))
     for part in [part for part in _OF_SOME if part in values and part not in kind.parts]:
         others = " and ".join(other.over for other in KINDS.values() if part in other.parts)
@@ -136,6 +138,7 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
     if not space:
         raise UserError("'space' is empty; give at least one setting to search.")
     dimensions = tuple(_dimension(key, values, kind, base, space) for key, values in space.items())
+    kind.check_space(dimensions)
     check_together(dimensions, base)
     return Group(name, settings, dimensions)
 

@@ -7,6 +7,7 @@ FILES = (
     "enn",
     "target",
     "rule",
+    "equation",
 )
 KINDS: dict[str, Kind] = registered(FILES, __name__, "KIND")
 """by name"""

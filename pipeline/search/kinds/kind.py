@@ -13,6 +13,7 @@ from pipeline.search.values import Record, Stage
 
 if TYPE_CHECKING:
     import pipeline.data.dataset
+    from pipeline.search.values import Dimension
 
 Checks = list[tuple[bool, str]]
 """what must hold, and the sentence where it does not"""
@@ -63,6 +64,8 @@ class Kind:
     """its candidates learn from populations that are recorded once for all of them"""
     least_targets: int
     """in the last stage, to measure anything"""
+    samplers: tuple[str, ...] = ()
+    """who may propose its candidates; empty: all that propose values of settings"""
     trained_by: str
     """the command that trains what was found"""
     decide: Callable[[Mapping[str, Any], Stage, Record], dict[str, Any]]
@@ -80,6 +83,11 @@ class Kind:
     """of the stages, the settings of the groups and the names of what is searched"""
     check_data: Callable[[Config, "pipeline.data.dataset.Dataset"], None] = lambda config, dataset: None
     """raises UserError where the settings of a group do not go with the data set"""
+    check_space: Callable[[Sequence["Dimension"]], None] = lambda space: None
+    """raises UserError where what is to vary cannot be searched"""
+    proposals: Callable[..., Any] | None = None
+    """(plan, group, folder) -> who proposes the candidates of a group, in place of :class:`pipeline.search.propose.Proposals`
+    and with its methods: where a candidate is no list of values that are drawn one by one"""
     prepare: Callable[[Sequence[Stage], Record, Mapping[str, Config], "pipeline.data.dataset.Dataset", Path], Judging]
     """from the stages, the record, what is to be recorded, the data set and the search's folder to how candidates are judged"""
 
