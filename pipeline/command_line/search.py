@@ -11,7 +11,7 @@ from pipeline.command_line.finished import is_finished
 from pipeline.command_line.options import Command, Options, Places, SearchCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
-from pipeline.config import to_dotted
+from pipeline.config import Config, to_dotted
 from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
+LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("architecture.",)
+"""what there was not in the first files of this form: at its default it renames no search"""
 
 
 def command(search: SearchCommand, line: str) -> int:
@@ -52,12 +54,19 @@ def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
 
 def identity(plan: Plan) -> str:
     """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
-    values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
+    default = to_dotted(Config())
+    settings = {
+        key: value
+        for key, value in to_dotted(plan.config()).items()
+        if not key.startswith(LATER_SETTINGS) or value != default[key]
+    }
+    values = _as_json(plan) | {"question": "", "settings": settings}
     return digest_of_json(values, 8)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    written = json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    return {name: value for name, value in written.items() if name not in LATER_PARTS or value is not None}
 
 
 def _starts(plan: Plan) -> list[str]:
@@ -77,7 +86,8 @@ def show_search(job: Work, plan: Plan) -> None:
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):
-            console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")
+            trained = f"grad-instructor {command} --config " if not plan.config().architecture.table else ""
+            console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}")
 
 
 def _rich_table(markdown: str) -> "rich.table.Table":

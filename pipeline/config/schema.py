@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from pipeline.config.architecture import ArchitectureConfig
 from pipeline.config.compare import CompareConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.enn import ENNConfig
@@ -27,4 +28,5 @@ class Config:
     rl: RLConfig = field(default_factory=RLConfig)
     recorded: RecordedConfig = field(default_factory=RecordedConfig)
     unroll: UnrollConfig = field(default_factory=UnrollConfig)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)

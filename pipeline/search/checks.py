@@ -7,6 +7,7 @@ from pipeline.errors import UserError
 from pipeline.search.kinds import KINDS, Checks
 from pipeline.search.plain import as_name, check_known
 from pipeline.search.plan import Plan
+from pipeline.search.values import Sampler
 
 
 def check(plan: Plan) -> None:
@@ -44,9 +45,30 @@ def _of_stages(plan: Plan, least_targets: int) -> Checks:
     ]
 
 
+def _of_architectures(plan: Plan) -> Checks:
+    """Of searches whose kind proposes by itself."""
+    if KINDS[plan.kind].proposals is None:
+        return []
+    dimensions = [own for group in plan.groups for own in group.space]
+    return [
+        (
+            all(own.choice and not own.when for own in dimensions),
+            f"space: in a search over {KINDS[plan.kind].over} every setting has a 'choice', and no 'when'.",
+        ),
+        (plan.assist is None or plan.assist.proposals >= 2, "assist.proposals must be at least 2; leave 'assist' out for 1."),
+        (plan.assist is None or plan.assist.examples >= 1, "assist.examples must be at least 1."),
+        (plan.assist is None or 0 <= plan.assist.seconds < math.inf, "assist.seconds must be at least 0."),
+        (
+            plan.sampler == Sampler(),
+            f"'sampler' plays no part in a search over {KINDS[plan.kind].over}; give 'algorithm' instead.",
+        ),
+    ]
+
+
 def _of_parts(plan: Plan) -> Checks:
     budget, sampler, record, predict = plan.budget, plan.sampler, plan.record, plan.predict
     return [
+        *_of_architectures(plan),
         (budget.candidates >= 1, f"budget.candidates is {budget.candidates}; give at least 1."),
         (budget.ahead >= 1, f"budget.ahead is {budget.ahead}; give at least 1."),
         (

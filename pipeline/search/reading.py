@@ -21,7 +21,7 @@ from pipeline.search.kinds import KINDS, Kind
 from pipeline.search.plain import as_name, check_keys, check_known, check_mapping, one_of
 from pipeline.search.plan import Plan
 from pipeline.search.together import check_together
-from pipeline.search.values import Budget, Dimension, Group, Predict, Record, Sampler, Scheduler, Stage
+from pipeline.search.values import Algorithm, Assistance, Budget, Dimension, Group, Predict, Record, Sampler, Scheduler, Stage
 from pipeline.search.yaml_text import load_yaml
 
 LARGEST_FILE = 20_000
@@ -51,6 +51,7 @@ def read_plan(path: Path) -> Plan:
 
 _TOP = {"question", "kind", "preset", "settings", "space", "groups", "objectives", "stages"}
 _PARTS = {"sampler": Sampler, "scheduler": Scheduler, "budget": Budget, "record": Record, "predict": Predict}
+_PARTS |= {"algorithm": Algorithm, "assist": Assistance}
 _OF_SOME = sorted({part for kind in KINDS.values() for part in kind.parts})
 
 

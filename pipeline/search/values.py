@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.names import ArchitectureSearch, PredictorName
+
 
 class Failed(Exception):
     """A candidate cannot be judged, and it is its own settings' fault: that is a result."""
@@ -94,6 +96,27 @@ class Predict:
 
     after: int = 12
     """candidates whose gain must be known before predictions are used; until then the first stage's own ``rank_by`` counts"""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Who proposes architectures."""
+
+    name: ArchitectureSearch = "random"
+    """random; evolution (REA), reinforce or bohb"""
+
+
+@dataclass(frozen=True)
+class Assistance:
+    """A predictor that chooses which of several proposed architectures is judged."""
+
+    predictor: PredictorName
+    proposals: int = 10
+    """architectures of which the one with the largest score is judged"""
+    examples: int = 128
+    """training examples that the predictor looks at, at most"""
+    seconds: float = 0.0
+    """simulated, that a score is charged for on a table"""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.maps import gradcam
+from pipeline.results.figures.ranking import agreement, scatter
 from pipeline.results.figures.searches import front, importance, parallel
 from pipeline.results.figures.style import COLOURS, OTHERS
 from pipeline.results.figures.training import accuracy, instruction
@@ -10,6 +11,7 @@ __all__ = [
     "COLOURS",
     "OTHERS",
     "accuracy",
+    "agreement",
     "front",
     "gradcam",
     "importance",
@@ -17,4 +19,5 @@ __all__ = [
     "learning",
     "parallel",
     "prediction",
+    "scatter",
 ]

@@ -6,6 +6,7 @@ from pipeline.search.kinds.kind import Checks, Judging, Kind
 FILES = (
     "enn",
     "target",
+    "architecture",
 )
 KINDS: dict[str, Kind] = registered(FILES, __name__, "KIND")
 """by name"""

@@ -80,6 +80,10 @@ class Kind:
     prepare: Callable[[Sequence[Stage], Record, Mapping[str, Config], "pipeline.data.dataset.Dataset", Path], Judging]
     """from the stages, the record, what is to be recorded, the data set and the search's folder to how candidates are judged"""
 
+    proposals: Callable[..., Any] | None = None
+    """where it has proposals of its own: (plan, group, folder, data set) -> what has ``total``, ``propose`` and ``tell`` as
+    :class:`pipeline.search.propose.Proposals`"""
+
     def varies(self, key: str) -> bool:
         """Whether a setting may vary."""
         return key.startswith(self.searched) and key not in self.given and not key.startswith(self.decided or ("\0",))

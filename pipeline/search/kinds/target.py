@@ -99,6 +99,7 @@ KIND = Kind(
     name="target",
     over="targets",
     searched=("training.", "target."),
+    decided=("architecture.",),
     objectives=("accuracy", "loss", "seconds"),
     smaller=("loss", "seconds"),
     ranked="accuracy",
