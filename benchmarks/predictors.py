@@ -91,11 +91,11 @@ def predictors_of(found: Mapping[str, Any]) -> tuple[dict[str, Column], dict[str
     for predictor, own in found["scores"].items():
         if not own["whole"]:
             continue
-        values = {predictor: spread(own["index"], own[predictor])}
+        values = {predictor: spread(own["index"], own["value"])}
         if predictor == "gradsign":
-            live, weights = spread(own["index"], own["live"]), columns["params"]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                values |= {"gradsign_mean": values[predictor] / weights, "gradsign_live": values[predictor] / live}
+            with np.errstate(divide="ignore", invalid="ignore"):  # a weight has a gradient where it is live
+                for name, count in (("gradsign_mean", "params"), ("gradsign_live", "live_params")):
+                    values[name] = values[predictor] / columns[count]
         for name, column in values.items():
             (columns if np.isfinite(column).sum() > 0.9 * SPACE.size or predictor in scores.EVERY else some)[name] = column
     return columns, some
@@ -281,10 +281,8 @@ def made_up_scores() -> dict[str, Any]:
     """As the file of scores has them: of every cell that stands for others, and of few."""
     draws, every = numpy_stream(0, "scores"), sorted(set(canonical()))
     live = counts()["live_params"][every]
-    found = {
-        "gradsign": {"index": every, "gradsign": (9 * live + draws.normal(size=len(every))).tolist(), "live": live.tolist()}
-    }
-    found |= {"naswot": {"index": every[:50], "naswot": draws.normal(size=50).tolist()}}
+    found = {"gradsign": {"index": every, "value": (9 * live + draws.normal(size=len(every))).tolist()}}
+    found |= {"naswot": {"index": every[:50], "value": draws.normal(size=50).tolist()}}
     return {
         "scores": {name: own | {"ms": 1.0, "busy_ms": 1.0, "whole": True} for name, own in found.items()},
         "parts": 2,

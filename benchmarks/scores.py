@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks import quick
 from benchmarks.cache import Cache, Part
@@ -34,8 +34,6 @@ from pipeline.architectures.spaces.nasbench201 import CELLS, CHANNELS
 from pipeline.errors import UserError
 from pipeline.files import write_atomic
 from pipeline.predictors import named
-from pipeline.predictors.gradsign import sign_sums
-from pipeline.predictors.weights import weights
 from pipeline.progress import console
 from pipeline.results.provenance import provenance
 from pipeline.seeding import stream, torch_stream
@@ -55,7 +53,6 @@ MOST = 0
 """cells at all; 0: every one"""
 QUICK = {"EXAMPLES": 4, "DRAWN": 8, "LONG": 4, "SIZES": (4, 1), "MOST": 12, "SOME": ("params",), "EVERY": ("gradsign",)}
 SPACE = SPACES["nasbench201"]
-LIVE, LIVE_MEAN, MEAN = "gradsign_weights", "gradsign_live", "gradsign_mean"
 
 
 @dataclass(frozen=True)
@@ -126,23 +123,9 @@ def scored(work: Work, batch: tuple[Tensor, Tensor], classes: int) -> dict[str, 
 def one(predictor: str, cell: str, batch: tuple[Tensor, Tensor], classes: int) -> dict[str, Any]:
     started, busy = time.perf_counter(), time.thread_time()
     module = network(Cell.parse(cell), classes, *SIZES, seed=stream(SEED, "networks"))
-    if predictor == "gradsign":
-        values = signs(module, batch)
-    else:
-        draws = torch_stream(SEED, "predictor", predictor, cell)
-        values = {predictor: as_number(named(predictor).score(module, batch, draws))}
+    draws = torch_stream(SEED, "predictor", predictor, cell)
+    values = {"value": as_number(named(predictor).score(module, batch, draws))}
     return values | {"ms": 1000 * (time.perf_counter() - started), "busy": 1000 * (time.thread_time() - busy)}
-
-
-def signs(module: nn.Module, batch: tuple[Tensor, Tensor]) -> dict[str, Any]:
-    """GradSign's sum, the weights that have a gradient, and all weights, from one pass."""
-    module.train()
-    sums, live = sign_sums(module, *batch)
-    counted = {
-        "weights": sum(weight.numel() for weight in weights(module).values()),
-        "live": sum(int(own.sum()) for own in live),
-    }
-    return {"gradsign": sum(int(own.abs().sum()) for own in sums)} | counted
 
 
 def as_number(value: float) -> float | str:

@@ -65,6 +65,17 @@ Signal = Literal[
 ]
 """:mod:`pipeline.learning`"""
 
+PredictorName = Literal[
+    "gradsign",
+    "gradsign_mean",
+    "gradsign_live",
+    "params",
+    "flops",
+    "live_params",
+    "live_flops",
+]
+""":mod:`pipeline.predictors`"""
+
 ReaderName = Literal[
     "probes",
     "convnet",

@@ -2,11 +2,11 @@
 
 Node 0 is the cell's input, node 3 its output; a node is the sum of what its edges bring. ``none`` brings nothing.
 
-When two cells are equal. The benchmark's own code tells cells apart by a string of each, of which there are 6,466 among the
-15,625 (:meth:`Cell.benchmark_string`). That is not equality: a node that a convolution makes and that two skips carry on is there
-written as two convolutions of the same input are, and a cell may be written in two ways. 430 of the strings stand for cells that
-compute different things, with different numbers of weights. :meth:`Cell.canonical` is the same for two cells exactly where they
-compute the same sums of the same operations, each convolution with weights of its own: 5,260 distinct ones.
+When two cells are equal. The benchmark's own code tells cells apart by a string of each; there are 6,466 among the 15,625
+(:meth:`Cell.benchmark_string`). That is not equality: it writes a convolution that two skips carry on as it writes two
+convolutions of the same input, and one cell in several ways. 430 of the strings stand for cells that compute different things,
+with different numbers of weights. :meth:`Cell.canonical` is the same for two cells exactly where they compute the same sums of
+the same operations, each convolution with weights of its own: 5,260 distinct ones.
 """
 
 import functools
@@ -111,8 +111,8 @@ def _of_node(part: str, node: int, text: str) -> list[str]:
     pieces = part.strip().split("|")
     if len(pieces) != node + 2 or pieces[0] or pieces[-1]:
         raise UserError(
-            f"the cell {shown(text)} says {shown(part)} of node {node}, which needs {node} operations between bars; write it as "
-            f"{EXAMPLE}."
+            f"the cell {shown(text)} says {shown(part)} of node {node}, which needs {node} operations between bars; write it "
+            f"as {EXAMPLE}."
         )
     found = []
     for source, piece in enumerate(pieces[1:-1]):
