@@ -39,7 +39,7 @@ LARGEST = 3
 """predictors that a combination has, at most"""
 STEP = 1
 """of the cells, every so many-th is looked at"""
-QUICK = {"RESAMPLES": 20, "STEP": 25}
+QUICK = {"RESAMPLES": 20, "STEP": 100}
 SPACE: Space = SPACES["nasbench201"]
 SIDE = 32
 """pixels of an image"""
@@ -75,7 +75,8 @@ def main() -> int:
     facts["rows"] = rows(columns, some, accuracies, found["scores"])
     facts["beyond"] = beyond(columns, accuracies)
     facts["combinations"] = combinations(columns, some, accuracies)
-    facts["scored"] = {"parts": found["parts"], "done": found["done"], "commits": found.get("commits", [])}
+    kept = found["scores"].items()
+    facts["scored"] = {name: {"cells": len(own["index"]), "of": own["of"], "commits": own["commits"]} for name, own in kept}
     write_json(results / "predictors.json", facts | provenance("python -m benchmarks.predictors", 0))
     print(table(read_json(results / "predictors.json")))
     return 0
@@ -89,7 +90,7 @@ def predictors_of(found: Mapping[str, Any]) -> tuple[dict[str, Column], dict[str
     columns = counts()
     some: dict[str, Column] = {}
     for predictor, own in found["scores"].items():
-        if not own["whole"]:
+        if len(own["index"]) < own["of"]:
             continue
         values = {predictor: spread(own["index"], own["value"])}
         if predictor == "gradsign":
@@ -283,11 +284,8 @@ def made_up_scores() -> dict[str, Any]:
     live = counts()["live_params"][every]
     found = {"gradsign": {"index": every, "value": (9 * live + draws.normal(size=len(every))).tolist()}}
     found |= {"naswot": {"index": every[:50], "value": draws.normal(size=50).tolist()}}
-    return {
-        "scores": {name: own | {"ms": 1.0, "busy_ms": 1.0, "whole": True} for name, own in found.items()},
-        "parts": 2,
-        "done": 2,
-    }
+    other = {"ms": 1.0, "busy_ms": 1.0, "commits": []}
+    return {"scores": {name: own | other | {"of": len(own["index"])} for name, own in found.items()}}
 
 
 # -- its page ------------------------------------------------------------------------------------------------------------
@@ -396,7 +394,7 @@ def verdict(results: dict[str, Any]) -> str:
     )
     return (
         f"{sums}; the number of live weights, which needs neither data nor a gradient, with τ = {own['live']}. The best "
-        f"combination by ranks, over {own['best_over']}: {own['best']}, τ = {own['best_tau']} on cells that it was not chosen on."
+        f"combination by ranks, over {own['best_over']}: {own['best']}, τ = {own['best_tau']} where it was not chosen."
     )
 
 

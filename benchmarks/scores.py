@@ -2,6 +2,7 @@
 
     python -m benchmarks.scores                        # hours on one core; CIFAR-10 (10,000 images); resumable
     python -m benchmarks.scores --share 1/2            # a half of the cells; the other half elsewhere, in the same --work
+    python -m benchmarks.scores --predictors gradsign  # these alone; the file keeps what it holds of others
     python -m benchmarks.scores --minutes 10           # stops after so long; what is done is kept
     python -m benchmarks.scores --quick                # seconds, digits
 
@@ -13,6 +14,7 @@ Every cell starts from the same seed and sees the same 128 training examples. A 
 Writes benchmarks/results/predictors-scores.json.
 """
 
+import json
 import math
 import statistics
 import sys
@@ -32,15 +34,14 @@ from pipeline.architectures.space import Code
 from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.spaces.nasbench201 import CELLS, CHANNELS
 from pipeline.errors import UserError
-from pipeline.files import write_atomic
-from pipeline.predictors import named
-from pipeline.progress import console
+from pipeline.files import read_json, strict, write_atomic
+from pipeline.predictors import PREDICTORS, named
 from pipeline.results.provenance import provenance
 from pipeline.seeding import stream, torch_stream
 from pipeline.targets.nasbench201 import Cell, network
 
 SEED, EXAMPLES = 0, 128
-EVERY = ("jacob_cov", "gradsign")
+EVERY = ("gradsign", "jacob_cov")
 """scored on all cells, in this order"""
 SOME = ("naswot", "synflow", "grad_norm", "snip", "swap", "zico", "fisher", "grasp", "az_nas")
 """scored on the drawn cells"""
@@ -66,6 +67,7 @@ class Work:
 def main() -> int:
     parser = quick.parser_of(__doc__)
     parser.add_argument("--share", default="1/1", help="K/N: of N shares of the parts, the K-th")
+    parser.add_argument("--predictors", nargs="*", help="these alone")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
     parser.add_argument("--work", type=Path, default=Path("runs/scores"), help="folder of the parts")
     options = parser.parse_args()
@@ -83,7 +85,8 @@ def main() -> int:
     facts = provenance("python -m benchmarks.scores", SEED)
     cache = Cache.of(__file__, globals(), options.work, facts, data=dataset.digest)
     share, of = map(int, options.share.split("/"))
-    every, until = list(parts()), time.monotonic() + 60 * options.minutes
+    every = [work for work in parts() if not options.predictors or work.predictor in options.predictors]
+    until = time.monotonic() + 60 * options.minutes
     for number, work in enumerate(every):
         if number % of != share - 1:
             continue
@@ -92,9 +95,11 @@ def main() -> int:
         done = cache.part(work.predictor, lambda work=work: scored(work, batch, dataset.classes), work=work)
         spent = sum(own["ms"] for own in done.value.values()) / 1000
         print(f"{number + 1}/{len(every)} {work.predictor}: {spent:.1f} s of the clock", flush=True)
-    found = gathered(cache, every)
-    write_atomic(results / "predictors-scores.json", compact(found | facts))
-    console.print(f"{found['done']} of {found['parts']} parts are there")
+    found, file = gathered(cache, every), results / "predictors-scores.json"
+    before = read_json(file)["scores"] if file.exists() else {}
+    write_atomic(file, compact(facts | {"scores": before | found, "drawn": [SPACE.index(code) for code in some_codes()]}))
+    for predictor, own in found.items():
+        print(f"{predictor}: {len(own['index'])} of {own['of']} cells are there")
     return 0
 
 
@@ -102,7 +107,7 @@ def parts() -> Iterator[Work]:
     """All there is to do, in the order in which it is wanted."""
     every = list(dict.fromkeys(str(SPACE.canonical(code)) for code in SPACE))[: MOST or None]
     some = list(dict.fromkeys(str(SPACE.canonical(code)) for code in some_codes()))
-    for predictor in (*EVERY, *SOME):
+    for predictor in [name for name in (*EVERY, *SOME) if name in PREDICTORS]:
         own = every if predictor in EVERY else some
         yield from (Work(predictor, tuple(own[at : at + LONG])) for at in range(0, len(own), LONG))
 
@@ -140,11 +145,11 @@ def gathered(cache: Cache, every: Sequence[Work]) -> dict[str, Any]:
     """All parts that there are: by predictor, indices of cells and their values, and the median cost."""
     found: dict[str, dict[str, Any]] = {}
     cells: dict[str, list[dict[str, Any]]] = {}
-    done, made = 0, []
+    made: dict[str, list[str]] = {}
     for work in every:
         if (part := kept(cache, work)) is None:
             continue
-        done, made = done + 1, [*made, part.provenance]
+        made.setdefault(work.predictor, []).append(part.provenance["commit"])
         cells.setdefault(work.predictor, []).extend({"cell": cell, **own} for cell, own in part.value.items())
     for predictor, rows in cells.items():
         values = [name for name in rows[0] if name not in ("cell", "ms", "busy")]
@@ -153,12 +158,10 @@ def gathered(cache: Cache, every: Sequence[Work]) -> dict[str, Any]:
             **{name: [row[name] for row in rows] for name in values},
             "ms": statistics.median(row["ms"] for row in rows),
             "busy_ms": statistics.median(row["busy"] for row in rows),
-            "whole": len(rows) == sum(len(work.cells) for work in every if work.predictor == predictor),
+            "of": sum(len(work.cells) for work in every if work.predictor == predictor),
+            "commits": list(dict.fromkeys(made[predictor])),
         }
-    commits = list(dict.fromkeys(own["commit"] for own in made))
-    return {"scores": found, "drawn": [SPACE.index(code) for code in some_codes()], "parts": len(every), "done": done} | (
-        {"commits": commits} if commits else {}
-    )
+    return found
 
 
 def kept(cache: Cache, work: Work) -> Part | None:
@@ -178,10 +181,6 @@ def kept(cache: Cache, work: Work) -> Part | None:
 
 def compact(found: dict[str, Any]) -> str:
     """As JSON, a line for each list."""
-    import json
-
-    from pipeline.files import strict
-
     scores = found.pop("scores")
     head = json.dumps(strict(found), indent=1, ensure_ascii=False, allow_nan=False)
     lines = []
