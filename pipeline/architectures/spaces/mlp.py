@@ -3,7 +3,7 @@
 A width of 0 leaves the layer out, so that different codes may name one network, which :func:`canonical` tells.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.architectures.space import Code, Space
 from pipeline.errors import UserError, shown
@@ -37,6 +37,11 @@ def code_of(name: str) -> Code:
         raise UserError(f"{shown(name)} is no architecture of the space mlp; give one such as '32-8 relu'.")
     padded = [*parts, 0, 0][:3]
     return (FIRST.index(padded[0]), WIDTHS.index(padded[1]), WIDTHS.index(padded[2]), ACTIVATIONS.index(activation))
+
+
+def settings_of(code: Code) -> dict[str, Any]:
+    """The settings of a target, by dotted name."""
+    return {"target.hidden": list(hidden(code)), "target.activation": ACTIVATIONS[code[-1]]}
 
 
 def network(code: Code, shape: tuple[int, ...], classes: int, seed: int) -> "nn.Module":

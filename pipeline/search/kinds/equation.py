@@ -71,8 +71,11 @@ def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset
     ]
 
 
-def proposals(plan: "Plan", group: "Group", folder: Path) -> "Equations":
+def proposals(
+    plan: "Plan", group: "Group", folder: Path, dataset: "pipeline.data.dataset.Dataset | None"
+) -> "Equations":
     """Evolution, or random equations."""
+    del dataset
     from pipeline.search.equations import Equations
 
     return Equations(plan, group, folder)
