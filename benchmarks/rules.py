@@ -4,15 +4,14 @@
     python -m benchmarks.rules --data mnist --arms conventional fa dfa    # some; the rest is kept as an earlier call found it
     python -m benchmarks.rules --quick                    # seconds; digits in place of the data
 
-784-256-256-10, tanh, from Glorot, Adam with a cosine schedule, five epochs in batches of 100. For every rule,
-backpropagation among them, the learning rate is chosen on validation data from the same five candidates, a tenth to ten times 0.001, with three
-targets each. The candidates train for one epoch instead of five, by a schedule as long: what is best there may be a little too
-fast for five, for all rules alike. Then 30 fresh targets per rule, paired by seed and order of the data; each meets the test
-set once, after its last step. What a rule trains of its own (synthesisers, inverses) keeps its own rate.
+784-256-256-10, tanh, from Glorot, Adam with a cosine schedule, five epochs in batches of 100. For every rule, backpropagation
+among them, the learning rate is chosen on validation data from the same five candidates, a tenth to ten times 0.001, with
+three targets each. The candidates train for one epoch instead of five, by a schedule as long: what is best there may be a
+little too fast for five, for all rules alike. Then 30 fresh targets per rule, paired by seed and order of the data; each meets
+the test set once, after its last step. What a rule trains of its own (synthesisers, inverses) keeps its own rate.
 
 Angles are those of :mod:`pipeline.instruction.angles`, at eleven points of the training. Beside the errors stand published
-ones, which are of other networks and other lengths of training: biotorch's, of its paper's tables (LeNet; SGD with momentum 0.9,
-100 epochs).
+ones, of other networks trained for longer: biotorch's, from its tables (LeNet; SGD with momentum 0.9, 100 epochs).
 
 Writes benchmarks/results/rules.json and the figures beside it. Needs MNIST and Fashion-MNIST (GRAD_INSTRUCTOR_DATA).
 """
