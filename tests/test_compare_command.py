@@ -1,4 +1,4 @@
-"""``grad-instructor compare``: learning rates chosen alike for every arm, angles to the gradient, and a command without an ENN."""
+"""``grad-instructor compare``: learning rates chosen alike for every arm, angles to the gradient, no ENN."""
 
 import dataclasses
 import json
@@ -56,7 +56,9 @@ def test_every_arm_has_the_same_number_of_candidates_on_the_same_targets(config)
     tasks = [tuning_task(config, arm) for arm in ARMS_HERE]
     assert {(task.seeds, task.strengths) for task in tasks} == {(tasks[0].seeds, tasks[0].strengths)}
     assert sorted(set(tasks[0].strengths)) == list(RATES) and len(tasks[0].seeds) == len(RATES) * 2
-    assert not set(tasks[0].seeds) & set(final_tasks(config, ["fa"], {})[0].seeds), "chosen on other targets than those compared"
+    assert not set(tasks[0].seeds) & set(final_tasks(config, ["fa"], {})[0].seeds), (
+        "chosen on other targets than those compared"
+    )
 
 
 @pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
@@ -120,8 +122,12 @@ def test_what_was_chosen_is_what_is_trained_and_shown(config, digits, compared):
 
 def test_no_rates_leave_everything_as_it_was(config, digits, tmp_path):
     """A run of before has its name, and its populations their bits; with the rate 1 they are the same weights."""
-    assert identity(Config()) == identity(dataclasses.replace(Config(), compare=dataclasses.replace(Config().compare, rates=())))
-    assert identity(Config()) != identity(dataclasses.replace(Config(), compare=dataclasses.replace(Config().compare, rates=(1.0,))))
+    assert identity(Config()) == identity(
+        dataclasses.replace(Config(), compare=dataclasses.replace(Config().compare, rates=()))
+    )
+    assert identity(Config()) != identity(
+        dataclasses.replace(Config(), compare=dataclasses.replace(Config().compare, rates=(1.0,)))
+    )
     for rates, name in (((), "without"), ((1.0,), "with")):
         one = dataclasses.replace(config, compare=dataclasses.replace(config.compare, rates=rates, arms=("conventional", "fa")))
         compare(one, digits, {}, tmp_path / name, LOCAL)
@@ -226,7 +232,14 @@ def test_the_table_says_what_the_angles_are():
     assert found["layer1"]["mean"] == pytest.approx(35.0) and found["layer1"]["low"] < 35 < found["layer1"]["high"]
     of_frozen = mean_angles(nothing)
     assert math.isnan(of_frozen["layer1"]["mean"]) and of_frozen["layer2"]["mean"] == 0.0
-    common = {"test_loss": [0.1] * 2, "train_loss": [0.1] * 2, "ms_per_step": [1.0], "strength": "–", "diverged": 0, "seeds": [1, 2]}
+    common = {
+        "test_loss": [0.1] * 2,
+        "train_loss": [0.1] * 2,
+        "ms_per_step": [1.0],
+        "strength": "–",
+        "diverged": 0,
+        "seeds": [1, 2],
+    }
     arms = {
         "conventional": common | {"test_accuracy": [0.9, 0.8], "learning_rate": 0.1},
         "fa": common | {"test_accuracy": [0.8, 0.7], "learning_rate": 0.3, "edge": "largest", "angles": found},
@@ -302,7 +315,7 @@ def test_the_command_says_and_writes_its_table(finished):
 
 
 def test_given_again_it_only_shows(finished, capsys, monkeypatch):
-    folder, said = finished
+    folder, _ = finished
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     monkeypatch.chdir(folder.parent)
     assert main(["compare", "--output", "run"]) == 0

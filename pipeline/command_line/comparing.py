@@ -44,8 +44,8 @@ def _arm(word: str) -> str:
 
 
 def of_preset(config: Config) -> Config:
-    """A preset's settings with all learning rules as arms, and a learning rate chosen for each. What only an ENN needs is at its
-    default, so that it is in nobody's way."""
+    """A preset's settings with all learning rules as arms, and a learning rate chosen for each. What only an ENN needs is at
+    its default, so that it is in nobody's way."""
     return replace(
         config,
         enn=ENNConfig(),

@@ -9,8 +9,8 @@ from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.progress import console
-from pipeline.results.seal import read_report, sealed
 from pipeline.results import rule_tables, tables
+from pipeline.results.seal import read_report, sealed
 from pipeline.results.tables import corrected, head_to_head_line, prediction_line, report_rows
 
 
@@ -129,10 +129,8 @@ def show_report(job: Work, data: str) -> None:
     """
     written = read_report(job.folder / "report.json")
     rows = written["rows"]
-    console.print(
-        f"\ntest {'error' if job.without_enn else 'accuracy'} on {data}, {rows[0]['n']} targets per arm, differences paired by seed "
-        f"with {job.config.compare.baseline}:"
-    )
+    measured, baseline = "error" if job.without_enn else "accuracy", job.config.compare.baseline
+    console.print(f"\ntest {measured} on {data}, {rows[0]['n']} targets per arm, differences paired by seed with {baseline}:")
     console.print(rule_tables.rich_table(_of_rules(job, written)) if job.without_enn else tables.rich_table(rows))
     for line in [*([rule_tables.ABOUT] if job.without_enn else []), *_lines(written)]:
         console.print(line)

@@ -110,7 +110,7 @@ def _train_population(
 
 
 def learning_rates(task: Task, config: Config) -> float | Tensor:
-    """Of the members: one for all where it is the same, else each member's (P,), which takes another path through an optimiser."""
+    """Of the members: one for all where it is the same, else each member's (P,), which rounds otherwise."""
     rate, factors = config.training.learning_rate, set(task.strengths)
     if not chooses_rate(config, task.arm):
         return rate

@@ -57,7 +57,7 @@ def checks(config: Whole) -> Iterator[Check]:
     yield (
         not (compare.rates and chosen),
         f"compare.rates chooses a learning rate for every arm and compare.{ARMS[(chosen or arms)[0]].strengths} a strength for "
-        f"{(chosen or arms)[0]!r}, which would have more candidates than the others; drop the arm, or give an empty compare.rates.",
+        f"{(chosen or arms)[0]!r}, which would have more candidates than others; drop the arm, or give an empty compare.rates.",
     )
     for name in dict.fromkeys(arm.strengths for arm in ARMS.values() if arm.strengths):
         yield bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."

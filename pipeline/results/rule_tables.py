@@ -41,8 +41,8 @@ def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 def edge_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Which arms' learning rates lie at an edge of what was tried, a sentence each."""
     return [
-        f"* {row['arm']}: its learning rate {row['learning_rate']:.4g} is the {row['edge']} that was tried; a better one may lie "
-        "beyond it (compare.rates)."
+        f"* {row['arm']}: its learning rate {row['learning_rate']:.4g} is the {row['edge']} that was tried; a better one may "
+        "lie beyond it (compare.rates)."
         for row in rows
         if row.get("edge")
     ]
