@@ -32,7 +32,7 @@ class DirectFeedbackAlignment(SignalRule):
     def init(self, target: Target, seeds: Sequence[int]) -> Feedback:
         return feedback(direct(target), seeds, self.feedback)
 
-    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "..."]:
         if context.above is None:
             return context.error
         return context.through(context.output.pull(context.error, matrix(state, context.layer + 1), context.room), context.room)

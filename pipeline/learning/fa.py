@@ -32,7 +32,7 @@ class FeedbackAlignment(SignalRule):
     def init(self, target: Target, seeds: Sequence[int]) -> Feedback:
         return feedback(pulling(target), seeds, self.feedback)
 
-    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

@@ -20,7 +20,7 @@ class Frozen(SignalRule):
 
     serves = "layers"
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
         return context.error if context.above is None else torch.zeros_like(context.z)
 
 

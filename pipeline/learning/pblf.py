@@ -74,7 +74,7 @@ class LearnedDerivative(SignalRule):
         on, phi = modes.expand(members, hidden).bool(), phi.expand(members, len(PLAIN))
         return [_derivative(phi, on[:, layer]) if bool(on[:, layer].any()) else None for layer in range(hidden)]
 
-    def signal(self, context: Context, state: list[Derivative | None]) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: list[Derivative | None]) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

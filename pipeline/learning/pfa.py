@@ -65,7 +65,7 @@ class ProductFeedbackAlignment(SignalRule):
             trained[slot.layer] = self.backward.start([matrix(starts, slot.layer)])
         return Products(fixed, trained)
 
-    def signal(self, context: Context, state: Products) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Products) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

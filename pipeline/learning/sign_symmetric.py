@@ -26,7 +26,7 @@ class SignSymmetric(SignalRule):
         """M of the layer that pulls, such that it multiplies the signs (P, out, in)."""
         raise NotImplementedError
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

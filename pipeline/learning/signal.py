@@ -31,6 +31,9 @@ class SignalRule(Protocol):
     contexts are whole, as a population's are. ``layers``: all that are made of linear and convolutional layers, as the rule
     reads no more than what the layer above pulls, the error at the output and h. ``positions``: likewise, and nothing is pulled
     in the weights' place; it acts where the module has a :class:`pipeline.targets.position.Position`"""
+    columns: bool = False
+    """of one that serves ``layers``: whether it multiplies h by matrices of its own. Then it sees all as a population has it,
+    (P, channels, B), each pixel of a feature map as an example of its own"""
     labels: bool = False
     """whether it reads the examples' labels"""
 
@@ -39,8 +42,8 @@ class SignalRule(Protocol):
         dictionaries as it likes. What is random in it is drawn from the member's seed alone."""
         return None
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
-        """b_i, what goes back to the layer's z. The layers before it in :attr:`order` have theirs."""
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
+        """b_i, what goes back to the layer's z, of its shape (P, out, B). The layers before it in :attr:`order` have theirs."""
         ...
 
     def learn(self, contexts: Sequence[Context], state: Any) -> None:

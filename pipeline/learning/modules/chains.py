@@ -57,7 +57,6 @@ class Chains(Way):
         return received.detach() if received.requires_grad else received
 
     def leave(self, call: Call, received: Tensor, given: Tensor) -> Tensor:
-        assert call.layer is not None
         if not _is_linear(call.layer, received):
             raise UserError(
                 f"layer {call.name!r}, of the kind {type(call.layer).__name__}, receives examples of shape "
@@ -69,7 +68,7 @@ class Chains(Way):
         return Link.apply(given, received, anchor, call, self, tuple(kept))
 
     def describe(self, seen: Sequence[Seen], output: Any) -> ModuleTarget:
-        shapes = [tuple(one.call.layer.weight.flatten(1).shape) for one in seen if one.call.layer is not None]
+        shapes = [tuple(one.call.layer.weight.flatten(1).shape) for one in seen]
         slots = [slot(one.call.name, shape, number) for number, (one, shape) in enumerate(zip(seen, shapes, strict=True))]
         self.names = [one.call.name for one in seen]
         return ModuleTarget(tuple(slots), tuple(enumerate([shape[1] for shape in shapes]))[1:], shapes[-1][0])
@@ -97,6 +96,8 @@ class Chains(Way):
             name = activation_of(node)
             if name is not None:
                 found.append(name)
+            elif isinstance(call := getattr(node, "call", None), Call):
+                other.append(f"layer {call.name!r}")
             elif not node.name().startswith(LAYOUTS):
                 other.append(node.name().removesuffix("0").removesuffix("Backward"))
             node = node.next_functions[0][0] if len(node.next_functions) == 1 and not other else None

@@ -15,21 +15,37 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.learning.modules.maps import Linear, outer, pull
+from pipeline.learning.modules.maps import Linear, channels_of, outer, pull
 from pipeline.targets import Context
 
 
 @dataclass(eq=False)
-class Above(Context):
+class Loose(Context):
+    """A context whose tensors have the shapes of the module."""
+
+    weight: Tensor
+    received: Tensor
+    z: Tensor
+    h: Tensor
+    error: Tensor
+    labels: Tensor
+    signal: Tensor | None = None
+
+
+@dataclass(eq=False)
+class Above(Loose):
     """A layer that pulls; its ``weight`` is (1, out, in, …), its ``signal`` what came back to its outputs."""
 
     map: Linear | None = None
     """None: a position, which pulls nothing"""
+    columns: bool = False
+    """whether what it pulls is (1, channels, B)"""
 
     def pull(self, delta: Tensor, weights: Tensor | None = None, out: Tensor | None = None) -> Tensor:
         if self.map is None:
             return delta.clone()
-        return pull(self.map, (self.weight if weights is None else weights)[0], delta, self.received)
+        found = pull(self.map, (self.weight if weights is None else weights)[0], delta, self.received)
+        return by_channel(found, channels_of(self.map)).to(self.weight.dtype) if self.columns else found
 
     def outer(self, delta: Tensor, h: Tensor) -> Tensor:
         assert self.map is not None
@@ -37,7 +53,7 @@ class Above(Context):
 
 
 @dataclass(eq=False)
-class Between(Context):
+class Between(Loose):
     """What lies between layers, at the inputs of the one above."""
 
     place: str = ""
@@ -66,7 +82,7 @@ class Between(Context):
 
 
 @dataclass(eq=False)
-class Output(Context):
+class Output(Loose):
     """The layer at the output; δ are (1, K, B), whatever the layer is."""
 
     def pull(self, delta: Tensor, weights: Tensor | None = None, out: Tensor | None = None) -> Tensor:
@@ -77,6 +93,20 @@ class Output(Context):
 def columns(batch: Tensor) -> Tensor:
     """(B, …) as (1, n, B), examples last."""
     return batch.flatten(1).t()[None]
+
+
+def by_channel(batch: Tensor, axis: int) -> Tensor:
+    """(B, channels, …) as (1, channels, B · …), each pixel an example.
+
+    Args:
+        axis: where the channels are.
+    """
+    return batch.movedim(axis, 0).flatten(1)[None]
+
+
+def by_example(columns: Tensor, like: Tensor, axis: int) -> Tensor:
+    """The inverse of :func:`by_channel`."""
+    return columns[0].reshape(like.movedim(axis, 0).shape).movedim(0, axis)
 
 
 NOTHING = torch.empty(0)

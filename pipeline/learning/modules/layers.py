@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.autograd import Function, Variable
 
 from pipeline.errors import UserError
-from pipeline.learning.modules.contexts import NOTHING, Above, Between, Output, columns
+from pipeline.learning.modules.contexts import NOTHING, Above, Between, Output, by_channel, by_example, columns
 from pipeline.learning.modules.description import ModuleTarget, slot
-from pipeline.learning.modules.maps import pull
-from pipeline.learning.modules.passing import Call, Seen, Way, only_first_order
+from pipeline.learning.modules.maps import channels_of, pull
+from pipeline.learning.modules.passing import Call, Pass, Seen, Way, only_first_order
 from pipeline.learning.modules.reading import tensors_of, upwards
 from pipeline.learning.signal import SignalRule
 
@@ -59,7 +59,6 @@ class Layers(Way):
         return received.detach() if received.requires_grad else received
 
     def leave(self, call: Call, received: Tensor, given: Tensor) -> Tensor:
-        assert call.layer is not None
         return Rerouted.apply(given, received, call.layer.weight.detach(), call, self)
 
     def describe(self, seen: Sequence[Seen], output: Any) -> ModuleTarget:
@@ -70,11 +69,11 @@ class Layers(Way):
         self.numbers = {name: number for number, name in enumerate(names, start=int(pulls))}
         slots, widths = {}, {}
         for one in seen:
-            assert one.call.layer is not None
             number = self.numbers[one.call.name]
             slots[number] = slot(one.call.name, one.call.layer.weight.shape, number)
             if number > 0:
-                widths.setdefault(number, math.prod(one.received.shape[1:]))
+                axis = channels_of(one.call.layer)
+                widths.setdefault(number, one.received.shape[axis] if self.rule.columns else one.received[0].numel())
         last = seen[-1]
         assert last.given is not None
         nodes = {one.node: one.call for one in seen if one.node is not None and one is not last}
@@ -95,37 +94,57 @@ class Layers(Way):
         """What the layer sends to its inputs where δ comes back to what it gave."""
         own, number = call.owner, self.numbers[call.name]
         if call is own.calls[-1]:
-            own.error = columns(delta)
+            own.error, own.labels = columns(delta), None
         if self.learns and not own.learning:
             own.learning = True
             Variable._execution_engine.queue_callback(lambda: self._learn(call))  # pyright: ignore[reportAttributeAccessIssue]
         if not wanted:
             return None
-        assert call.layer is not None
         if number == 0:  # the model's inputs: of no layer
             return pull(call.layer, weight, delta, received).to(received.dtype)
-        error = NOTHING if own.error is None else own.error
-        labels = received.new_empty(len(received), dtype=torch.int64)
-        above = Above(number, weight[None], received, NOTHING, NOTHING, error, labels, None, signal=delta, map=call.layer)
-        between = Between(number - 1, NOTHING, NOTHING, received, received, error, labels, None, above=above)
-        between.place, between.last = call.name, lambda: self._output(call, between)
-        if self.learns:
-            own.contexts[call.index] = above
-        signal = self.rule.signal(between, self.state.state)
+        signal = self.rule.signal(self._between(call, number, delta, received, weight), self.state.state)
+        if self.rule.columns:
+            signal = by_example(signal, received, channels_of(call.layer))
         if signal.shape != received.shape:
             raise ValueError(
                 f"layer {call.name!r} sends back {tuple(received.shape)}; the rule {self.name!r} gives {tuple(signal.shape)}"
             )
         return signal.to(received.dtype)
 
+    def _between(self, call: Call, number: int, delta: Tensor, received: Tensor, weight: Tensor) -> Between:
+        """What the rule sees: the layer and what it received."""
+        own, h, by_pixel = call.owner, received, self.rule.columns
+        error = NOTHING if own.error is None else own.error
+        labels = self._labels(own) if self.rule.labels else received.new_empty(len(received), dtype=torch.int64)
+        if by_pixel:
+            axis = channels_of(call.layer)
+            h, pixels = by_channel(received, axis).to(weight.dtype), received[0].numel() // received.shape[axis]
+            labels, error = labels.repeat_interleave(pixels), error.to(weight.dtype)
+            error = error.repeat_interleave(pixels, -1) if self.rule.labels else error
+        above = Above(number, weight[None], received, NOTHING, NOTHING, error, labels, None, signal=delta, map=call.layer)
+        between = Between(number - 1, NOTHING, NOTHING, h, h, error, labels, None, above=above, place=call.name)
+        above.columns, between.last = by_pixel, lambda: self._output(call, between)
+        if self.learns:
+            own.contexts[call.index] = between if by_pixel else above
+        return between
+
+    def _labels(self, own: Pass) -> Tensor:
+        if own.labels is None and own.error is not None:
+            own.labels = self.labels(own.error)
+        if own.labels is None:
+            raise UserError(self._many(own.calls[-1].name, own.calls[0].name))
+        return own.labels
+
     def _output(self, call: Call, between: Between) -> Output:
         if self.around is not None or call.owner.error is None:
-            other = self.around or call.name
-            raise UserError(
-                f"layer {other!r} reaches the model's outputs around the last layer, {call.owner.calls[-1].name!r}; the rule "
-                f"{self.name!r} serves models whose outputs all come from one last layer."
-            )
+            raise UserError(self._many(call.owner.calls[-1].name, self.around or call.name))
         return Output(between.layer + 1, NOTHING, NOTHING, between.error, between.error, between.error, between.labels, None)
+
+    def _many(self, last: str, other: str) -> str:
+        return (
+            f"layer {other!r} reaches the model's outputs around the last layer, {last!r}; the rule {self.name!r} serves "
+            "models whose outputs all come from one last layer."
+        )
 
     def _learn(self, call: Call) -> None:
         own = call.owner

@@ -15,7 +15,7 @@ KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 def pull(
     layer: Linear, weights: Tensor, delta: Float[Tensor, "B *outputs"], received: Float[Tensor, "B *inputs"]
-) -> Float[Tensor, "B *inputs"]:
+) -> Float[Tensor, "B ..."]:
     """What the layer would send to its inputs by backpropagation if it had these weights: Wᵀ δ, or a transposed convolution.
 
     Args:
@@ -27,7 +27,7 @@ def pull(
     if isinstance(layer, nn.Linear):
         return delta @ weights
     if weights.dim() == 2:
-        return torch.movedim(torch.movedim(delta, _channels(layer), -1) @ weights, -1, _channels(layer))
+        return torch.movedim(torch.movedim(delta, channels_of(layer), -1) @ weights, -1, channels_of(layer))
     if _is_plain(layer):
         like = received if received.dtype == delta.dtype else torch.empty_like(received, dtype=delta.dtype)
         return _backward(layer, delta, like, weights, (True, False, False))
@@ -42,7 +42,7 @@ def outer(layer: Linear, delta: Tensor, received: Tensor) -> Tensor:
     received = received.to(delta.dtype)
     if isinstance(layer, nn.Linear):
         return delta.flatten(0, -2).t() @ received.flatten(0, -2)
-    shape = (delta.shape[_channels(layer)], *layer.weight.shape[1:])
+    shape = (delta.shape[channels_of(layer)], *layer.weight.shape[1:])
     if _is_plain(layer):
         return _backward(layer, delta, received, delta.new_empty(1).expand(shape), (False, True, False))
     with torch.enable_grad():
@@ -50,9 +50,9 @@ def outer(layer: Linear, delta: Tensor, received: Tensor) -> Tensor:
         return torch.autograd.grad(layer._conv_forward(received.detach(), leaf, None), leaf, delta)[0]  # pyright: ignore[reportArgumentType]
 
 
-def _channels(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> int:
-    """Where a convolution's channels are, with a batch or without."""
-    return -1 - len(layer.kernel_size)
+def channels_of(layer: Linear) -> int:
+    """Where a layer's channels are: the axis that its weights act on."""
+    return -1 if isinstance(layer, nn.Linear) else -1 - len(layer.kernel_size)
 
 
 def _is_plain(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:

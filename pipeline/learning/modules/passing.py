@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
-from pipeline.learning.modules.maps import Linear
 from pipeline.learning.signal import Bound, SignalRule
 from pipeline.targets import Target
 
@@ -18,7 +17,8 @@ class Call:
     """A layer, or a position, at work."""
 
     name: str
-    layer: Linear | None
+    layer: Any
+    """a linear or convolutional layer, or a position"""
     index: int
     """among the calls of its pass"""
     owner: "Pass" = field(repr=False)
@@ -84,7 +84,8 @@ class Way:
         return given
 
     def labels(self, error: Tensor) -> Tensor:
-        """(B,), read off the error: of the mean cross entropy the label's alone is negative. Zeros where the rule reads none.
+        """(B,), read off the error: of the mean cross entropy, p − y, the label's alone is negative and the sum is 0. Zeros
+        where the rule reads none.
 
         Raises:
             UserError: the error is that of no cross entropy of classes.
@@ -92,7 +93,8 @@ class Way:
         error = error[0]
         if not self.rule.labels:
             return torch.zeros(error.shape[-1], dtype=torch.int64, device=error.device)
-        if bool(((error < 0).sum(0) > 1).any()) or error.shape[0] < 2:
+        sums_to_zero = error.sum(0).abs() <= 0.05 * error.abs().sum(0)
+        if bool(((error < 0).sum(0) > 1).any()) or not bool(sums_to_zero.all()) or error.shape[0] < 2:
             raise UserError(
                 f"the rule {self.name!r} reads each example's label off the error at the output, and this is not that of the "
                 "cross entropy of class scores; use another rule or that loss."

@@ -121,6 +121,19 @@ def check_products(starts: Iterable[Any], layers: set[Any], model: nn.Module) ->
                 )
 
 
+def check_seen(starts: Iterable[Any]) -> None:
+    """Nothing, if autograd's graph shows each operation.
+
+    Raises:
+        UserError: a part of the model is compiled.
+    """
+    if any(node.name().startswith("CompiledFunction") for node in upwards(starts)):
+        raise UserError(
+            "a compiled model hides what lies between its layers from a learning rule; call the model itself once after its "
+            "rule is replaced, and what is compiled from then on."
+        )
+
+
 def _leaves(node: Any) -> Iterator[Tensor]:
     """Parameters that come to a product as they are, or in another layout."""
     for below, _ in node.next_functions:

@@ -26,7 +26,7 @@ from pipeline.learning.modules.chains import Chains
 from pipeline.learning.modules.layers import Layers
 from pipeline.learning.modules.passing import Call, Pass, Seen, Way
 from pipeline.learning.modules.positions import Positions, positions_of
-from pipeline.learning.modules.reading import check_products, layers_of, tensors_of
+from pipeline.learning.modules.reading import check_products, check_seen, layers_of, tensors_of
 from pipeline.learning.signal import Bound, to
 
 
@@ -57,6 +57,7 @@ def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings:
         raise UserError(f"{type(found).__name__} is no learning rule; give one, or the name of one.")
     layers = layers_of(model)
     restore(model)
+    _leave_hooks_to_python()
     for layer, own in layers.items():
         if _of(layer, Replaced.leave) is not None:
             raise UserError(f"layer {own!r} learns by a rule of a part of this model, or of a larger one; restore that first.")
@@ -67,6 +68,7 @@ def restore(model: nn.Module) -> None:
     """Let a module learn by backpropagation again, as if :func:`replace` had never been called; else it stays as it is."""
     if (own := replaced(model)) is not None:
         own.remove()
+        torch.compiler.reset()
 
 
 def replaced(model: nn.Module) -> "Replaced | None":
@@ -163,7 +165,7 @@ class Replaced:
                 "cannot serve it; call the whole model, without checkpointing."
             )
         first = arguments[0] if arguments else named_arguments["input"]
-        call = Call(self._watched[layer], layer, len(self._pass.calls), self._pass)  # pyright: ignore[reportArgumentType]
+        call = Call(self._watched[layer], layer, len(self._pass.calls), self._pass)
         self._pass.calls.append(call)
         self._seen.append(Seen(call, first))
         return (self._way.enter(call, first), *arguments[1:]), {
@@ -191,8 +193,9 @@ class Replaced:
                     f"layer {missing[0]!r} is not called in the model's forward pass, so that the rule {self.name!r} cannot "
                     "serve it; leave it out of the model, or call it."
                 )
+            starts = [*(tensor.grad_fn for tensor in tensors_of(output)), *(one.received.grad_fn for one in seen)]
+            check_seen(starts)
             if not isinstance(self._way, Positions):
-                starts = [*(tensor.grad_fn for tensor in tensors_of(output)), *(one.received.grad_fn for one in seen)]
                 check_products(starts, {one.node for one in seen}, model)
             self._target = self._way.describe(seen, output)
             self._bind(self._target)
@@ -206,6 +209,16 @@ class Replaced:
             bound.load_state_dict(self._given)
             self._given = None
         self._way.bound = bound
+
+
+def _leave_hooks_to_python() -> None:
+    """What is compiled has its graph broken at hooks, and is compiled anew where it was before there were any: it would not
+    look for them. (Done at the first need, as it imports the compiler.)"""
+    for name in ("begin", "enter", "leave", "end"):
+        method = getattr(Replaced, name)
+        if not hasattr(method, "_torchdynamo_disable"):
+            setattr(Replaced, name, torch.compiler.disable(method))
+    torch.compiler.reset()
 
 
 def _of(layer: nn.Module, method: Any) -> "Replaced | None":
