@@ -110,13 +110,15 @@ class Equations:
         )
 
     def _drawn(self, number: int, draws: Random, tries: int) -> "tuple[Tree, dict[str, Any]]":
+        """In its simplest form: what is judged has nothing in it that is never computed."""
         from pipeline.learning.expression.drawing import equation, mutated
+        from pipeline.learning.expression.simplify import simplified
 
         if number < len(self.first) and not tries:
-            return self.first[number], {"how": "given", "parent": None}
+            return simplified(self.first[number]), {"how": "given", "parent": None}
         kept = [] if self._at_random(number) else self.best
         if not kept:
-            return equation(draws, self.deepest), {"how": "random", "parent": None}
+            return simplified(equation(draws, self.deepest)), {"how": "random", "parent": None}
         parent = draws.choice(kept)
         tree, how = mutated(self.trees[parent], draws, self.deepest)
-        return tree, {"how": how, "parent": name_of(self.group.name, parent)}
+        return simplified(tree), {"how": how, "parent": name_of(self.group.name, parent)}
