@@ -6,17 +6,17 @@ place (:func:`pipeline.learning.expression.drawing.mutated`); the first ``sample
 of the seed, the candidate's number, the equations before it and what has been told, so that a search that was stopped goes on
 as if it had not been.
 
-Two equations are one where they do the same on a probe batch. Whose child each is lies in ``studies/GROUP/NUMBER.json``.
+Two equations are one where they do the same on a probe batch. Nothing is kept on disk: whose child each is can be had again
+from the results (:func:`family`).
 """
 
 import math
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError
-from pipeline.files import write_json
 from pipeline.search.ladder import name_of
 from pipeline.search.plan import Plan, deciding
 from pipeline.search.values import Group
@@ -34,21 +34,22 @@ MOST_TRIES = 500
 class Equations:
     """The candidates of one group: a proposer like :class:`pipeline.search.propose.Proposals`.
 
-    Args:
-        folder: where it is noted whose child each is.
+    Attributes:
+        noted: how each equation came about: ``how``, ``parent`` (a candidate's name, or None), ``fingerprint``, ``tries``.
 
     Raises:
         UserError: an equation to begin with cannot be read or does not type.
     """
 
-    def __init__(self, plan: Plan, group: Group, folder: Path) -> None:
+    def __init__(self, plan: Plan, group: Group) -> None:
         from pipeline.learning.expression.spelling import parse
 
-        self.plan, self.group, self.folder = plan, group, folder
+        self.plan, self.group = plan, group
         settings = to_dotted(PRESETS[plan.preset]) | group.settings
         self.seed, self.deepest = int(settings["seed"]), int(settings["evolution.depth"])
         self.activation = str(settings["target.activation"])
         self.trees: list[Tree] = []
+        self.noted: list[dict[str, Any]] = []
         self.found: dict[str, int] = {}
         """by fingerprint, the equation that was the first to have it"""
         self.fitness: dict[int, float] = {}
@@ -68,9 +69,7 @@ class Equations:
         draws = Random(stream(self.seed, "equation", self.group.name, number))
         tree, noted = self._new(number, draws)
         self.trees.append(tree)
-        path = self.folder / f"{number:03d}.json"
-        if not path.exists():
-            write_json(path, noted)
+        self.noted.append(noted)
         return {KEY: plain(tree)}
 
     def tell(self, number: int, result: dict[str, Any] | None, failed: bool = False) -> None:
@@ -110,13 +109,35 @@ class Equations:
         )
 
     def _drawn(self, number: int, draws: Random, tries: int) -> "tuple[Tree, dict[str, Any]]":
+        """In its simplest form: what is judged has nothing in it that is never computed."""
         from pipeline.learning.expression.drawing import equation, mutated
+        from pipeline.learning.expression.simplify import simplified
 
         if number < len(self.first) and not tries:
-            return self.first[number], {"how": "given", "parent": None}
+            return simplified(self.first[number]), {"how": "given", "parent": None}
         kept = [] if self._at_random(number) else self.best
         if not kept:
-            return equation(draws, self.deepest), {"how": "random", "parent": None}
+            return simplified(equation(draws, self.deepest)), {"how": "random", "parent": None}
         parent = draws.choice(kept)
         tree, how = mutated(self.trees[parent], draws, self.deepest)
-        return tree, {"how": how, "parent": name_of(self.group.name, parent)}
+        return simplified(tree), {"how": how, "parent": name_of(self.group.name, parent)}
+
+
+def family(plan: Plan, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How each equation of a search came about, proposed once more from what is known of those before it.
+
+    Args:
+        rows: of the search's only group, by number, as ``search.json`` has them.
+
+    Raises:
+        UserError: the rows are of another search, or another version of this one.
+    """
+    (group,) = plan.groups
+    proposer, told = Equations(plan, group), 0
+    for number, row in enumerate(rows):
+        while told < plan.budget.seen(number):
+            proposer.tell(told, rows[told]["result"] if rows[told]["outcome"] == "finished" else None)
+            told += 1
+        if proposer.propose(number) != row["settings"]:
+            raise UserError(f"candidate {row['name']} is not what {plan.name} proposes today; do the search again.")
+    return proposer.noted

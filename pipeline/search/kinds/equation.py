@@ -4,7 +4,6 @@ One equation is judged on several seeds at several learning rates at once, all a
 that at its best rate. An equation of which every member has diverged is not trained any longer.
 """
 
-import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -78,7 +77,8 @@ def proposals(
     del dataset
     from pipeline.search.equations import Equations
 
-    return Equations(plan, group, folder)
+    del folder  # what is proposed follows from the results
+    return Equations(plan, group)
 
 
 def prepare(
@@ -147,9 +147,8 @@ def trained(
     if training.batch_size > len(x):
         raise Failed(f"training.batch_size is {training.batch_size} and there are {len(x)} training examples")
     members = [seed for _ in rates for seed in seeds]
-    of_each: Any = torch.tensor(rates).repeat_interleave(len(seeds))
-    at_rates = dataclasses.replace(config, training=dataclasses.replace(training, learning_rate=of_each, steps=steps))
-    population = new_population(at_rates, target_of(config, dataset), members, x)
+    of_each = torch.tensor(rates).repeat_interleave(len(seeds))
+    population = new_population(config, target_of(config, dataset), members, x, learning_rate=of_each)
     rule, batches = Update(signal_of(config)), Batches(x, y, training.batch_size, members, training.shared_order)
     state = rule.init(population)
     while population.step < steps and bool((population.diverged_at < 0).any()):
