@@ -29,7 +29,7 @@ import torch
 
 from benchmarks import edges, quick, tables
 from benchmarks.cache import Cache, made_by
-from pipeline.command_line.comparing import NAMES, RATES
+from pipeline.command_line.comparing import NAMES
 from pipeline.compare import Task, choose, final_tasks, train_task, tuning_task
 from pipeline.compare.report import TRAINING_EXAMPLES, mean_angles
 from pipeline.config import CompareConfig, Config, DataConfig, RLConfig, TargetConfig, TrainingConfig, to_dotted
@@ -51,7 +51,7 @@ EPOCHS, TUNING_EPOCHS, POINTS = 5, 1, 11
 CONFIG = Config(
     target=TargetConfig(hidden=(256, 256), activation="tanh", initialisation="glorot"),
     training=TrainingConfig(optimiser="adam", learning_rate=1e-3, schedule="cosine", batch_size=100),
-    compare=CompareConfig(rates=RATES, tuning_seeds=3, seeds=30, group=15),
+    compare=CompareConfig(rates=(0.1, 0.3, 1.0, 3.0, 10.0), tuning_seeds=3, seeds=30, group=15),
 )
 QUICK = {
     "EPOCHS": 1,

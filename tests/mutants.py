@@ -647,6 +647,38 @@ COMPARISON = (
         "a test would be rejected after one that was not",
         ("tests/test_results.py::test_holm_is_never_below_p_keeps_the_order_and_is_the_slow_definition",),
     ),
+    Mutation(
+        "all candidates learn at one rate",
+        "pipeline/compare/train.py",
+        "torch.tensor([rate * factor for factor in task.strengths])",
+        "torch.tensor([rate for factor in task.strengths])",
+        "every candidate is the same, and what is chosen is chance",
+        ("tests/test_compare_command.py::test_a_candidate_is_trained_as_it_would_be_alone",),
+    ),
+    Mutation(
+        "the edge of the candidates is not said",
+        "pipeline/compare/tasks.py",
+        "min(rates) < chosen < max(rates)",
+        "min(rates) <= chosen <= max(rates)",
+        "a rate that should have been looked for further out looks chosen",
+        ("tests/test_compare_command.py::test_the_best_on_validation_data_is_chosen_and_an_edge_is_said",),
+    ),
+    Mutation(
+        "looking at angles lets a rule learn",
+        "pipeline/instruction/angles.py",
+        "    signal.load_state_dict(before)\n",
+        "",
+        "a measured run is another one than a run that is not measured",
+        ("tests/test_compare_command.py::test_looking_at_angles_changes_nothing",),
+    ),
+    Mutation(
+        "the halves' gradients come in time",
+        "pipeline/learning/halves.py",
+        '        if number >= lag:\n            yield "learn", number - lag',
+        '        if number < steps:\n            yield "learn", number',
+        "halves that wait for each other are called decoupled",
+        ("tests/test_decoupled.py::test_every_batch_is_learned_from_once_and_late_by_the_lag",),
+    ),
 )
 
 FINISHED = (

@@ -1,15 +1,19 @@
 """How far learning rules are from backpropagation while they train."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
 from pipeline.results.figures.style import BAND, DASHES, colour_of, legend, plain, save
+
+NOTHING = 0.01
+"""degrees: a layer in which no rule turns further than this gets the gradient itself, and no panel"""
 
 
 def angles(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
@@ -20,28 +24,31 @@ def angles(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
     Args:
         curves: per arm "steps" [E] and "angles" [[[L] per evaluation E] per seed], in degrees.
     """
-    layers = max((np.shape(curve["angles"])[2] for curve in curves.values()), default=1)
-    figure = Figure(figsize=(3.6 * layers + 0.6, 4.4), layout="constrained")
-    panels = figure.subplots(1, layers, sharey=True, squeeze=False)[0]
-    for layer, panel in enumerate(panels):
-        for number, (arm, curve) in enumerate(curves.items()):
-            values_SE = np.asarray(curve["angles"], dtype=np.float64)[:, :, layer]
-            counts = np.isfinite(values_SE).sum(0)
-            seen = counts > 0
-            found = np.where(np.isfinite(values_SE), values_SE, 0.0)[:, seen]
-            counts = counts[seen]
-            mean = found.sum(0) / counts
-            apart = np.where(np.isfinite(values_SE[:, seen]), found - mean, 0.0)
-            spread = np.sqrt((apart**2).sum(0) / np.maximum(counts - 1, 1))
-            half = np.where(counts > 1, stats.t.ppf(0.975, np.maximum(counts - 1, 1)), 0.0) * spread / np.sqrt(counts)
-            steps, colour = np.asarray(curve["steps"])[seen], colour_of(arm, number)
-            panel.plot(steps, mean, color=colour, linestyle=DASHES.get(arm, "-"), linewidth=1.6, label=arm)
-            panel.fill_between(steps, mean - half, mean + half, color=colour, alpha=BAND, linewidth=0)
+    values = {arm: np.asarray(curve["angles"], dtype=np.float64) for arm, curve in curves.items()}
+    most = np.max([np.nan_to_num(of_arm).max((0, 1)) for of_arm in values.values()], axis=0)
+    layers = [layer for layer, largest in enumerate(most) if largest > NOTHING] or [0]
+    figure = Figure(figsize=(3.6 * len(layers) + 2.6, 4.6), layout="constrained")
+    panels = figure.subplots(1, len(layers), sharey=True, squeeze=False)[0]
+    for layer, panel in zip(layers, panels, strict=True):
+        for number, (arm, of_arm) in enumerate(values.items()):
+            _turned(panel, np.asarray(curves[arm]["steps"]), of_arm[:, :, layer], arm, number)
         panel.axhline(90, color="#999999", linewidth=0.8, linestyle=(0, (2, 2)))
-        panel.set(title=f"layer {layer + 1}" if layers > 1 else "", xlabel="optimiser steps", ylim=(0, None))
+        panel.set(title=f"layer {layer + 1}", xlabel="optimiser steps")
         plain(panel)
-    top = max((panel.get_ylim()[1] for panel in panels), default=90.0)
-    panels[0].set_ylim(0, max(95.0, min(180.0, math.ceil(top))))
-    panels[0].set_ylabel("angle to the gradient, °")
+    panels[0].set(ylim=(0, max(95.0, *(panel.get_ylim()[1] for panel in panels))), ylabel="angle to the gradient, °")
     legend(figure, panels[0])
     save(figure, path)
+
+
+def _turned(panel: Axes, steps: np.ndarray, values_SE: Float[np.ndarray, "S E"], arm: str, number: int) -> None:
+    """Mean over the seeds S that have an angle at an evaluation E, and the band of that mean."""
+    there = np.isfinite(values_SE)
+    seen = there.any(0)
+    values_SE, there, counts = values_SE[:, seen], there[:, seen], there.sum(0)[seen]
+    mean = np.where(there, values_SE, 0.0).sum(0) / counts
+    apart = np.where(there, values_SE - mean, 0.0)
+    freedom = np.maximum(counts - 1, 1)
+    half = np.where(counts > 1, stats.t.ppf(0.975, freedom) * np.sqrt((apart**2).sum(0) / freedom / counts), 0.0)
+    colour = colour_of(arm, number)
+    panel.plot(steps[seen], mean, color=colour, linestyle=DASHES.get(arm, "-"), linewidth=1.6, label=arm)
+    panel.fill_between(steps[seen], mean - half, mean + half, color=colour, alpha=BAND, linewidth=0)
