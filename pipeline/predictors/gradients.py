@@ -88,8 +88,8 @@ def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | 
     return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
-def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, take: Taken) -> bool:
-    """One pass for all examples given; False where a weight is used in a way that the pass does not see."""
+def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, take: Taken) -> Tensor | None:
+    """One pass for all examples given, and their class scores; None where a weight is used in a way that it does not see."""
     numbers = {id(parameter): number for number, parameter in enumerate(parameters)}
     uses = [0] * len(parameters)
     waiting: dict[int, Tensor] = {}
