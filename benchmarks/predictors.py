@@ -89,8 +89,9 @@ def predictors_of(found: Mapping[str, Any]) -> tuple[dict[str, Column], dict[str
     """Scores of every cell by predictor, and those of the drawn cells alone; NaN for the others there."""
     columns = counts()
     some: dict[str, Column] = {}
+    drawn = np.isin(np.arange(SPACE.size), found["drawn"])
     for predictor, own in found["scores"].items():
-        if len(own["index"]) < own["of"]:
+        if not own["drawn"]:
             continue
         values = {predictor: spread(own["index"], own["value"])}
         if predictor == "gradsign":
@@ -98,7 +99,10 @@ def predictors_of(found: Mapping[str, Any]) -> tuple[dict[str, Column], dict[str
                 for name, count in (("gradsign_mean", "params"), ("gradsign_live", "live_params")):
                     values[name] = values[predictor] / columns[count]
         for name, column in values.items():
-            (columns if np.isfinite(column).sum() > 0.9 * SPACE.size or predictor in scores.EVERY else some)[name] = column
+            if predictor in scores.EVERY and len(own["index"]) == own["of"]:
+                columns[name] = column
+            else:  # of the others only the drawn ones are a fair sample
+                some[name] = np.where(drawn, column, math.nan)
     return columns, some
 
 
@@ -284,8 +288,9 @@ def made_up_scores() -> dict[str, Any]:
     live = counts()["live_params"][every]
     found = {"gradsign": {"index": every, "value": (9 * live + draws.normal(size=len(every))).tolist()}}
     found |= {"naswot": {"index": every[:50], "value": draws.normal(size=50).tolist()}}
-    other = {"ms": 1.0, "busy_ms": 1.0, "commits": []}
-    return {"scores": {name: own | other | {"of": len(own["index"])} for name, own in found.items()}}
+    other = {"ms": 1.0, "busy_ms": 1.0, "drawn": True, "commits": []}
+    scored = {name: own | other | {"of": len(own["index"])} for name, own in found.items()}
+    return {"scores": scored, "drawn": every[:50]}
 
 
 # -- its page ------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
     python -m benchmarks.scores --quick                # seconds, digits
 
 Cells that compute the same are scored once: 5,260 stand for all 15,625. Those of ``EVERY`` score each of them, those of
-``SOME`` the ones among 1,000 uniformly drawn cells. GradSign's one pass gives its sum, the live weights, and so both means.
+``SOME`` the ones among 1,000 uniformly drawn cells, which come first. GradSign's one pass gives its sum, the live weights, and so both means.
 Every cell starts from the same seed and sees the same 128 training examples. A part (some cells, one predictor) is a file of
 --work; the file of results is written from the parts that there are, and says how many there are to be.
 
@@ -105,8 +105,8 @@ def main() -> int:
 
 def parts() -> Iterator[Work]:
     """All there is to do, in the order in which it is wanted."""
-    every = list(dict.fromkeys(str(SPACE.canonical(code)) for code in SPACE))[: MOST or None]
     some = list(dict.fromkeys(str(SPACE.canonical(code)) for code in some_codes()))
+    every = list(dict.fromkeys([*some, *(str(SPACE.canonical(code)) for code in SPACE)]))[: MOST or None]
     for predictor in [name for name in (*EVERY, *SOME) if name in PREDICTORS]:
         own = every if predictor in EVERY else some
         yield from (Work(predictor, tuple(own[at : at + LONG])) for at in range(0, len(own), LONG))
@@ -146,6 +146,7 @@ def gathered(cache: Cache, every: Sequence[Work]) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     cells: dict[str, list[dict[str, Any]]] = {}
     made: dict[str, list[str]] = {}
+    drawn_cells = {str(SPACE.canonical(code)) for code in some_codes()}
     for work in every:
         if (part := kept(cache, work)) is None:
             continue
@@ -158,6 +159,7 @@ def gathered(cache: Cache, every: Sequence[Work]) -> dict[str, Any]:
             **{name: [row[name] for row in rows] for name in values},
             "ms": statistics.median(row["ms"] for row in rows),
             "busy_ms": statistics.median(row["busy"] for row in rows),
+            "drawn": drawn_cells <= {row["cell"] for row in rows},
             "of": sum(len(work.cells) for work in every if work.predictor == predictor),
             "commits": list(dict.fromkeys(made[predictor])),
         }

@@ -105,15 +105,15 @@ def show(job: Work) -> None:
     from rich import box
     from rich.table import Table
 
-    from pipeline.results.ranking import cells, headings
+    from pipeline.results.ranking import narrow_cells
 
     found = read_json(job.folder / "predict.json")
     try:
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for number, heading in enumerate(headings(found["columns"])):
+        for number, heading in enumerate(("predictor", "n", *found["columns"], "ms")):
             table.add_column(heading, justify="left" if number == 0 else "right")
         for row in found["rows"]:
-            table.add_row(*cells(row, found["columns"]))
+            table.add_row(*narrow_cells(row, found["columns"]))
         console.print(f"\n{found['caption']}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UserError(

@@ -83,6 +83,13 @@ def cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     return [row["predictor"], f"{row['n']}{undefined}", *found, as_cell(row["ms"], ".3g")]
 
 
+def narrow_cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """One row for a terminal: what belongs to a data set stands below one another."""
+    name, count, *found, cost = cells(row, columns)
+    pairs = zip(found[::2], found[1::2], strict=True)
+    return [name, count, *(f"τ {tau.replace(' [', chr(10) + '[')}\nρ {rho}" for tau, rho in pairs), cost]
+
+
 def ranking_markdown(found: Mapping[str, Any]) -> str:
     """The table and the correlation among predictors."""
     head = headings(found["columns"])
