@@ -76,6 +76,15 @@ def computed(model: nn.Module) -> str:
     return "" if sorted(read) == sorted(trained) else "the model has parameters outside of its linear layers"
 
 
+def foreign(model: nn.Module) -> str:
+    """The first layer with trained parameters of its own that is not linear, in words; empty where there is none."""
+    for name, layer in _layers(model):
+        own = any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+        if own and not isinstance(layer, nn.Linear):
+            return f"layer {name!r} is a {type(layer).__name__}"
+    return ""
+
+
 @torch.no_grad()
 def departure(model: nn.Module, target: MLP, run: Callable[[], Tensor], probes: Float[Tensor, "K in_"]) -> str:
     """Where what ``model`` computes is not the chain that it consists of, in words that name the layer; empty where it is.
