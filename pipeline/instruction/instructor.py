@@ -149,6 +149,8 @@ class Instructor:
         if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
             return
         due = self.step % home.period % home.refresh == 0
+        if self._is_given_up():
+            due, self._instruction = False, {}
         if due or self._is_stale(read):
             self._refresh(read)
             if self.guard is not None and self._instruction:
@@ -215,8 +217,12 @@ class Instructor:
             return self._read[1]
         self._read = facts, readable(model, self.critic, self.how)
         if isinstance(self.guard, OwnGuard):
-            self.guard.far = bool(foreign(model))
+            self.guard.far = bool(foreign(model, self.critic.home.target))
         return self._read[1]
+
+    def _is_given_up(self) -> bool:
+        """Whether there is no use in reading the weights any more."""
+        return isinstance(self.guard, OwnGuard) and self.guard.far and self.guard.trust == 0
 
     def _is_stale(self, read: Readable) -> bool:
         """Whether there is an instruction in use, and none of some tensor: one that was frozen until now, say."""
@@ -349,12 +355,17 @@ class Instructor:
 
     def _warn(self, model: nn.Module) -> None:
         """Once, where the ENN does not know the way."""
-        where = foreign(model) if self.step == 0 else ""
+        home = self.critic.home.target
+        where = foreign(model, home) if self.step == 0 else ""
         own = self.guard if isinstance(self.guard, OwnGuard) else None
         lost = own is not None and own.lost and not own.far
         if not where and not lost:
             return
-        why = f"{where}, and this ENN learned on linear layers" if where else "the gradients do not agree with this ENN"
+        why = (
+            f"{where}, and this ENN learned on {home.depth} linear layers"
+            if where
+            else "the gradients do not agree with this ENN"
+        )
         what = "it is not followed from its second reading on" if own else "it may cost points"
         if lost:
             what = "it is not followed while that is so"

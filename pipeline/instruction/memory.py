@@ -78,7 +78,7 @@ class Bound:
         if bool((apart > MOVED * size) & (cosine.abs() < TURNED) & (size > 0)):
             raise UserError(
                 "the model's weights are not those of the step before: it was initialised anew, or other weights were loaded; "
-                "call the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside those weights."
+                "call the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside them."
             )
 
     def is_repeat(self, tensors: Sequence[Tensor]) -> bool:

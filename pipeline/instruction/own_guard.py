@@ -9,8 +9,9 @@ is a test of it by data that it has not seen.
 0 below ``NONE``, 1 above ``NONE + RANGE``, in between (m − NONE) / RANGE. The first reading is followed whole, for want of
 evidence.
 
-*Far from home*: ENNs learned on linear layers. On convolutions and norms an instruction leads downhill for a while and the run
-ends lower all the same, which no cosine tells; there only the first reading is followed.
+*Far from home*: ENNs learned on a few linear layers. On convolutions and norms, or on many layers, an instruction leads
+downhill for a while and the run ends lower all the same, which no cosine tells; there only the first reading is followed, at
+``FIRST``.
 
 Our choice, all of it; measured by ``python -m benchmarks.own_loop``.
 """
@@ -26,6 +27,8 @@ NONE, RANGE = 0.08, 0.1
 """mean agreement up to which an ENN is not followed, and above that, within which trust rises to 1"""
 MEMORY = 0.8
 """discount per reading on the mean"""
+FIRST = 0.1
+"""trust at the first reading far from home"""
 EARLY = 5
 """readings after which an ENN that was never trusted again is called far from its home"""
 
@@ -43,7 +46,14 @@ class OwnGuard:
 
     def __init__(self, far: bool = False) -> None:
         self.far = far
-        self.readings, self.sum, self.trust, self.trusted = 0, 0.0, 1.0, False
+        self.readings, self.sum, self.trusted = 0, 0.0, False
+        self.known: float | None = None
+        """trust by what was seen so far"""
+
+    @property
+    def trust(self) -> float:
+        """Now, in [0, 1]."""
+        return 1.0 if self.known is None else self.known
 
     @property
     def factor(self) -> float:
@@ -62,15 +72,17 @@ class OwnGuard:
         self.readings += 1
         self.sum = MEMORY * self.sum - (1 - MEMORY) * uphill
         mean = self.sum / (1 - MEMORY**self.readings)
-        if self.readings > 1:
-            self.trust = 0.0 if self.far else min(1.0, max(0.0, (mean - NONE) / RANGE))
-            self.trusted = self.trusted or self.trust > 0
+        if self.far:
+            self.known = FIRST if self.readings == 1 else 0.0
+        elif self.readings > 1:
+            self.known = min(1.0, max(0.0, (mean - NONE) / RANGE))
+            self.trusted = self.trusted or self.known > 0
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float | None]:
         """What it has seen."""
-        return {"readings": self.readings, "sum": self.sum, "trust": self.trust, "trusted": self.trusted}
+        return {"readings": self.readings, "sum": self.sum, "known": self.known, "trusted": self.trusted}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, float | None]) -> None:
         """Go on where :meth:`state_dict` was called."""
-        self.readings, self.sum = int(state.get("readings", 0)), float(state.get("sum", 0.0))
-        self.trust, self.trusted = float(state.get("trust", 1.0)), bool(state.get("trusted", False))
+        self.readings, self.sum = int(state.get("readings") or 0), float(state.get("sum") or 0.0)
+        self.known, self.trusted = state.get("known"), bool(state.get("trusted"))
