@@ -76,6 +76,17 @@ def computed(model: nn.Module) -> str:
     return "" if sorted(read) == sorted(trained) else "the model has parameters outside of its linear layers"
 
 
+def foreign(model: nn.Module, home: MLP) -> str:
+    """What of ``model`` is of a kind that no ENN of this home has learned on, in words; empty where nothing is: a layer with
+    trained parameters of its own that is not linear, or more than one layer more than at home."""
+    for name, layer in _layers(model):
+        own = any(parameter.requires_grad for parameter in layer.parameters(recurse=False))
+        if own and not isinstance(layer, nn.Linear):
+            return f"layer {name!r} is a {type(layer).__name__}"
+    depth = len(linears(model))
+    return f"the model has {depth} linear layers" if depth > home.depth + 1 else ""
+
+
 @torch.no_grad()
 def departure(model: nn.Module, target: MLP, run: Callable[[], Tensor], probes: Float[Tensor, "K in_"]) -> str:
     """Where what ``model`` computes is not the chain that it consists of, in words that name the layer; empty where it is.

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from pipeline.enn.files import digest_of
 from pipeline.enn.readers import Probes
 from pipeline.errors import UserError
 from pipeline.instruction import values
+from pipeline.instruction.chain import foreign
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.low_rank import LowRank, Product, Push, add
 from pipeline.instruction.memory import Bound, Latest, checked_state
-from pipeline.instruction.modules import Call, Forward, How, Readable, readable
+from pipeline.instruction.modules import Call, How, Readable, readable
+from pipeline.instruction.own_guard import FarFromHome, OwnGuard
 from pipeline.instruction.reading import instruction_scale, moving_rate
 from pipeline.instruction.wrapped import unwrapped
 
@@ -35,13 +38,13 @@ class Instructor:
         instructor.instruct(model)     # adds −λ ∂V/∂θ to each parameter's .grad
         optimizer.step()
 
-    It reads what the model computes. A chain of ``nn.Linear`` layers with biases and one kind of activation between them is read
-    by its weights, once its forward pass was seen to be that chain. Where the ENN reads by probes, any ``nn.Module`` can be read
-    that turns inputs of ``input_shape`` into scores of the home target's classes. Reading leaves no trace in the model. Parameters
-    that do not require gradients are left alone.
+    It reads what the model computes. A chain of ``nn.Linear`` layers with biases and one kind of activation between them is
+    read by its weights, once its forward pass was seen to be that chain. Where the ENN reads by probes, any ``nn.Module`` can
+    be read that turns inputs of ``input_shape`` into scores of the home target's classes. Reading leaves no trace in the model.
+    Parameters that do not require gradients are left alone.
 
-    An instructor belongs to one model and one run. The instruction is weakened while it leads uphill on the batches at hand (see
-    :mod:`pipeline.instruction.guard`).
+    An instructor belongs to one model and one run. It follows the ENN as far as the gradients at hand agree with it (see
+    :mod:`pipeline.instruction.own_guard`).
 
     Args:
         critic: the ENN; a copy of it is used.
@@ -55,7 +58,7 @@ class Instructor:
         learning_rate: float | None = None,
         strength: float | None = None,
         input_shape: tuple[int, ...] | None = None,
-        guarded: bool = True,
+        guarded: bool | None = None,
         *,
         forward: Call | None = None,
         hooks: str = "refuse",
@@ -74,7 +77,7 @@ class Instructor:
     def reset(self) -> None:
         """Begin a new run, of this model or another."""
         self.step, self.last = 0, None
-        self.guard = Guard() if self.guarded else None
+        self.guard = OwnGuard() if self.guarded is None else Guard() if self.guarded else None
         self._bound, self._read = Bound(), None
         self._instruction: dict[str, Push] = {}
         self._strength = torch.zeros(1)
@@ -94,7 +97,7 @@ class Instructor:
         strength: float | None = None,
         device: str = "cpu",
         input_shape: tuple[int, ...] | None = None,
-        guarded: bool = True,
+        guarded: bool | None = None,
         *,
         forward: Call | None = None,
         hooks: str = "refuse",
@@ -108,12 +111,13 @@ class Instructor:
                 weights by a rate of its own, whatever your optimiser's is.
             strength: λ; 0 is conventional training, -1 lets the ENN choose (default: as saved).
             input_shape: of one input of a model that is no chain of linear layers, for example (1, 28, 28).
-            guarded: weaken the instruction while it leads uphill on the batches at hand.
+            guarded: None follows the ENN as far as the gradients at hand agree with it; True only weakens an instruction that
+                leads uphill, as the loops of this package do; False follows it blindly.
             forward: ``forward(model, inputs)``, the scores of a batch, of a model with other inputs or outputs.
             hooks: what becomes of forward hooks while the ENN looks: "refuse" the model, "ignore" them (they only look on), or
                 "fire" them (they belong to what the model computes).
-            optimizer: yours; each tensor's trust region then follows the learning rate of its parameter group, and what is in no
-                group is left alone.
+            optimizer: yours; each tensor's trust region then follows the learning rate of its parameter group, and what is in
+                no group is left alone.
 
         Raises:
             UserError: the file is missing, damaged or of another version; or an argument is none.
@@ -145,12 +149,16 @@ class Instructor:
         if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
             return
         due = self.step % home.period % home.refresh == 0
+        if self._is_given_up():
+            due, self._instruction = False, {}
         if due or self._is_stale(read):
             self._refresh(read)
             if self.guard is not None and self._instruction:
                 self._weaken(read, self.guard)
         length = self._apply(read, scale)
         self._bound.remember(model, read.names, read.tensors)
+        if due:
+            self._warn(model)
         trust = 1.0 if self.guard is None else float(self.guard.factor)
         at, strength = min(1.0, self.step / self.steps), float(self._strength)
         self.last = Latest(self.step, at, self._value, strength, trust, norm, length, due, length > 0)
@@ -167,8 +175,8 @@ class Instructor:
             return float(self.critic.value_of(read.features(self._progress())))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the instructor remembers, in tensors, numbers, text and lists: saved beside the model's, a run that was stopped
-        at any step goes on to the same bits."""
+        """All that the instructor remembers, in tensors, numbers, text and lists: saved beside the model's, a run that was
+        stopped at any step goes on to the same bits."""
         return {
             "enn": digest_of(self.critic),
             "step": self.step,
@@ -201,11 +209,20 @@ class Instructor:
         """As before where nothing has changed; looked at anew where its parameters are others, and a chain at every period."""
         facts = [(name, id(own), own.requires_grad, own.dtype, own.device) for name, own in model.named_parameters()]
         facts += [(name, id(own), False, type(own), None) for name, own in model.named_modules()]
-        if self._read is None or self._read[0] != facts:
-            self._read = facts, readable(model, self.critic, self.how)
-        elif self.step % self.critic.home.period == 0 and not self._read[1].confirm():
-            self._read = facts, readable(model, self.critic, self.how)
+        if (
+            self._read is not None
+            and self._read[0] == facts
+            and (self.step % self.critic.home.period or self._read[1].confirm())
+        ):
+            return self._read[1]
+        self._read = facts, readable(model, self.critic, self.how)
+        if isinstance(self.guard, OwnGuard):
+            self.guard.far = bool(foreign(model, self.critic.home.target))
         return self._read[1]
+
+    def _is_given_up(self) -> bool:
+        """Whether there is no use in reading the weights any more."""
+        return isinstance(self.guard, OwnGuard) and self.guard.far and self.guard.trust == 0
 
     def _is_stale(self, read: Readable) -> bool:
         """Whether there is an instruction in use, and none of some tensor: one that was frozen until now, say."""
@@ -282,8 +299,8 @@ class Instructor:
             if LARGEST < ratio < float("inf"):
                 raise UserError(
                     f"the gradients are {ratio:.0f} times the largest that a mean cross-entropy can have; unscale them first "
-                    "(scaler.unscale_(optimizer), or the mean in place of the sum over a batch), or say by how much they are scaled: "
-                    "instruct(model, scale=…)."
+                    "(scaler.unscale_(optimizer), or the mean in place of the sum over a batch), or say by how much they are "
+                    "scaled: instruct(model, scale=…)."
                 )
         return norm
 
@@ -311,7 +328,7 @@ class Instructor:
                 add(tensor.grad, push, -scale)
         return float(torch.nn.utils.get_total_norm([_length(push) for push in pushed])) if pushed else 0.0
 
-    def _weaken(self, read: Readable, guard: Guard) -> None:
+    def _weaken(self, read: Readable, guard: Guard | OwnGuard) -> None:
         pairs = []
         for name, tensor in zip(read.names, read.tensors, strict=True):
             own = self._instruction.get(name)
@@ -329,15 +346,31 @@ class Instructor:
         frame = sys._getframe(1)
         while frame is not None:
             if frame.f_code.co_filename == lbfgs.__file__:
-                more = (
-                    "call instruct before optimizer.step(closure)"
-                    if self.critic.home.decoupled
-                    else "use another optimiser, or a decoupled ENN"
-                )
+                before = "call instruct before optimizer.step(closure)"
+                more = before if self.critic.home.decoupled else "use another optimiser, or a decoupled ENN"
                 raise UserError(
                     f"instruct is called in a closure of LBFGS, which needs the gradient of the loss alone; {more}."
                 )
             frame = frame.f_back
+
+    def _warn(self, model: nn.Module) -> None:
+        """Once, where the ENN does not know the way."""
+        home = self.critic.home.target
+        where = foreign(model, home) if self.step == 0 else ""
+        own = self.guard if isinstance(self.guard, OwnGuard) else None
+        lost = own is not None and own.lost and not own.far
+        if not where and not lost:
+            return
+        why = (
+            f"{where}, and this ENN learned on {home.depth} linear layers"
+            if where
+            else "the gradients do not agree with this ENN"
+        )
+        what = "it is not followed from its second reading on" if own else "it may cost points"
+        if lost:
+            what = "it is not followed while that is so"
+        message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
+        warnings.warn(message, FarFromHome, stacklevel=3)
 
 
 _STATE = {

@@ -1,4 +1,4 @@
-"""What an :class:`pipeline.instruction.Instructor` remembers of its model: which it is, where its weights were, what is in use."""
+"""What an :class:`pipeline.instruction.Instructor` remembers of its model: which it is, and where its weights were."""
 
 import weakref
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 SAMPLES = 512
 """values per tensor by which weights are known again"""
 MOVED, TURNED = 1.0, 0.2
-"""what no optimiser step does at once: the weights change by more than their norm, and point elsewhere (their cosine is below)"""
+"""what no optimiser step does at once: the weights change by more than their norm, and point elsewhere (a cosine below that)"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class Bound:
             )
         if self.names and self.model is None and self.names != list(names):
             raise UserError(
-                "the state that was loaded is of a model with other parameters; load it beside the model that it was saved with."
+                "the state that was loaded is of a model with other parameters; load it beside the model that it was saved "
+                "with."
             )
         if self.sample is None or self.names != list(names):
             return
@@ -76,8 +77,8 @@ class Bound:
         cosine = torch.dot(now, before) / (size * torch.linalg.vector_norm(now)).clamp_min(1e-30)
         if bool((apart > MOVED * size) & (cosine.abs() < TURNED) & (size > 0)):
             raise UserError(
-                "the model's weights are not those of the step before: it was initialised anew, or other weights were loaded; call "
-                "the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside those weights."
+                "the model's weights are not those of the step before: it was initialised anew, or other weights were loaded; "
+                "call the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside them."
             )
 
     def is_repeat(self, tensors: Sequence[Tensor]) -> bool:
@@ -112,10 +113,7 @@ def checked_state(state: Any, keys: Mapping[str, type | tuple[type, ...]]) -> di
     Raises:
         UserError: it is none of an instructor.
     """
-    if (
-        not isinstance(state, Mapping)
-        or state.keys() != keys.keys()
-        or not all(isinstance(state[key], kind) for key, kind in keys.items())
-    ):
+    alike = isinstance(state, Mapping) and state.keys() == keys.keys()
+    if not alike or not all(isinstance(state[key], kind) for key, kind in keys.items()):
         raise UserError("what was to be loaded is no state of an instructor; give what its state_dict() returned.")
     return dict(state)

@@ -78,7 +78,7 @@ class Readable(Protocol):
 
 
 def readable(model: nn.Module, critic: Critic, how: How) -> Readable:
-    """``model`` as the ENN can read it: a chain of linear layers by its weights where it computes that, else by its forward pass.
+    """``model`` as the ENN can read it: by its weights where it computes a chain of linear layers, else by its forward pass.
 
     Raises:
         Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
@@ -105,8 +105,8 @@ def readable(model: nn.Module, critic: Critic, how: How) -> Readable:
         return Forward(model, critic, how)
     if why:
         raise Unreadable(
-            f"{why}, so that it is no chain of linear layers, which alone the {critic.reader_name} reader can read; use an ENN that "
-            "reads by probes."
+            f"{why}, so that it is no chain of linear layers, which alone the {critic.reader_name} reader can read; use an ENN "
+            "that reads by probes."
         )
     return chain  # pyright: ignore[reportPossiblyUnboundVariable]
 

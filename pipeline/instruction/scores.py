@@ -38,11 +38,11 @@ def class_scores(output: Any, probes: int, classes: int) -> Float[Tensor, "K C"]
         )
     if not tensors:
         raise Unreadable(
-            f"the model returns a {type(output).__name__} without tensors; say by forward= how to get its scores of the classes."
+            f"the model returns a {type(output).__name__} without tensors; say by forward= how to get its scores of classes."
         )
     raise Unreadable(
-        f"the model makes outputs of shape {shapes} and this ENN reads {classes} classes; train an ENN on such targets, or say by "
-        "forward= how to get the scores."
+        f"the model makes outputs of shape {shapes} and this ENN reads {classes} classes; train an ENN on such targets, or say "
+        "by forward= how to get the scores."
     )
 
 

@@ -1,9 +1,9 @@
 """A forward pass of somebody's module that leaves no trace.
 
-While it lasts every submodule is in evaluation mode, hooks of others are out of the way, autocast, inference mode and compilation
-are off, and chance is drawn from a stream of its own. Afterwards all is as it was, whatever happened: modes, attributes, lists and
-dictionaries of every submodule, hooks, the random state of torch, numpy and Python. (Parameters and buffers are the caller's: it
-gives the forward pass copies.)
+While it lasts every submodule is in evaluation mode, hooks of others are out of the way, autocast, inference mode and
+compilation are off, and chance is drawn from a stream of its own. Afterwards all is as it was, whatever happened: modes,
+attributes, lists and dictionaries of every submodule, hooks, the random state of torch, numpy and Python. (Parameters and
+buffers are the caller's: it gives the forward pass copies.)
 """
 
 import contextlib
