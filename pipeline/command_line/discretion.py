@@ -1,5 +1,6 @@
 """What is printed by others than us, in a process of our own: tracebacks, warnings and logs, without passwords and tokens."""
 
+import errno
 import logging
 import sys
 import threading
@@ -14,10 +15,17 @@ from pipeline.addresses import without_secrets
 def install() -> None:
     """From now on all of these go through :func:`pipeline.addresses.without_secrets`."""
     sys.excepthook = _print_exception
-    threading.excepthook = lambda raised: _print_exception(raised.exc_type, raised.exc_value, raised.exc_traceback)
+    threading.excepthook = _print_of_a_thread
     form, record = warnings.formatwarning, logging.getLogRecordFactory()
     warnings.formatwarning = lambda *args, **keywords: without_secrets(form(*args, **keywords))
     logging.setLogRecordFactory(lambda *args, **keywords: _discreet(record(*args, **keywords)))
+
+
+def _print_of_a_thread(raised: threading.ExceptHookArgs) -> None:
+    error = raised.exc_value
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+        return  # it could not print: the main thread meets with that too, and says so
+    _print_exception(raised.exc_type, error, raised.exc_traceback)
 
 
 def _print_exception(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:

@@ -4,6 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pipeline import interrupts
 from pipeline.addresses import keep_secret, shown_address, without_secrets
@@ -34,14 +35,17 @@ def run(argv: list[str]) -> int:
         prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
-        print(f"grad-instructor: {without_secrets(str(error))}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         interrupts.hear()
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
         return interrupts.INTERRUPTED
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        if error.filename is not None or _still_prints():
+            raise
+        return _cannot_print(error)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -113,6 +117,45 @@ def overview() -> str:
             "Options of a command:  grad-instructor COMMAND --help",
         ]
     )
+
+
+def _still_prints() -> bool:
+    """Whether what is to be printed gets there: a disk may be full that the output is kept on."""
+    try:
+        os.write(1, b"\n")
+    except OSError:
+        return False
+    return True
+
+
+def _cannot_print(error: OSError) -> int:
+    """Say so, where that can be done, and let Python say no more of it when it ends; the exit code."""
+    sys.stdout = None
+    return _refuse(
+        f"what is printed cannot be written ({error.strerror}); give the same command again, with its output elsewhere "
+        "(earlier results are whole)."
+    )
+
+
+def _refuse(sentence: str) -> int:
+    """Say what is wrong; the exit code."""
+    with suppress(OSError):
+        print(f"grad-instructor: {without_secrets(sentence)}", file=sys.stderr, flush=True)
+    return 2
+
+
+def flush() -> int:
+    """Write out what is left to be printed; the exit code where that fails, else 0."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        sys.stdout = None
+        return 1
+    except OSError as error:
+        return _cannot_print(error)
+    return 0
 
 
 def _print_what_can_be_printed() -> None:
