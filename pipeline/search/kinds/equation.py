@@ -70,9 +70,7 @@ def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset
     ]
 
 
-def proposals(
-    plan: "Plan", group: "Group", folder: Path, dataset: "pipeline.data.dataset.Dataset | None"
-) -> "Equations":
+def proposals(plan: "Plan", group: "Group", folder: Path, dataset: "pipeline.data.dataset.Dataset | None") -> "Equations":
     """Evolution, or random equations."""
     del dataset
     from pipeline.search.equations import Equations
