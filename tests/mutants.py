@@ -211,6 +211,41 @@ LEARNING = (
         "the order in which terms are named would change what they do",
         ("tests/test_learning.py::test_terms_add_before_any_of_them_moves_the_weights",),
     ),
+    Mutation(
+        "a module's layer pulls with its own weights whatever the rule says",
+        "pipeline/learning/modules/contexts.py",
+        "(self.weight if weights is None else weights)[0], delta, self.received)",
+        "self.weight[0], delta, self.received)",
+        "every rule with feedback of its own would be backpropagation on a module",
+        ("tests/test_modules.py::test_what_should_be_backpropagation_is",),
+    ),
+    Mutation(
+        "a module's positions count from the inputs of the first layer",
+        "pipeline/learning/modules/positions.py",
+        "        index = call.index - (not self.own)\n",
+        "        index = call.index - self.own\n",
+        "mode bits would belong to the position before",
+        (
+            "tests/test_modules.py::test_a_module_learns_as_the_populations_member_linear_or_of_one_pixel",
+            "tests/test_modules.py::test_a_learned_derivative_is_f_of_h_at_its_position",
+        ),
+    ),
+    Mutation(
+        "a rule's hooks stay while an ENN looks at a module",
+        "pipeline/instruction/unseen.py",
+        "(fire or _of_torch(hook)) and not of_a_rule(hook)",
+        "fire or _of_torch(hook)",
+        "the ENN's own gradient would go back through random feedback",
+        ("tests/test_modules.py::test_an_instruction_over_a_rule_is_that_over_backpropagation",),
+    ),
+    Mutation(
+        "a convolution pulls through padding of another kind as if it were zeros",
+        "pipeline/learning/modules/maps.py",
+        'return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)',
+        "return not isinstance(layer.padding, str)",
+        "what goes back at the borders would be wrong",
+        ("tests/test_modules.py::test_a_convolution_pulls_with_other_weights_as_a_slow_loop_does",),
+    ),
 )
 
 ENN = (

@@ -17,7 +17,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from pipeline.config import ENNConfig
+from pipeline.enn import Critic, Home
 from pipeline.errors import UserError
+from pipeline.instruction import Instructor
 from pipeline.learning import SIGNALS, bound, named
 from pipeline.learning.modules import gradient, replace, replaced, restore
 from pipeline.learning.modules.maps import outer, pull
@@ -1023,3 +1026,64 @@ def test_a_model_saved_whole_learns_by_its_rule_and_can_be_restored(tmp_path):
         assert replaced(model) is None and not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
     """
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+# Over a rule
+
+
+def instructor(**settings):
+    torch.manual_seed(0)
+    home = Home(
+        MLP((6, 8, 5, 3)), steps=40, period=6, learning_rate=0.1, ladder=(0.0, 1.0), refresh=4, trust_region=0.02, strength=30.0
+    )
+    critic = Critic("probes", ENNConfig(hidden=8, probes=5), home).double()
+    with torch.no_grad():
+        critic.value_head.weight *= 20
+    return Instructor(critic, **settings)
+
+
+@pytest.mark.parametrize("hooks", ["refuse", "fire"])
+@pytest.mark.parametrize("shape", [None, (6,)], ids=["chain", "any"])
+def test_an_instruction_over_a_rule_is_that_over_backpropagation(shape, hooks):
+    """The ENN reads the weights, and its own gradient goes the true way."""
+    added, (x, y) = {}, batch()
+    for name in (None, "fa", "dfa", "pblf", "tp"):
+        model = member(MLP((6, 8, 5, 3), "relu"))
+        if name is not None:
+            replace(model, name)
+        before = gradients(model, x, y)
+        instructor(guarded=False, input_shape=shape, hooks=hooks).instruct(model)
+        added[name] = torch.cat([(own.grad - old).flatten() for own, old in zip(model.parameters(), before, strict=True)])
+        assert apart(before[0], gradients(model, x, y)[0] * 2)
+        assert name is None or equal(gradients(model, x, y)[-2:], before[-2:])
+    assert added[None].norm() > 1e-3
+    for own in added.values():
+        torch.testing.assert_close(own, added[None], rtol=1e-9, atol=1e-13)
+
+
+def test_a_guarded_instruction_refuses_a_rule_that_is_no_gradient():
+    model, (x, y) = member(MLP((6, 8, 5, 3), "relu")), batch()
+    replace(model, "fa")
+    gradients(model, x, y)
+    with pytest.raises(
+        UserError, match=r"a guarded instruction .* needs the gradient of the loss, and FeedbackAlignment sends"
+    ):
+        instructor().instruct(model)
+    replace(model, "backprop")
+    gradients(model, x, y)
+    instructor().instruct(model)
+    restore(model)
+    replace(model[0], "fa")
+    with pytest.raises(UserError, match="a guarded instruction"):
+        instructor().instruct(model)
+
+
+@pytest.mark.parametrize("name", ["fa", "dfa", "pblf"])
+def test_weight_decay_over_a_rule_is_the_rule_and_the_decay(name):
+    model, (x, y) = convnet(), IMAGES
+    replace(model, name)
+    found = gradients(model, x, y)
+    before = [own.detach().clone() for own in model.parameters()]
+    torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5).step()
+    for own, start, slope in zip(model.parameters(), before, found, strict=True):
+        torch.testing.assert_close(own.detach(), start - 0.1 * (slope + 0.5 * start), rtol=1e-12, atol=1e-14)

@@ -24,6 +24,7 @@ from pipeline.instruction.modules import Call, How, Readable, readable
 from pipeline.instruction.own_guard import FarFromHome, OwnGuard
 from pipeline.instruction.reading import instruction_scale, moving_rate
 from pipeline.instruction.wrapped import unwrapped
+from pipeline.learning.modules import require_gradient_of
 
 LARGEST = 16.0
 """times the largest gradient of a mean cross-entropy by the output bias, whose entries' sizes sum to 2: beyond it gradients are
@@ -139,10 +140,13 @@ class Instructor:
 
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
-            UserError: the model is not that of the steps before, or its gradients are those of a scaled loss.
+            UserError: the model is not that of the steps before, or its gradients are those of a scaled loss; or a guarded
+                instruction's model learns by a rule that sends back no gradient.
         """
         scale, model = values.scale(scale), unwrapped(model)
         self._refuse_line_search()
+        if self.guard is not None:
+            require_gradient_of(model, "a guarded instruction (guarded=False leaves the guard out)")
         read, home = self._reading(model), self.critic.home
         self._bound.check(model, read.names, read.tensors)
         norm = self._gradient_norm(read, scale)

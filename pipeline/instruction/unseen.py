@@ -1,9 +1,9 @@
 """A forward pass of somebody's module that leaves no trace.
 
-While it lasts every submodule is in evaluation mode, hooks of others are out of the way, autocast, inference mode and
-compilation are off, and chance is drawn from a stream of its own. Afterwards all is as it was, whatever happened: modes,
-attributes, lists and dictionaries of every submodule, hooks, the random state of torch, numpy and Python. (Parameters and
-buffers are the caller's: it gives the forward pass copies.)
+While it lasts every submodule is in evaluation mode, hooks of others and those of a learning rule are out of the way, autocast,
+inference mode and compilation are off, and chance is drawn from a stream of its own. Afterwards all is as it was, whatever
+happened: modes, attributes, lists and dictionaries of every submodule, hooks, the random state of torch, numpy and Python.
+(Parameters and buffers are the caller's: it gives the forward pass copies.)
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from pipeline.enn.readers import Unreadable
+from pipeline.learning.modules import of_a_rule
 
 BEFORE, AFTER = "_forward_pre_hooks", "_forward_hooks"
 BACKWARD = ("_backward_hooks", "_backward_pre_hooks")
@@ -114,7 +115,7 @@ def _refuse_hooks(modules: list[tuple[str, nn.Module]]) -> None:
         for name, own in modules
         for kind in (BEFORE, AFTER)
         for hook in getattr(own, kind).values()
-        if not _of_torch(hook)
+        if not _of_torch(hook) and not of_a_rule(hook)
     ]
     found += ["every layer"] * any(getattr(global_hooks, name) for name in _GLOBAL[:2])
     if found:
@@ -127,10 +128,9 @@ def _refuse_hooks(modules: list[tuple[str, nn.Module]]) -> None:
 def _silence(module: nn.Module, fire: bool) -> None:
     own = module.__dict__
     own.update({name: OrderedDict() for name in BACKWARD})
-    if not fire:
-        own.update(
-            {name: OrderedDict((key, hook) for key, hook in own[name].items() if _of_torch(hook)) for name in (BEFORE, AFTER)}
-        )
+    for name in (BEFORE, AFTER):
+        kept = [(key, hook) for key, hook in own[name].items() if (fire or _of_torch(hook)) and not of_a_rule(hook)]
+        own[name] = OrderedDict(kept)
 
 
 @contextlib.contextmanager

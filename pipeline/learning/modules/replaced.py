@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pipeline.errors import UserError
-from pipeline.learning import SignalRule, named
+from pipeline.learning import SignalRule, named, require_gradient
 from pipeline.learning.modules.chains import Chains
 from pipeline.learning.modules.layers import Layers
 from pipeline.learning.modules.passing import Call, Pass, Seen, Way
@@ -74,6 +74,25 @@ def restore(model: nn.Module) -> None:
 def replaced(model: nn.Module) -> "Replaced | None":
     """The rule that a module learns by, with its state; of a copied module its own."""
     return _of(model, "begin")
+
+
+def of_a_rule(hook: Any) -> bool:
+    """Whether a forward hook is there for a learning rule; it changes nothing of what is computed."""
+    return isinstance(getattr(hook, "__self__", None), Replaced)
+
+
+def require_gradient_of(model: nn.Module, reader: str) -> None:
+    """Nothing, if what goes back in a module is the gradient of the loss.
+
+    Args:
+        reader: what needs it, as the sentence begins.
+
+    Raises:
+        UserError: it learns by another rule, or a part of it does.
+    """
+    for layer in model.modules():
+        if (own := replaced(layer)) is not None:
+            require_gradient(own.rule, reader)
 
 
 @contextmanager
