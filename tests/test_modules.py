@@ -25,6 +25,7 @@ from pipeline.learning import SIGNALS, bound, named
 from pipeline.learning.modules import gradient, replace, replaced, restore
 from pipeline.learning.modules.maps import outer, pull
 from pipeline.learning.trained import Training
+from pipeline.predictors import named as predictor
 from pipeline.targets import ACTIVATIONS, MLP, Population, initialise
 from pipeline.targets.convnet import SmallConvNet
 from pipeline.targets.position import Position
@@ -1087,3 +1088,16 @@ def test_weight_decay_over_a_rule_is_the_rule_and_the_decay(name):
     torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5).step()
     for own, start, slope in zip(model.parameters(), before, found, strict=True):
         torch.testing.assert_close(own.detach(), start - 0.1 * (slope + 0.5 * start), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["gradsign", "gradsign_live"])
+def test_a_predictor_reads_the_gradient_whatever_the_rule(name):
+    model, (x, y) = SmallConvNet(3, 2, widths=(4, 6)), IMAGES
+
+    def score():
+        return predictor(name).score(model, (x.float(), y), torch.Generator().manual_seed(0))
+
+    expected = score()
+    replace(model, "dfa")
+    assert score() == expected and expected != 0
+    gradients(model, x.float(), y)
