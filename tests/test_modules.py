@@ -220,22 +220,21 @@ def test_a_convolution_pulls_with_other_weights_as_a_slow_loop_does(settings):
     expected = slow_pull(layer, other, delta, x.shape)
     torch.testing.assert_close(pull(layer, other, delta, x), expected, rtol=1e-12, atol=1e-12)
     assert apart(pull(layer, layer.weight.detach(), delta, x), expected)
-    if settings.get("groups", 1) == 1:
-        model = nn.Sequential(nn.Conv2d(4, 4, 1), layer, nn.Flatten(), nn.LazyLinear(3)).double()
-        model(x)
-        y = torch.tensor([0, 2])
-        replace(model, "fa", feedback=[other, torch.randn_like(model[-1].weight)])
-        found = gradients(model, x, y)
-        with torch.no_grad():
-            h = model[0](x)
-            error = (F.softmax(model(x), 1) - F.one_hot(y, 3)) / 2
-        back = (error @ replaced(model).rule.feedback[1]).view_as(delta)
-        torch.testing.assert_close(
-            found[0][..., 0, 0],
-            torch.einsum("bohw,bihw->oi", slow_pull(layer, other, back, h.shape), x),
-            rtol=1e-10,
-            atol=1e-10,
-        )
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), layer, nn.Flatten(), nn.LazyLinear(3)).double()
+    model(x)
+    y = torch.tensor([0, 2])
+    replace(model, "fa", feedback=[other, torch.randn_like(model[-1].weight)])
+    found = gradients(model, x, y)
+    with torch.no_grad():
+        h = model[0](x)
+        error = (F.softmax(model(x), 1) - F.one_hot(y, 3)) / 2
+    back = (error @ replaced(model).rule.feedback[1]).view_as(delta)
+    torch.testing.assert_close(
+        found[0][..., 0, 0],
+        torch.einsum("bohw,bihw->oi", slow_pull(layer, other, back, h.shape), x),
+        rtol=1e-10,
+        atol=1e-10,
+    )
 
 
 @pytest.mark.parametrize("settings", GEOMETRIES, ids=str)
@@ -489,6 +488,9 @@ def test_a_copy_has_a_rule_of_its_own(name):
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_restarted_run_goes_on_to_the_bit(name):
+    images = name in ("brsf", "pfa", "dni", "dfa")
+    at = [IMAGES if images else batch(seed=seed) for seed in range(8)]
+
     def run(model, steps, saved=None):
         handle = replace(model, name, seed=6)
         own = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -497,12 +499,12 @@ def test_a_restarted_run_goes_on_to_the_bit(name):
                 one.load_state_dict(state)
         for step in steps:
             own.zero_grad()
-            F.cross_entropy(model(batch(seed=step)[0]), batch(seed=step)[1]).backward()
+            F.cross_entropy(model(at[step][0]), at[step][1]).backward()
             own.step()
         return [copy.deepcopy(one.state_dict()) for one in (model, own, handle)]
 
     def fresh():
-        return member(MLP((6, 7, 4, 3), "tanh"))
+        return SmallConvNet(3, 2, widths=(4, 6)).double() if images else member(MLP((6, 7, 4, 3), "tanh"))
 
     whole, half = run(fresh(), range(8)), run(fresh(), range(4))
     ended = run(fresh(), range(4, 8), half)
@@ -734,6 +736,22 @@ def test_two_forward_passes_and_then_their_backward_passes(name):
         alone = gradients(model, x[4:], y[4:])
         for own, once, other in zip(third, one, alone, strict=True):
             torch.testing.assert_close(own, 2 * once + other, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_memory_in_another_order_changes_nothing(name):
+    x, y = IMAGES
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        model = SmallConvNet(3, 2, widths=(4, 6)).double().to(memory_format=order)
+        replace(model, name, seed=2)
+        own = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            own.zero_grad()
+            F.cross_entropy(model(x.to(memory_format=order)), y).backward()
+            own.step()
+        found.append(torch.cat([own.detach().flatten() for own in model.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
 
 
 def test_a_pass_that_fails_leaves_the_next_one_alone():
