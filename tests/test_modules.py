@@ -650,6 +650,26 @@ def test_a_layer_called_twice_pulls_by_one_feedback_both_times():
         assert apart(gradients(model, x, y)[0], found[0])
 
 
+def test_a_convolution_called_on_maps_of_two_sizes():
+    """Of a direct rule only what its second call receives counts: nothing is sent to the model's inputs."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(2, 2, 3, padding=1), nn.Linear(2, 3)
+
+        def forward(self, x):
+            return self.last(F.relu(self.conv(F.max_pool2d(F.relu(self.conv(x)), 2))).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, found = Twice().double(), {}
+    for name in ANYWHERE:
+        replace(model, name)
+        found[name] = gradients(model, *IMAGES)[0]
+    assert replaced(model) is not None and all(own.isfinite().all() for own in found.values())
+    assert apart(found["dfa"], found["backprop"]) and apart(found["fa"], found["dfa"])
+
+
 def test_layers_count_as_they_are_called_and_functions_serve_as_modules_do():
     class Odd(nn.Module):
         def __init__(self, mlp):
@@ -752,6 +772,19 @@ def test_memory_in_another_order_changes_nothing(name):
             own.step()
         found.append(torch.cat([own.detach().flatten() for own in model.parameters()]))
     torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_an_empty_batch_teaches_nothing(name):
+    model, (x, y) = member(MLP((6, 7, 4, 3), "tanh")), batch()
+    handle = replace(model, name)
+    gradients(model, x[:1], y[:1])
+    before = handle.state_dict()
+    model.zero_grad()
+    model(x[:0]).sum().backward()
+    assert not any(own.grad is not None and own.grad.any() for own in model.parameters())
+    assert all(torch.equal(own, before[key]) for key, own in handle.state_dict().items())
+    assert all(own.isfinite().all() for own in gradients(model, x, y))
 
 
 def test_a_pass_that_fails_leaves_the_next_one_alone():
