@@ -787,6 +787,31 @@ def test_an_empty_batch_teaches_nothing(name):
     assert all(own.isfinite().all() for own in gradients(model, x, y))
 
 
+def test_a_part_without_gradients_and_a_model_that_is_one_layer():
+    class Backbone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = member(MLP((6, 7, 4), "tanh")), member(MLP((4, 5, 3), "tanh"))
+
+        def forward(self, x):
+            with torch.no_grad():
+                h = self.body(x).tanh()
+            return self.head(h)
+
+    model, (x, y) = Backbone(), batch()
+    for name in SIGNALS:
+        replace(model, name)
+        found = gradients(model, x, y)
+        assert all(own is None for own in found[:4]) and all(own is not None for own in found[4:])
+    layer = nn.Linear(6, 3).double()
+    expected = gradients(layer, x, y)
+    for name in SIGNALS:
+        replace(layer, name)
+        torch.testing.assert_close(gradients(layer, x, y), expected, rtol=1e-12, atol=1e-15)
+        restore(layer)
+        assert not layer._forward_hooks and not layer._forward_pre_hooks
+
+
 def test_a_pass_that_fails_leaves_the_next_one_alone():
     model, (x, y) = convnet(), IMAGES
     replace(model, "dfa")
@@ -1040,8 +1065,10 @@ def test_a_state_of_another_rule_or_model_is_refused():
     wider = sequence(RELU, last=4).double()
     gradients_of = replace(wider, "dfa")
     gradients(wider, x, y)
+    before = gradients_of.state_dict()
     with pytest.raises(UserError, match="the saved state of the learning rule is none of"):
-        gradients_of.load_state_dict(handle.state_dict())
+        gradients_of.load_state_dict(handle.state_dict() | {"seed": torch.tensor(9)})
+    assert all(torch.equal(own, before[name]) for name, own in gradients_of.state_dict().items())
 
 
 def test_the_guide_runs(tmp_path, monkeypatch):
