@@ -1051,6 +1051,15 @@ def test_second_derivatives_and_layers_on_their_own_are_refused():
     replace(model, "fa")
     with pytest.raises(UserError, match="layer '0' is called outside of its model's forward pass"):
         model[0](x)
+
+    def loss(parameters):
+        return F.cross_entropy(torch.func.functional_call(model, parameters, (x,)), y)
+
+    parameters = {name: own.detach() for name, own in model.named_parameters()}
+    with pytest.raises(UserError, match=r"torch\.func takes its own way backwards"):
+        torch.func.grad(loss)(parameters)
+    with gradient(model):
+        assert torch.func.grad(loss)(parameters)["0.weight"].norm() > 0
     gradients(model, x, y)
 
 

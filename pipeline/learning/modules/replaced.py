@@ -193,6 +193,11 @@ class Replaced:
                 f"layer {self._watched[layer]!r} is called outside of its model's forward pass, where the rule {self.name!r} "
                 "cannot serve it; call the whole model, without checkpointing."
             )
+        if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
+            raise UserError(
+                f"torch.func takes its own way backwards, which the rule {self.name!r} cannot serve; use backward(), or restore "
+                "the model first."
+            )
         first = arguments[0] if arguments else named_arguments["input"]
         call = Call(self._watched[layer], layer, len(self._pass.calls), self._pass)
         self._pass.calls.append(call)
