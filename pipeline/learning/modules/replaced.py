@@ -195,8 +195,8 @@ class Replaced:
             )
         if torch._C._functorch.peek_interpreter_stack() is not None:  # pyright: ignore[reportAttributeAccessIssue]
             raise UserError(
-                f"torch.func takes its own way backwards, which the rule {self.name!r} cannot serve; use backward(), or restore "
-                "the model first."
+                f"torch.func takes its own way backwards, which the rule {self.name!r} cannot serve; use backward(), or "
+                "restore the model first."
             )
         first = arguments[0] if arguments else named_arguments["input"]
         call = Call(self._watched[layer], layer, len(self._pass.calls), self._pass)
