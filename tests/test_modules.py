@@ -5,6 +5,7 @@ What is parametrised over ``SIGNALS`` runs on a new rule by itself.
 """
 
 import copy
+import gc
 import itertools
 import os
 import re
@@ -1188,3 +1189,23 @@ def test_a_predictor_reads_the_gradient_whatever_the_rule(name):
     replace(model, "dfa")
     assert score() == expected and expected != 0
     gradients(model, x.float(), y)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_what_a_pass_holds_goes_with_its_graph(name):
+    """No memory waits until Python looks for cycles; that of a convolutional network's pass is large."""
+    model, (x, y) = (
+        (SmallConvNet(3, 2, widths=(4, 6)).double(), IMAGES) if name in ANYWHERE else (sequence(RELU).double(), batch())
+    )
+    replace(model, name)
+    gradients(model, x, y)
+    gc.collect()
+    gc.disable()
+    try:
+        counts = []
+        for _ in range(3):
+            gradients(model, x, y)
+            counts.append(sum(type(own) is torch.Tensor for own in gc.get_objects()))
+    finally:
+        gc.enable()
+    assert len(set(counts)) == 1

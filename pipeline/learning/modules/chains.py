@@ -115,7 +115,7 @@ class Chains(Way):
         """What goes to a layer's own parameters; to the model's inputs, where they ask for it, what the first layer pulls."""
         own = call.owner
         received, given, weight = kept[-3:]
-        if call is own.calls[-1]:
+        if call.is_last:
             if delta is None or len(delta) == 0:  # of no example nothing is learned
                 return delta, None
             self._signals(call, delta, kept)
@@ -154,6 +154,7 @@ class Chains(Way):
                 found = "none" if context.signal is None else f"one of shape {tuple(context.signal.shape)}"
                 raise ValueError(f"layer {context.layer} needs a signal of shape {tuple(context.z.shape)} and got {found}")
             call.owner.signals[context.layer] = context.signal
+            context.above = context.below = None  # so that nothing of them outlives this pass
 
 
 def _is_linear(layer: Linear, received: Tensor) -> bool:

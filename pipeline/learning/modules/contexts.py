@@ -8,7 +8,6 @@ autograd goes through σ and all else, and the signal has the shape of what was 
 Letters: P = 1 members, B examples, K values of one example at the output.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -58,12 +57,19 @@ class Between(Loose):
 
     place: str = ""
     """name of the layer above"""
-    last: "Callable[[], Output] | None" = None
+    unknown: str = ""
+    """why the error at the output is not that of all outputs, as a sentence; empty where it is"""
 
     @property
     def output(self) -> Context:
-        assert self.last is not None
-        return self.last()
+        """What pulls the error, or anything of its shape.
+
+        Raises:
+            UserError: the model's outputs do not all come from one last layer.
+        """
+        if self.unknown:
+            raise UserError(self.unknown)
+        return Output(self.layer + 1, NOTHING, NOTHING, self.error, self.error, self.error, self.labels, None)
 
     def through(self, delta: Tensor, out: Tensor | None = None) -> Tensor:
         """δ in the shape of what the layer above received.

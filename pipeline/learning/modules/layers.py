@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd import Function, Variable
 
 from pipeline.errors import UserError
-from pipeline.learning.modules.contexts import NOTHING, Above, Between, Output, by_channel, by_example, columns
+from pipeline.learning.modules.contexts import NOTHING, Above, Between, by_channel, by_example, columns
 from pipeline.learning.modules.description import ModuleTarget, slot
 from pipeline.learning.modules.maps import channels_of, pull
 from pipeline.learning.modules.passing import Call, Pass, Seen, Way, only_first_order
@@ -93,7 +93,7 @@ class Layers(Way):
     def back(self, call: Call, delta: Tensor, received: Tensor, weight: Tensor, wanted: bool) -> Tensor | None:
         """What the layer sends to its inputs where δ comes back to what it gave."""
         own, number = call.owner, self.numbers[call.name]
-        if call is own.calls[-1]:
+        if call.is_last:
             own.error, own.labels = columns(delta), None
         if len(received) == 0:  # of no example nothing is learned
             return torch.zeros_like(received)
@@ -117,7 +117,7 @@ class Layers(Way):
         """What the rule sees: the layer and what it received."""
         own, h, by_pixel = call.owner, received, self.rule.columns
         error = NOTHING if own.error is None else own.error
-        labels = self._labels(own) if self.rule.labels else received.new_empty(len(received), dtype=torch.int64)
+        labels = self._labels(own, call.name) if self.rule.labels else received.new_empty(len(received), dtype=torch.int64)
         if by_pixel:
             axis = channels_of(call.layer)
             h, pixels = by_channel(received, axis).to(weight.dtype), received[0].numel() // received.shape[axis]
@@ -125,27 +125,25 @@ class Layers(Way):
             error = error.repeat_interleave(pixels, -1) if self.rule.labels else error
         above = Above(number, weight[None], received, NOTHING, NOTHING, error, labels, None, signal=delta, map=call.layer)
         between = Between(number - 1, NOTHING, NOTHING, h, h, error, labels, None, above=above, place=call.name)
-        above.columns, between.last = by_pixel, lambda: self._output(call, between)
+        above.columns, between.unknown = by_pixel, self._unknown(own, call.name)
         if self.learns:
             own.contexts[call.index] = between if by_pixel else above
         return between
 
-    def _labels(self, own: Pass) -> Tensor:
+    def _labels(self, own: Pass, name: str) -> Tensor:
         if own.labels is None and own.error is not None:
             own.labels = self.labels(own.error)
         if own.labels is None:
-            raise UserError(self._many(own.calls[-1].name, own.calls[0].name))
+            raise UserError(self._unknown(own, name))
         return own.labels
 
-    def _output(self, call: Call, between: Between) -> Output:
-        if self.around is not None or call.owner.error is None:
-            raise UserError(self._many(call.owner.calls[-1].name, self.around or call.name))
-        return Output(between.layer + 1, NOTHING, NOTHING, between.error, between.error, between.error, between.labels, None)
-
-    def _many(self, last: str, other: str) -> str:
+    def _unknown(self, own: Pass, name: str) -> str:
+        """Why the error of the output is not what all layers learn by; empty where it is."""
+        if self.around is None and own.error is not None:
+            return ""
         return (
-            f"layer {other!r} reaches the model's outputs around the last layer, {last!r}; the rule {self.name!r} serves "
-            "models whose outputs all come from one last layer."
+            f"layer {self.around or name!r} reaches the model's outputs around the last layer, {own.last!r}; the rule "
+            f"{self.name!r} serves models whose outputs all come from one last layer."
         )
 
     def _learn(self, call: Call) -> None:

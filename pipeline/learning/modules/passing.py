@@ -23,12 +23,21 @@ class Call:
     """among the calls of its pass"""
     owner: "Pass" = field(repr=False)
 
+    @property
+    def is_last(self) -> bool:
+        """Whether it is the output."""
+        return self.index == self.owner.count - 1
+
 
 @dataclass(eq=False)
 class Pass:
-    """One forward pass, and what is known of it as its backward pass goes on. It lives as long as autograd's graph does."""
+    """One forward pass, and what is known of it as its backward pass goes on. It lives as long as autograd's graph does, and
+    goes with it: nothing in it leads back to itself, so that no memory waits for Python's search for cycles."""
 
-    calls: list[Call] = field(default_factory=list)
+    count: int = 0
+    """of calls"""
+    last: str = ""
+    """name of the layer called last"""
     called: set[str] = field(default_factory=set)
     """names of layers, also of those that autograd does not follow"""
     error: Tensor | None = None

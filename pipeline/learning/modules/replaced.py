@@ -199,8 +199,8 @@ class Replaced:
                 "restore the model first."
             )
         first = arguments[0] if arguments else named_arguments["input"]
-        call = Call(self._watched[layer], layer, len(self._pass.calls), self._pass)
-        self._pass.calls.append(call)
+        call = Call(self._watched[layer], layer, self._pass.count, self._pass)
+        self._pass.count, self._pass.last = self._pass.count + 1, call.name
         self._seen.append(Seen(call, first))
         return (self._way.enter(call, first), *arguments[1:]), {
             key: value for key, value in named_arguments.items() if key != "input"
