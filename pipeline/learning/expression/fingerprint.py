@@ -19,6 +19,7 @@ DIGITS = 9
 """significant ones, in which the same equation in other words is the same"""
 
 
+@functools.lru_cache(1 << 14)
 def fingerprint(equation: str, activation: str = "tanh") -> str:
     """Sixteen hexadecimal digits of what the equation sends back in a small network.
 
