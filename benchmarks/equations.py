@@ -37,8 +37,9 @@ from pipeline.targets import MLP, Batches, Context, Population, initialise
 def distinct(most: int | None = None) -> dict[str, int]:
     """How many equations of depth 1 there are, and how many of them do something else than all others on the probe batch.
 
-    Every side u(o) is evaluated once, and then every pair by the binary operator alone, so that what draws at each step has
-    drawn the same on both sides. A side that is not finite on the probe has diverged, and so has what is made of it.
+    On the last hidden layer, whose neighbour above has the same signal under every equation. Every side u(o) is evaluated once,
+    and then every pair by the binary operator alone, so that what draws at each step has drawn the same on both sides. A side
+    that is not finite on the probe has diverged, and so has what is made of it.
 
     Args:
         most: sides of a shape that are looked at.
@@ -60,7 +61,7 @@ def distinct(most: int | None = None) -> dict[str, int]:
     for tree in (Binary(PRODUCT, one, other) for one in others for other in others):
         if joined(PRODUCT, shape_of(tree.left), shape_of(tree.right)) == SIGNAL_SHAPE:
             written += 1
-            own = probed(plain(tree))
+            own = probed(plain(tree), last=True)
             diverged += own is None
             found.update(() if own is None else _hashes(own[None]))
     return {"written": written, "distinct": len(found), "diverged": diverged}
@@ -75,7 +76,7 @@ def _sides(most: int | None) -> tuple[list[Tree], list[Tree]]:
 
 def _values(sides: Sequence[Tree]) -> tuple[Tensor, Tensor]:
     """What each is on the probe, (sides, numbers), and whether it is finite."""
-    found = [probed(plain(side)) for side in sides]
+    found = [probed(plain(side), last=True) for side in sides]
     size = max((len(own) for own in found if own is not None), default=1)
     finite = torch.tensor([own is not None for own in found])
     return torch.stack([torch.zeros(size, dtype=torch.float64) if own is None else own for own in found]), finite
