@@ -69,7 +69,9 @@ def distinct(most: int | None = None) -> dict[str, int]:
 
 def _sides(most: int | None) -> tuple[list[Tree], list[Tree]]:
     """All u(o) that are signals, and all others."""
-    sides = [Unary(name, Leaf(own), value) if name else Leaf(own) for own in ALL_OPERANDS for name, value in ALL_UNARIES]
+    sides: list[Tree] = [
+        Unary(name, Leaf(own), value) if name else Leaf(own) for own in ALL_OPERANDS for name, value in ALL_UNARIES
+    ]
     signals = [side for side in sides if shape_of(side) == SIGNAL_SHAPE]
     return signals[:most], [side for side in sides if shape_of(side) != SIGNAL_SHAPE][:most]
 

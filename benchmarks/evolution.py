@@ -128,9 +128,8 @@ def measured(plans: Mapping[str, Plan], found: Mapping[str, Any], work: Path, re
     searches = {name: _searched(found[name], own["accuracy"]) for name in FILES}
     lineage = family(plan, found["evolved"]["rows"])
     chain = _chain(lineage, found["evolved"]["rows"], searches["evolved"]["best"][0]["name"])
-    equations.draw_family(
-        *(_points(found[name]) for name in FILES), [row["name"] for row in chain], results / "evolution-family.png"
-    )
+    evolved, drawn = (_points(found[name]) for name in FILES)
+    equations.draw_family(evolved, drawn, [row["name"] for row in chain], results / "evolution-family.png")
     rows = compared(config, _contenders(searches), dataset, cache)
     rates = {row["equation"]: row["rate"] for row in rows}
     shown = [row["equation"] for row in rows if row["source"] not in ("backpropagation", *CONTROLS)]
