@@ -66,12 +66,37 @@ Signal = Literal[
 ]
 """:mod:`pipeline.learning`"""
 
+PredictorName = Literal[
+    "gradsign",
+    "gradsign_mean",
+    "gradsign_live",
+    "params",
+    "flops",
+    "live_params",
+    "live_flops",
+]
+""":mod:`pipeline.predictors`"""
+
 ReaderName = Literal[
     "probes",
     "convnet",
     "statistics",
 ]
 """:mod:`pipeline.enn.readers`"""
+
+SpaceName = Literal[
+    "nasbench201",
+    "mlp",
+]
+""":mod:`pipeline.architectures.spaces`"""
+
+ArchitectureSearch = Literal[
+    "random",
+    "evolution",
+    "reinforce",
+    "bohb",
+]
+""":mod:`pipeline.architectures.searches`"""
 
 SamplerName = Literal[
     "tpe",

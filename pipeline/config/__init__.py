@@ -5,6 +5,7 @@ One file per stage: its dataclass, and beside it what must hold of it. The same 
 old run. Nothing here imports torch.
 """
 
+from pipeline.config.architecture import ArchitectureConfig
 from pipeline.config.checks import LARGEST_COUNT
 from pipeline.config.choices import Arm
 from pipeline.config.compare import CompareConfig
@@ -30,6 +31,7 @@ __all__ = [
     "LEAST_RECORDED",
     "PRESETS",
     "Activation",
+    "ArchitectureConfig",
     "Arm",
     "CompareConfig",
     "Config",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from pipeline.config.architecture import ArchitectureConfig
 from pipeline.config.compare import CompareConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.enn import ENNConfig
@@ -31,4 +32,5 @@ class Config:
     recorded: RecordedConfig = field(default_factory=RecordedConfig)
     unroll: UnrollConfig = field(default_factory=UnrollConfig)
     evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)

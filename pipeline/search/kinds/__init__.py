@@ -8,6 +8,7 @@ FILES = (
     "target",
     "rule",
     "equation",
+    "architecture",
 )
 KINDS: dict[str, Kind] = registered(FILES, __name__, "KIND")
 """by name"""

@@ -70,8 +70,9 @@ def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset
     ]
 
 
-def proposals(plan: "Plan", group: "Group", folder: Path) -> "Equations":
+def proposals(plan: "Plan", group: "Group", folder: Path, dataset: "pipeline.data.dataset.Dataset | None") -> "Equations":
     """Evolution, or random equations."""
+    del dataset
     from pipeline.search.equations import Equations
 
     del folder  # what is proposed follows from the results

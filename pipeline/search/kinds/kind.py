@@ -19,6 +19,10 @@ Checks = list[tuple[bool, str]]
 """what must hold, and the sentence where it does not"""
 
 
+SECTIONS = {"rule.": ("rule", "equation"), "evolution.": ("equation",), "architecture.": ("architecture",)}
+"""settings that only some kinds have a use for, by the beginnings of their names"""
+
+
 @dataclass(frozen=True)
 class Judging:
     """How candidates are judged."""
@@ -85,11 +89,17 @@ class Kind:
     """raises UserError where the settings of a group do not go with the data set"""
     check_space: Callable[[Sequence["Dimension"]], None] = lambda space: None
     """raises UserError where what is to vary cannot be searched"""
-    proposals: Callable[..., Any] | None = None
-    """(plan, group, folder) -> who proposes the candidates of a group, in place of :class:`pipeline.search.propose.Proposals`
-    and with its methods: where a candidate is no list of values that are drawn one by one"""
     prepare: Callable[[Sequence[Stage], Record, Mapping[str, Config], "pipeline.data.dataset.Dataset", Path], Judging]
     """from the stages, the record, what is to be recorded, the data set and the search's folder to how candidates are judged"""
+
+    proposals: Callable[..., Any] | None = None
+    """where it has proposals of its own: (plan, group, folder, data set) -> what has ``total``, ``propose`` and ``tell`` as
+    :class:`pipeline.search.propose.Proposals`"""
+
+    def foreign(self, key: str) -> str:
+        """Why a setting that only other kinds have a use for has none here; nothing where it has."""
+        users = next((kinds for section, kinds in SECTIONS.items() if key.startswith(section)), (self.name,))
+        return "" if self.name in users else f"it is of a search of kind {' or '.join(map(repr, users))}."
 
     def varies(self, key: str) -> bool:
         """Whether a setting may vary."""

@@ -57,7 +57,7 @@ class Bayesian(BaseSampler):
         before = [own for own in study.get_trials(deepcopy=False) if own.number < trial.number]
         told = [own for own in before if own.state.is_finished()]
         if sum(own.state == TrialState.COMPLETE for own in told) < LEAST:
-            return self.encoding.draw(1, np.random.default_rng(self.seed))[0]
+            return self.encoding.values(self.encoding.draw(1, np.random.default_rng(self.seed))[0])
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1), warnings.catch_warnings():  # sums that threads share come out in another order
@@ -69,24 +69,26 @@ class Bayesian(BaseSampler):
     ) -> Any:
         return self.random.sample_independent(study, trial, param_name, param_distribution)
 
-    def _best(self, told: Sequence[FrozenTrial], asked: Sequence[FrozenTrial], values: Float[np.ndarray, " N"]) -> Any:
+    def _best(
+        self, told: Sequence[FrozenTrial], asked: Sequence[FrozenTrial], values: Float[np.ndarray, " N"]
+    ) -> dict[str, Any]:
         """The settings that are worth most."""
-        x = self.encoding.points([own.params for own in told])
+        code, best, draws = self.encoding, float(values.max()), np.random.default_rng(self.seed)
+        marks = code.marks([own.params for own in told])
+        x = code.points(marks)
         model = _fitted(x, values, self.seed)
         if asked:
-            believed = self.encoding.points([own.params for own in asked])
+            believed = code.points(code.marks([own.params for own in asked]))
             model = _refitted(model, np.concatenate([x, believed]), np.concatenate([values, model.predict(believed)]))
-        best, draws = float(values.max()), np.random.default_rng(self.seed)
-        good = [told[place].params for place in np.argsort(-values, kind="stable")[:4]]
-        rivals = self.encoding.draw(DRAWN, draws)
-        rivals += [self.encoding.near(good[number % len(good)], ROUNDS[0], draws) for number in range(AROUND)]
-        for spread in (*ROUNDS, None):
-            mean, deviation = model.predict(self.encoding.points(rivals), return_std=True)
+        good = marks[np.argsort(-values, kind="stable")[:4]]
+        rivals = np.concatenate([code.draw(DRAWN, draws), *(code.near(own, ROUNDS[0], AROUND // 4, draws) for own in good)])
+        for spread in (*ROUNDS, 0.0):
+            mean, deviation = model.predict(code.points(rivals), return_std=True)
             worth = self.worth(mean, np.maximum(deviation, 1e-9), best, self.trade_off)
             chosen = rivals[int(np.argmax(worth))]
-            if spread is not None:
-                rivals = [chosen, *(self.encoding.near(chosen, spread, draws) for _ in range(AROUND))]
-        return chosen
+            if spread:
+                rivals = np.concatenate([chosen[None], code.near(chosen, spread, AROUND, draws)])
+        return code.values(chosen)
 
 
 def _values(study: Study, told: Sequence[FrozenTrial]) -> Float[np.ndarray, " N"]:

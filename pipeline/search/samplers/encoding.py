@@ -3,7 +3,10 @@
 A range is one coordinate, on its own scale; a choice among lists of numbers of one length, such as mode bits, has a coordinate
 for each place; any other choice has one for each of its values, of which one is 1.
 
-Letters: N points, D coordinates.
+In between a candidate is a row of *marks*, one for each setting: the place within a range, the number of a choice, NaN where
+the setting did not matter.
+
+Letters: N candidates, S settings, D coordinates.
 """
 
 import json
@@ -17,6 +20,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 MIDDLE = 0.5
 """of a coordinate, for a setting that did not matter to a candidate"""
+ANEW = 0.25
+"""probability that a choice is drawn anew for a candidate near another one"""
 
 
 @dataclass(frozen=True)
@@ -25,28 +30,74 @@ class Encoding:
 
     space: Mapping[str, BaseDistribution]
 
-    def points(self, candidates: Sequence[Mapping[str, Any]]) -> Float[np.ndarray, "N D"]:
+    def marks(self, candidates: Sequence[Mapping[str, Any]]) -> Float[np.ndarray, "N S"]:
         """Of candidates given by their values, of which some may be missing."""
-        rows = [[place for key, own in self.space.items() for place in _places(own, values.get(key))] for values in candidates]
-        return np.array(rows, dtype=np.float64).reshape(len(candidates), -1)
+        rows = [[_mark(own, values.get(key)) for key, own in self.space.items()] for values in candidates]
+        return np.array(rows, dtype=np.float64).reshape(len(candidates), len(self.space))
 
-    def draw(self, count: int, draws: np.random.Generator) -> list[dict[str, Any]]:
+    def values(self, marks: Float[np.ndarray, " S"]) -> dict[str, Any]:
+        """The inverse of :meth:`marks` for one candidate, within the bounds whatever rounding does."""
+        return {key: _value(own, float(mark)) for (key, own), mark in zip(self.space.items(), marks, strict=True)}
+
+    def points(self, marks: Float[np.ndarray, "N S"]) -> Float[np.ndarray, "N D"]:
+        """Coordinates."""
+        return np.concatenate([_places(own, column) for own, column in zip(self.space.values(), marks.T, strict=True)], axis=1)
+
+    def draw(self, count: int, draws: np.random.Generator) -> Float[np.ndarray, "N S"]:
         """Independent candidates."""
-        return [{key: _drawn(own, draws) for key, own in self.space.items()} for _ in range(count)]
+        return np.stack([_drawn(own, count, draws) for own in self.space.values()], axis=1)
 
-    def near(self, values: Mapping[str, Any], spread: float, draws: np.random.Generator) -> dict[str, Any]:
-        """A candidate close to another one: ranges by a Gaussian of ``spread`` of their width, and one choice in four anew."""
-        return {key: _moved(own, values.get(key), spread, draws) for key, own in self.space.items()}
+    def near(
+        self, marks: Float[np.ndarray, " S"], spread: float, count: int, draws: np.random.Generator
+    ) -> Float[np.ndarray, "N S"]:
+        """Candidates close to another one: ranges by a Gaussian of ``spread`` of their width, some choices anew."""
+        found = self.draw(count, draws)
+        for column, (own, mark) in enumerate(zip(self.space.values(), marks, strict=True)):
+            if np.isnan(mark):
+                continue
+            if isinstance(own, CategoricalDistribution):
+                kept = draws.random(count) >= ANEW
+                found[kept, column] = mark
+            else:
+                moved = mark + spread * draws.standard_normal(count)
+                found[:, column] = np.clip(1 - np.abs(1 - np.abs(moved)), 0, 1)  # reflected at the bounds
+        return found
 
 
-def _places(own: BaseDistribution, value: Any) -> list[float]:
+def _mark(own: BaseDistribution, value: Any) -> float:
+    if value is None:
+        return np.nan
     if isinstance(own, CategoricalDistribution):
-        table = _table(own)
-        return [MIDDLE] * table.shape[1] if value is None else table[own.choices.index(value)].tolist()
-    return [MIDDLE if value is None else _inwards(own, value)]
+        return float(own.choices.index(value))
+    low, high = _ends(own)
+    return (float(np.log(value) if own.log else value) - low) / (high - low)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _table(own: CategoricalDistribution) -> Float[np.ndarray, "values D"]:
+def _value(own: BaseDistribution, mark: float) -> Any:
+    if isinstance(own, CategoricalDistribution):
+        return own.choices[int(mark)]
+    assert isinstance(own, FloatDistribution | IntDistribution)
+    low, high = _ends(own)
+    value = low + mark * (high - low)
+    value = float(np.exp(value)) if own.log else value
+    return min(max(round(value) if isinstance(own, IntDistribution) else value, own.low), own.high)
+
+
+def _ends(own: BaseDistribution) -> tuple[float, float]:
+    """Of a range, on its scale."""
+    assert isinstance(own, FloatDistribution | IntDistribution)
+    return (float(np.log(own.low)), float(np.log(own.high))) if own.log else (float(own.low), float(own.high))
+
+
+def _places(own: BaseDistribution, marks: Float[np.ndarray, " N"]) -> Float[np.ndarray, "N places"]:
+    missing = np.isnan(marks)
+    if not isinstance(own, CategoricalDistribution):
+        return np.where(missing, MIDDLE, marks)[:, None]
+    table = _table(own)
+    return np.where(missing[:, None], MIDDLE, table[np.where(missing, 0, marks).astype(int)])
+
+
+def _table(own: CategoricalDistribution) -> Float[np.ndarray, "values places"]:
     """The coordinates of every value."""
     lists = [_numbers(choice) for choice in own.choices]
     if all(lists) and len({len(numbers) for numbers in lists}) == 1:
@@ -68,36 +119,7 @@ def _numbers(choice: Any) -> list[float]:
     return [float(own) for own in found] if all(type(own) in (int, float) for own in found) else []
 
 
-def _ends(own: BaseDistribution) -> tuple[float, float, bool]:
-    assert isinstance(own, FloatDistribution | IntDistribution)
-    low, high = float(own.low), float(own.high)
-    return (float(np.log(low)), float(np.log(high)), True) if own.log else (low, high, False)
-
-
-def _inwards(own: BaseDistribution, value: float) -> float:
-    low, high, log = _ends(own)
-    return ((float(np.log(value)) if log else float(value)) - low) / (high - low)
-
-
-def _outwards(own: BaseDistribution, place: float) -> float | int:
-    """The value of a place, within the bounds whatever rounding does."""
-    low, high, log = _ends(own)
-    value = low + min(max(place, 0.0), 1.0) * (high - low)
-    value = float(np.exp(value)) if log else value
-    if isinstance(own, IntDistribution):
-        return min(max(round(value), own.low), own.high)
-    assert isinstance(own, FloatDistribution)
-    return min(max(value, own.low), own.high)
-
-
-def _drawn(own: BaseDistribution, draws: np.random.Generator) -> Any:
+def _drawn(own: BaseDistribution, count: int, draws: np.random.Generator) -> Float[np.ndarray, " N"]:
     if isinstance(own, CategoricalDistribution):
-        return own.choices[int(draws.integers(len(own.choices)))]
-    return _outwards(own, draws.random())
-
-
-def _moved(own: BaseDistribution, value: Any, spread: float, draws: np.random.Generator) -> Any:
-    if value is None or isinstance(own, CategoricalDistribution):
-        return _drawn(own, draws) if value is None or draws.random() < 0.25 else value
-    place = _inwards(own, value) + spread * draws.standard_normal()
-    return _outwards(own, 1 - abs(1 - abs(place)))  # reflected at the bounds, which would collect what is cut off
+        return draws.integers(len(own.choices), size=count).astype(np.float64)
+    return draws.random(count)
