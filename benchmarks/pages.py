@@ -123,6 +123,14 @@ PAGES = (
     searched("image_resolution", "Search: how small may the weight image be", "Gain against milliseconds by resolution"),
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
+    Page(
+        "evolution",
+        "Equations that evolve",
+        pictures=(
+            ("evolution-family.png", "Validation accuracy of all equations judged to the end, and the winner's ancestors"),
+            ("evolution-ratios.png", "The ratio r / b of each hidden unit, for the best equations"),
+        ),
+    ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),

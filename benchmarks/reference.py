@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import tables
 from pipeline.config import Config
 
 PACKAGE = "grad_instructor"
@@ -90,6 +91,37 @@ def served() -> str:
     signals = importlib.import_module("pipeline.learning").SIGNALS
     rules = {kind: [f"`{name}`" for name, own in signals.items() if own.serves == kind] for kind in SERVED}
     return "\n".join(f"| {', '.join(names)} | {SERVED[kind]} |" for kind, names in rules.items())
+
+
+def language() -> str:
+    """The language of equations: its operands and operators, as their registries have them."""
+    home = "pipeline.learning.expression"
+    grammar, operands, unaries, binaries = (
+        importlib.import_module(f"{home}.{name}") for name in ("grammar", "operands", "unaries", "binaries")
+    )
+    leaves = [
+        [_code(own.name), _code(own.plain), grammar.said(own.shape), own.means + " (ours; no search proposes it)" * own.ours]
+        for own in operands.OPERANDS.values()
+    ]
+    ones = [
+        [_code(own.shown.replace("∙", "x")), _code(own.name), own.means, ", ".join(f"{value:g}" for value in own.values)]
+        for own in unaries.UNARIES.values()
+    ]
+    pairs = [[_code(own.shown), _code(own.name), own.means] for own in binaries.BINARIES.values()]
+    return tables.blocks(
+        module(f"{home}.grammar"),
+        module(f"{home}.spelling"),
+        tables.table(["operand", "ASCII", "rows × columns", "what it is"], leaves, 4),
+        tables.table(["unary operator", "ASCII", "what it does to x", "c in a search"], ones, 4),
+        tables.table(["binary operator", "ASCII", "what it makes of two"], pairs, 3),
+        module(f"{home}.simplify"),
+        module(f"{home}.fingerprint"),
+    )
+
+
+def _code(text: str) -> str:
+    """In a cell of a table."""
+    return f"`{text}`".replace("|", "\\|")
 
 
 def _settings_of(kind: type) -> dict[str, str]:

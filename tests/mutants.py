@@ -854,7 +854,44 @@ PUBLIC = (
     ),
 )
 
-MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED, *PUBLIC)
+EQUATIONS = (
+    Mutation(
+        "columns and rows of an equation's norms change places",
+        "pipeline/learning/expression/unaries.py",
+        "BOTH, COLUMN, ROW = (1, 2), (2,), (1,)",
+        "BOTH, COLUMN, ROW = (1, 2), (1,), (2,)",
+        "the papers' matrices are our transposes: another equation than the one that is written",
+        ("tests/test_expression.py::test_columns_of_the_papers_are_our_rows",),
+    ),
+    Mutation(
+        "what a clip hides is hidden",
+        "pipeline/learning/expression/evaluate.py",
+        "        if does.hides and not below.finite:\n            self.check(x)",
+        "        if does.hides and below.finite:\n            self.check(x)",
+        "a member in which something overflowed would go on as if nothing were",
+        ("tests/test_expression.py::test_a_member_in_which_something_is_not_finite_is_frozen_and_no_other_notices",),
+    ),
+    Mutation(
+        "what an equation draws is the same at each step",
+        "pipeline/learning/expression/evaluate.py",
+        "self.context.layer, place, self.step)",
+        "self.context.layer, place, 0)",
+        "noise that never changes is a fixed matrix",
+        (
+            "tests/test_expression.py::test_a_unary_operator_is_the_textbooks",
+            "tests/test_expression.py::test_what_is_drawn_is_the_members_own_and_new_at_each_step_and_place",
+        ),
+    ),
+    Mutation(
+        "evolution keeps the worst",
+        "pipeline/search/equations.py",
+        "(-self.fitness[number], number)",
+        "(self.fitness[number], number)",
+        "it would be no better than chance, and say nothing",
+        ("tests/test_evolution.py::test_evolution_climbs_and_random_search_does_not",),
+    ),
+)
+MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED, *PUBLIC, *EQUATIONS)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------
