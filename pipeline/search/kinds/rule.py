@@ -27,9 +27,10 @@ WORST_LOSS = 1e3
 
 
 def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
-    """How long targets are trained, where the last stage says so."""
+    """How long targets are trained, where the last stage says so; all validation examples but one choose, for there is no
+    ENN's reward."""
     del base, record
-    return {"training.steps": last.steps} if last.steps else {}
+    return {"rl.score_examples": 1} | ({"training.steps": last.steps} if last.steps else {})
 
 
 def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +42,8 @@ def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
 
 def reason(key: str) -> str:
     """Why a setting cannot be searched or given."""
-    del key
+    if key.startswith(KIND.decided):
+        return "no ENN learns, and all validation examples choose."
     return f"a search over rules varies {' and '.join(f'{name}*' for name in KIND.searched)} settings."
 
 
@@ -220,6 +222,7 @@ KIND = Kind(
     name="rule",
     over="rules",
     searched=("rule.", "training."),
+    decided=("rl.score_examples",),
     objectives=("accuracy", "loss", "seconds"),
     smaller=("loss", "seconds"),
     ranked="accuracy",
