@@ -158,8 +158,8 @@ def test_a_process_finds_what_a_random_search_misses(tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ("{name: gpp}", "'gp'"),
-        ("{name: gp, acquisition: ucbb}", "'ucb'"),
+        ("{name: gpp}", "did you mean 'gp'"),
+        ("{name: gp, acquisition: ucbb}", "did you mean 'ucb'"),
         ("{name: tpe, acquisition: ei}", "tpe has no 'acquisition'; leave it out, or choose gp."),
         ("{name: random, random_every: 3}", "random has no 'random_every'"),
         ("{name: gp, mutation: 0.1}", "gp has no 'mutation'; leave it out, or choose genetic."),
