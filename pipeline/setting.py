@@ -109,9 +109,19 @@ def adapting(config: Config, name: str) -> Config:
 
 
 def new_population(
-    config: Config, target: MLP, seeds: Sequence[int], x: Tensor, initialisation: str | None = None
+    config: Config,
+    target: MLP,
+    seeds: Sequence[int],
+    x: Tensor,
+    initialisation: str | None = None,
+    learning_rate: float | Tensor | None = None,
 ) -> Population:
-    """One member per seed, on the device of ``x`` (training inputs); ``initialisation`` replaces the configured one."""
+    """One member per seed, on the device of ``x`` (training inputs).
+
+    Args:
+        initialisation: in place of the configured one.
+        learning_rate: in place of the configured one; one for all members, or each member's (P,).
+    """
     training = config.training
     scheme = initialisation or config.target.initialisation
     start = initialise(target, scheme, seeds, config.target.sigma, x[:LSUV_EXAMPLES], device=str(x.device))
@@ -119,7 +129,7 @@ def new_population(
         target,
         start,
         training.optimiser,
-        training.learning_rate,
+        training.learning_rate if learning_rate is None else learning_rate,
         training.momentum,
         training.weight_decay,
         training.schedule,

@@ -1,4 +1,5 @@
-"""Learning rules: something else than the gradient goes backwards (:mod:`pipeline.learning`), at the run's learning rate."""
+"""Learning rules: something else than the gradient goes backwards (:mod:`pipeline.learning`), at the run's learning rate unless
+``compare.rates`` has one chosen for each."""
 
 from pipeline.arms.arm import Arm, Setup
 
@@ -15,7 +16,7 @@ def _arm(name: str, what: str, colour: str) -> Arm:
 def products(setup: Setup) -> object:
     """The learned matrices follow the target's own optimiser, as far as one without a schedule can."""
     training = setup.config.training
-    own = setup.signals.Training(training.learning_rate, training.optimiser, training.momentum, training.weight_decay)
+    own = setup.signals.Training(setup.learning_rate, training.optimiser, training.momentum, training.weight_decay)
     return setup.rules.Update(setup.signal("pfa", backward=own))
 
 
@@ -38,4 +39,5 @@ ARMS = (
         rule=products,
         colour="#E7298A",
     ),
+    _arm("expression", "the equation of rule.equation", "#8C510A"),
 )

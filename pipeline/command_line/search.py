@@ -27,7 +27,7 @@ FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
 PARTS = {"sampler": Sampler, "budget": Budget}
 LATER = {"sampler": ("acquisition", "trade_off", "mutation", "random_every"), "budget": ("batch",)}
-LATER_SETTINGS = ("rule.",)
+LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.")
 """what there was not in the first files of this form: at its default it renames no search"""
 
 
@@ -71,7 +71,7 @@ def _as_json(plan: Plan) -> dict[str, Any]:
     for part, names in LATER.items():
         default = dataclasses.asdict(PARTS[part]())
         written[part] = {key: value for key, value in written[part].items() if key not in names or value != default[key]}
-    return written
+    return {name: value for name, value in written.items() if name not in LATER_PARTS or value is not None}
 
 
 def _starts(plan: Plan) -> list[str]:
@@ -91,7 +91,8 @@ def show_search(job: Work, plan: Plan) -> None:
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):
-            console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")
+            trained = f"grad-instructor {command} --config " if not plan.config().architecture.table else ""
+            console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}")
 
 
 def _rich_table(markdown: str) -> "rich.table.Table":

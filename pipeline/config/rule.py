@@ -15,8 +15,9 @@ TAKES: dict[str, tuple[str, ...]] = {
     "dtp": ("rate", "noise"),
     "usf": ("scale",),
     "pfa": ("expansion",),
+    "expression": ("equation",),
 }
-"""settings by the rule that has them; all others have none that is a number"""
+"""settings by the rule that has them; all others have none that is a number or a text"""
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,8 @@ class RuleConfig:
     """usf: size of the feedback"""
     expansion: int = 1
     """pfa: neurons between its two matrices, for each output of the layer"""
+    equation: str = "(Wᵀs)∘σ′ + (Rᵀs)∘σ′"
+    """expression: the signal of every hidden layer"""
 
 
 def rule_settings(rule: RuleConfig, name: str) -> dict[str, Any]:

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass, field
 
+from pipeline.config.architecture import ArchitectureConfig
 from pipeline.config.compare import CompareConfig
 from pipeline.config.data import DataConfig
 from pipeline.config.enn import ENNConfig
+from pipeline.config.evolution import EvolutionConfig
 from pipeline.config.instruction import InstructionConfig
 from pipeline.config.recorded import RecordedConfig
 from pipeline.config.rl import RLConfig
@@ -29,4 +31,6 @@ class Config:
     rl: RLConfig = field(default_factory=RLConfig)
     recorded: RecordedConfig = field(default_factory=RecordedConfig)
     unroll: UnrollConfig = field(default_factory=UnrollConfig)
+    evolution: EvolutionConfig = field(default_factory=EvolutionConfig)
+    architecture: ArchitectureConfig = field(default_factory=ArchitectureConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)

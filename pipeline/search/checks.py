@@ -47,9 +47,39 @@ def _of_stages(plan: Plan, least_targets: int) -> Checks:
     ]
 
 
+def _of_architectures(plan: Plan) -> Checks:
+    """Of searches by an algorithm over architectures."""
+    if "algorithm" not in KINDS[plan.kind].parts:
+        return []
+    dimensions = [own for group in plan.groups for own in group.space]
+    return [
+        (
+            all(own.choice and not own.when for own in dimensions),
+            f"space: in a search over {KINDS[plan.kind].over} every setting has a 'choice', and no 'when'.",
+        ),
+        (plan.assist is None or plan.assist.proposals >= 2, "assist.proposals must be at least 2; leave 'assist' out for 1."),
+        (plan.assist is None or plan.assist.examples >= 1, "assist.examples must be at least 1."),
+        (plan.assist is None or 0 <= plan.assist.seconds < math.inf, "assist.seconds must be at least 0."),
+        (
+            plan.sampler == Sampler(),
+            f"'sampler' plays no part in a search over {KINDS[plan.kind].over}; give 'algorithm' instead.",
+        ),
+    ]
+
+
 def _of_parts(plan: Plan) -> Checks:
     budget, sampler, record, predict = plan.budget, plan.sampler, plan.record, plan.predict
+    kind = KINDS[plan.kind]
     return [
+        (
+            not kind.samplers or sampler.name in kind.samplers,
+            f"sampler {sampler.name} cannot propose {kind.over}; choose {' or '.join(kind.samplers)}.",
+        ),
+        (
+            kind.proposals is None or sampler.mutation is None,
+            f"sampler.mutation has no effect in a search over {kind.over}, which change in one place each; leave it out.",
+        ),
+        *_of_architectures(plan),
         (budget.candidates >= 1, f"budget.candidates is {budget.candidates}; give at least 1."),
         (budget.ahead >= 1, f"budget.ahead is {budget.ahead}; give at least 1."),
         (budget.batch >= 1, f"budget.batch is {budget.batch}; give at least 1."),

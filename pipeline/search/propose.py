@@ -22,6 +22,7 @@ from optuna.trial import Trial, TrialState
 
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError, reason_of
+from pipeline.results.mlflow.address import sqlite_uri
 from pipeline.search.plan import Plan, deciding
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.values import Dimension, Group
@@ -122,7 +123,7 @@ def _study(plan: Plan, group: Group, folder: Path) -> optuna.Study:
     name = group.name or plan.name
     directions = [DIRECTIONS[direction] for _, direction in plan.objectives]
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / 'study.db').resolve()}")
+        storage = optuna.storages.RDBStorage(sqlite_uri((folder / "study.db").resolve()))
         study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("sqlalchemy", "optuna", "sqlite3", "alembic"):

@@ -21,7 +21,7 @@ from pipeline.search.kinds import KINDS, Kind
 from pipeline.search.plain import as_name, check_keys, check_known, check_mapping, one_of
 from pipeline.search.plan import Plan
 from pipeline.search.together import check_together
-from pipeline.search.values import Budget, Dimension, Group, Predict, Record, Sampler, Scheduler, Stage
+from pipeline.search.values import Algorithm, Assistance, Budget, Dimension, Group, Predict, Record, Sampler, Scheduler, Stage
 from pipeline.search.yaml_text import load_yaml
 
 LARGEST_FILE = 20_000
@@ -58,6 +58,7 @@ def read_plan(path: Path, protocol: str | None = None) -> Plan:
 
 _TOP = {"question", "kind", "preset", "settings", "space", "groups", "objectives", "stages"}
 _PARTS = {"sampler": Sampler, "scheduler": Scheduler, "budget": Budget, "record": Record, "predict": Predict}
+_PARTS |= {"algorithm": Algorithm, "assist": Assistance}
 _OF_SOME = sorted({part for kind in KINDS.values() for part in kind.parts})
 
 
@@ -75,12 +76,14 @@ def _plan(name: str, values: Any, protocol: str | None) -> Plan:
     check_keys(values, _TOP | set(_PARTS), "the file")
     preset = one_of(protocol or values.get("preset", "digits"), tuple(PRESETS), "preset")
     kind = KINDS[one_of(values.get("kind", "enn"), tuple(KINDS), "kind")]
-    settings = _settings(values.get("settings", {}), "settings")
-    parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
-    stages = _stages(values.get("stages"))
     for part in [part for part in _OF_SOME if part in values and part not in kind.parts]:
         others = " and ".join(other.over for other in KINDS.values() if part in other.parts)
         raise UserError(f"{part!r} is for searches over {others}; leave it out.")
+    settings = _settings(values.get("settings", {}), "settings")
+    parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
+    if kind.samplers:
+        parts.setdefault("sampler", Sampler(kind.samplers[0]))
+    stages = _stages(values.get("stages"))
 
     def decide(base: Mapping[str, Any]) -> dict[str, Any]:
         return kind.decide(base, stages[-1], parts.get("record", Record()))
@@ -127,8 +130,11 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
     if base["data.dataset"] not in DATASETS:
         raise UserError(f"data.dataset is {shown(base['data.dataset'])}; a search names a data set: {', '.join(DATASETS)}.")
     for key in settings:
-        if kind.decided and key.startswith(kind.decided):
-            raise UserError(f"settings: {key!r} has no effect in a search over {kind.over}; leave it out: {kind.reason(key)}")
+        if kind.foreign(key) or (kind.decided and key.startswith(kind.decided)):
+            raise UserError(
+                f"settings: {key!r} has no effect in a search over {kind.over}; leave it out: "
+                f"{kind.foreign(key) or kind.reason(key)}"
+            )
     base |= decide(base)
     kind.check_settings(base)
     validate(from_dotted(base))
@@ -136,6 +142,7 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
     if not space:
         raise UserError("'space' is empty; give at least one setting to search.")
     dimensions = tuple(_dimension(key, values, kind, base, space) for key, values in space.items())
+    kind.check_space(dimensions)
     check_together(dimensions, base)
     return Group(name, settings, dimensions)
 
@@ -143,7 +150,7 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
 def _dimension(key: Any, values: Any, kind: Kind, base: dict[str, Any], space: dict[str, Any]) -> Dimension:
     check_known(key, list(base), "space")
     if not kind.varies(key):
-        raise UserError(f"space: {key!r} cannot be searched here; {kind.reason(key)}")
+        raise UserError(f"space: {key!r} cannot be searched here; {kind.foreign(key) or kind.reason(key)}")
     if reason := kind.without_effect(key, base):
         raise UserError(f"space: {key!r} would have no effect: {reason}")
     where = f"space.{key}"

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.names import Acquisition, SamplerName
+from pipeline.names import Acquisition, ArchitectureSearch, PredictorName, SamplerName
 
 
 class Failed(Exception):
@@ -114,6 +114,27 @@ class Predict:
 
     after: int = 12
     """candidates whose gain must be known before predictions are used; until then the first stage's own ``rank_by`` counts"""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Who proposes architectures."""
+
+    name: ArchitectureSearch = "random"
+    """random; evolution (REA), reinforce or bohb"""
+
+
+@dataclass(frozen=True)
+class Assistance:
+    """A predictor that chooses which of several proposed architectures is judged."""
+
+    predictor: PredictorName
+    proposals: int = 10
+    """architectures of which the one with the largest score is judged"""
+    examples: int = 128
+    """training examples that the predictor looks at, at most"""
+    seconds: float = 0.0
+    """simulated, that a score is charged for on a table"""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ FILES = (
     "enn",
     "target",
     "rule",
+    "equation",
+    "architecture",
 )
 KINDS: dict[str, Kind] = registered(FILES, __name__, "KIND")
 """by name"""

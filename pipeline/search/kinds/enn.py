@@ -44,8 +44,6 @@ def reason(key: str) -> str:
     """Why a setting cannot be searched or given."""
     if key.startswith(LEARNED):
         return "'stages' and 'record' say how long a candidate learns, and from what."
-    if key.startswith("rule."):
-        return "ENNs instruct backpropagation; a search of kind 'rule' varies what goes backwards."
     if key.startswith(KIND.decided):
         return "it says how runs are collected under an ENN that learns meanwhile, which no candidate does."
     return "the recorded runs depend on it, so give it once in 'settings'."
@@ -137,7 +135,7 @@ KIND = Kind(
     over="ENNs",
     searched=("enn.", "instruction.", "rl.", "unroll."),
     given=("rl.period", "rl.members", "rl.score_examples", "enn.coarsening", "unroll.start"),
-    decided=("unroll.segments", "rl.rounds", "rl.updates", "rl.epsilon", "rl.env_runners", "recorded.", "rule."),
+    decided=("unroll.segments", "rl.rounds", "rl.updates", "rl.epsilon", "rl.env_runners", "recorded."),
     objectives=(
         "gain",
         "gain_small",

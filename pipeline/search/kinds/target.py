@@ -24,8 +24,7 @@ def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, An
 
 def reason(key: str) -> str:
     """Why a setting cannot be searched or given."""
-    if key.startswith(KIND.decided):
-        return "targets are trained by backpropagation; a search of kind 'rule' varies what goes backwards."
+    del key
     return f"a search over targets varies {' and '.join(f'{name}*' for name in KIND.searched)} settings."
 
 
@@ -100,7 +99,6 @@ KIND = Kind(
     name="target",
     over="targets",
     searched=("training.", "target."),
-    decided=("rule.",),
     objectives=("accuracy", "loss", "seconds"),
     smaller=("loss", "seconds"),
     ranked="accuracy",
