@@ -801,8 +801,8 @@ SEARCH = (
     Mutation(
         "settings of a rule rename every search",
         "pipeline/command_line/search.py",
-        'LATER_SETTINGS = ("rule.",)',
-        'LATER_SETTINGS = ("rool.",)',
+        '("rule.", "evolution."',
+        '("rool.", "evolution."',
         "a finished search would be done again in another folder",
         ("tests/test_rule_search.py::test_searches_of_before_keep_their_folders",),
     ),

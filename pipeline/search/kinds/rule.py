@@ -34,10 +34,12 @@ def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, An
 
 
 def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Names in ``compare.arms`` the rule and what it is to be compared with, so that what is found can be compared at once."""
-    if values["rule.name"] == "backprop" or base["compare.arms"] != list(CompareConfig().arms):
+    """Names in ``compare.arms`` the rule and what it is to be compared with (backpropagation with a start from He), so that
+    what is found can be compared at once."""
+    if base["compare.arms"] != list(CompareConfig().arms):
         return values
-    return values | {"compare.arms": ["conventional", values["rule.name"]]}
+    other = "he" if values["rule.name"] == "backprop" else values["rule.name"]
+    return values | {"compare.arms": ["conventional", other]}
 
 
 def reason(key: str) -> str:
@@ -228,7 +230,7 @@ KIND = Kind(
     ranked="accuracy",
     stands_for={"seconds": "steps_per_target"},
     least_targets=1,
-    trained_by="run",
+    trained_by="compare",
     decide=decide,
     complete=complete,
     reason=reason,
