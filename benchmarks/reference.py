@@ -133,6 +133,43 @@ def _settings_of(kind: type) -> dict[str, str]:
     return found
 
 
+def samplers() -> str:
+    """A table of the samplers of a search: what each is, and which options it reads."""
+    from pipeline.search.samplers import SAMPLERS
+
+    lines = ["| sampler | what it does | its options |", "| --- | --- | --- |"]
+    for name, form in SAMPLERS.items():
+        lines.append(f"| `{name}` | {_cell(form.says)} | {', '.join(f'`{own}`' for own in form.takes) or 'none'} |")
+    return "\n".join(lines)
+
+
+def search_file() -> str:
+    """A table for each part of a search's file: its keys, their defaults and what they mean."""
+    from pipeline.search import values
+
+    parts = []
+    for kind in (values.Sampler, values.Scheduler, values.Budget, values.Stage, values.Record, values.Predict):
+        told, name = meanings(kind), {values.Stage: "stages"}.get(kind, kind.__name__.lower())
+        rows = []
+        for own in dataclasses.fields(kind):
+            given = own.default is not dataclasses.MISSING
+            rows.append((own.name, own.default if given else "to be given", told[own.name]))
+        rows = [(own, "" if default is None else default, text) for own, default, text in rows]
+        parts.append(f"### {name}\n\n{_markdown(inspect.getdoc(kind) or '')}\n\n{_settings_table(rows)}")
+    return "\n\n".join(parts)
+
+
+def kinds() -> str:
+    """A table of the kinds of search: what may vary, and what candidates are compared by."""
+    from pipeline.search.kinds import KINDS
+
+    lines = ["| kind | candidates | settings that may vary | compared by |", "| --- | --- | --- | --- |"]
+    for name, kind in KINDS.items():
+        varied = ", ".join(f"`{own}*`" for own in kind.searched)
+        lines.append(f"| `{name}` | {kind.over} | {varied} | {', '.join(f'`{own}`' for own in kind.objectives)} |")
+    return "\n".join(lines)
+
+
 def module(name: str) -> str:
     """What a module says of itself."""
     return _markdown(inspect.getdoc(importlib.import_module(name)) or "")

@@ -809,6 +809,38 @@ SEARCH = (
         "the first stage would measure memory",
         ("tests/test_search.py::test_nothing_is_learned_from_runs_that_are_held_out",),
     ),
+    Mutation(
+        "a derivative goes to the members of another candidate",
+        "pipeline/search/kinds/rule.py",
+        "phi=phi.repeat_interleave(targets, 0)",
+        "phi=phi.repeat(targets, 1)",
+        "candidates of one population would be judged by each other's φ",
+        ("tests/test_rule_search.py::test_candidates_of_one_population_are_what_they_are_alone",),
+    ),
+    Mutation(
+        "a candidate of a batch does not wait for the batch before",
+        "pipeline/search/values.py",
+        "number // self.batch * self.batch",
+        "max(0, number // self.batch - 1) * self.batch",
+        "a sampler would know less than it could, and not say so",
+        ("tests/test_samplers.py::test_a_batch_sees_what_came_before_it_and_any_number_of_workers_finds_the_same",),
+    ),
+    Mutation(
+        "a trade-off counts for nothing",
+        "pipeline/search/samplers/acquisition.py",
+        "gain = mean - best - trade_off",
+        "gain = mean - best",
+        "EI at every trade-off would be the same search",
+        ("tests/test_samplers.py::test_an_acquisition_is_the_expectation_that_its_name_says",),
+    ),
+    Mutation(
+        "settings of a rule rename every search",
+        "pipeline/command_line/search.py",
+        '("rule.", "evolution."',
+        '("rool.", "evolution."',
+        "a finished search would be done again in another folder",
+        ("tests/test_rule_search.py::test_searches_of_before_keep_their_folders",),
+    ),
 )
 
 PUBLIC = (

@@ -34,7 +34,7 @@ class Options(Places):
     """Where things are, and which settings to start from."""
 
     preset: str = "digits"
-    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow or paper-deep"""
+    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow, paper-deep, pblf-digits or pblf-mnist"""
     config: Path | None = None
     """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
     adapt: str | None = None

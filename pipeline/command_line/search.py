@@ -27,7 +27,7 @@ FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
 PARTS = {"sampler": Sampler, "budget": Budget}
 LATER = {"sampler": ("acquisition", "trade_off", "mutation", "random_every"), "budget": ("batch",)}
-LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.")
+LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.", "compare.rates")
 """what there was not in the first files of this form: at its default it renames no search"""
 
 

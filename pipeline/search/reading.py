@@ -245,7 +245,13 @@ def _build(kind: Any, values: Any, where: str) -> Any:
     missing = [item.name for item in dataclasses.fields(kind) if item.name not in values and _required(item)]
     if missing:
         raise UserError(f"{where} lacks {missing[0]!r}; give it.")
-    return kind(**{key: coerce(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    return kind(**{key: _part(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _part(hint: Any, value: Any, where: str) -> Any:
+    if typing.get_origin(hint) is Literal:
+        return one_of(value, tuple(filter(None, typing.get_args(hint))), where) if value != "" else coerce(hint, value, where)
+    return coerce(hint, value, where)
 
 
 def _required(item: Any) -> bool:
