@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from pipeline.arms import ARMS, FIRST
-from pipeline.config import Config, RecordedConfig
+from pipeline.config import Config, RecordedConfig, rule_settings
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, Home, load_critic
 from pipeline.errors import UserError
+from pipeline.learning import SignalRule, named
 from pipeline.targets import MLP, Population, initialise
 
 LSUV_EXAMPLES = 1024
@@ -19,6 +21,17 @@ LSUV_EXAMPLES = 1024
 def target_of(config: Config, dataset: Dataset) -> MLP:
     """The target that a configuration trains on a data set."""
     return MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+
+
+def signal_of(config: Config, name: str = "", **others: Any) -> SignalRule:
+    """A learning rule with its settings.
+
+    Args:
+        name: of the rule (default: ``rule.name``).
+        others: settings that no configuration has, such as how a rule's own matrices learn.
+    """
+    name = name or config.rule.name
+    return named(name, **rule_settings(config.rule, name), **others)
 
 
 def home_of(config: Config, target: MLP) -> Home:

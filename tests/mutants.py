@@ -347,9 +347,9 @@ INSTRUCTION = (
     ),
     Mutation(
         "a module is read with its dropout",
-        "pipeline/instruction/modules.py",
-        "model.eval()  # no dropout",
-        "pass  # no dropout",
+        "pipeline/instruction/unseen.py",
+        'module.__dict__["training"] = False',
+        "pass",
         "V would be noise, and running statistics would move",
         ("tests/test_instruction.py::test_a_reading_is_of_the_network_as_it_predicts",),
     ),

@@ -11,7 +11,7 @@ from pipeline.command_line.options import Command, CompareCommand, Options
 from pipeline.command_line.parsing import option
 from pipeline.config import PRESETS, Config, from_dotted, preset_named, to_dotted
 from pipeline.errors import UserError, shown
-from pipeline.files import read_json
+from pipeline.files import read_json, refuse_links
 
 
 def defaults(arguments: list[str]) -> Command:
@@ -38,6 +38,8 @@ def _beginning(arguments: list[str], of_preset: Callable[[Config], Config] = lam
     if file is not None:
         preset, config = settings_of(Path(file), preset, of_preset)
         return Command(Options(preset=preset), Placement(), config)
+    if output is not None:
+        refuse_links(Path(output).absolute(), begun_only=True)  # before anything in it is opened
     if preset is None and output is not None and (saved := saved_settings(Path(output))) is not None:
         return Command(Options(preset=saved[0]), Placement(), saved[1])
     return Command(Options(), Placement(), of_preset(preset_named("digits" if preset is None else preset)))

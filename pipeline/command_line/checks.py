@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from pipeline.command_line.folders import check_kind, check_settings, compare_kinds, compare_settings, locked, make_folder
 from pipeline.command_line.work import Work, load_critics, untrained
-from pipeline.config import Config, to_dotted
+from pipeline.config import ArchitectureConfig, Config, to_dotted
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.files import NO_JSON, parse_json, refuse_links
@@ -19,6 +19,7 @@ def check(job: Work) -> bool:
     Raises:
         UserError: the first thing that does not fit: the data, the folder, what an earlier command left in it.
     """
+    _check_trains(job.config)
     check_fits(job.config, job.dataset)
     fetch(job)
     check_folder(job)
@@ -27,6 +28,15 @@ def check(job: Work) -> bool:
     _check_trained(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
     return noted
+
+
+def _check_trains(config: Config) -> None:
+    """Raises UserError where settings are of a cell that nothing trains."""
+    if config.architecture != ArchitectureConfig():
+        raise UserError(
+            "architecture.* settings are a cell of NAS-Bench-201, which the table of a search judges and no command trains; "
+            "leave them out."
+        )
 
 
 def still_fits(job: Work) -> bool:
@@ -57,6 +67,10 @@ def check_fits(config: Config, dataset: Dataset) -> None:
             f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; "
             "give at least 2."
         )
+    if "expression" in config.compare.arms:
+        from pipeline.setting import signal_of
+
+        signal_of(config, "expression")
 
 
 def fetch(job: Work) -> None:

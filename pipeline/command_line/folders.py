@@ -53,6 +53,17 @@ def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, An
         )
 
 
+def check_name(output: Path | None) -> None:
+    """Raises UserError where the name of the output folder, or of one that it lies in, is no text: records and databases could
+    not tell it."""
+    folder = (output or Path()).absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        name = os.fsencode(folder).decode("utf-8", "backslashreplace")
+        raise UserError(f"the name of the output folder {name} is not UTF-8; choose another --output.") from error
+
+
 def make_folder(command: Command) -> Path:
     """The command's output folder, which is there afterwards.
 
@@ -72,7 +83,7 @@ def make_folder(command: Command) -> Path:
 def locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
     try:
-        file = open(folder / ".lock", "w", opener=no_link)  # noqa: SIM115 (closed below)
+        file = open(folder / ".lock", "a", opener=no_link)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
     with file:

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from pipeline.cluster import Placement
-from pipeline.config import PRESETS, Config, identity
+from pipeline.config import PRESETS, Config, DataConfig, identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class Places:
     storage_path: str | None = None
     """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
     tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the output folder)"""
+    """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
 
@@ -90,6 +90,28 @@ class SearchCommand(Places):
 
     file: Annotated[Path, tyro.conf.Positional]
     """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
+    protocol: str | None = None
+    """settings to start from in place of the file's preset, such as pblf-mnist for tune_configs/pblf.yaml"""
+    placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCommand(Places):
+    """What ``predict`` takes."""
+
+    space: str = "nasbench201"
+    """space that architectures are drawn from: nasbench201 or mlp"""
+    architectures: int = 500
+    """how many are drawn, uniformly, each at most once"""
+    predictors: tuple[str, ...] = ("gradsign", "live_params", "params")
+    """names of predictors, one after the other (docs/predictors.md has them all)"""
+    models: str | None = None
+    """FILE.py:FUNCTION, a function that gives networks of your own in place of a space: a list, or names and networks"""
+    examples: int = 128
+    """training examples that a predictor looks at"""
+    seed: int = 0
+    """of the networks' initial weights, the examples, and what is drawn"""
+    data: DataConfig = field(default_factory=DataConfig)
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 
@@ -102,7 +124,7 @@ class Look:
     data_folder: str | None = None
     """folder of the data sets"""
     tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the folder)"""
+    """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
     host: str = "127.0.0.1"

@@ -4,15 +4,17 @@ import os
 from collections.abc import Callable, Sequence
 
 from pipeline import cluster
+from pipeline.addresses import shown_address
 from pipeline.command_line.checks import check, check_folder, still_fits
 from pipeline.command_line.finished import is_finished, note_finished
 from pipeline.command_line.folders import check_kind, locked, make_folder
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work
 from pipeline.config import to_dotted
-from pipeline.errors import UserError, without_secrets
+from pipeline.errors import UserError
 from pipeline.files import refuse_links, write_json
 from pipeline.progress import console
+from pipeline.results.mlflow import given
 
 Stage = Callable[[Work], None]
 """finds what is done already, writes its results to disk, then records and sends them"""
@@ -78,5 +80,5 @@ def closing_lines(job: Work) -> None:
 
 def where_mlflow_is(job: Work) -> str:
     """The tracking server, or the command that shows the folder's own database."""
-    uri = job.command.options.tracking_uri
-    return without_secrets(uri) if uri else f"grad-instructor ui --output {os.path.relpath(job.folder)}"
+    uri = given(job.command.options.tracking_uri)
+    return shown_address(uri) if uri else f"grad-instructor ui --output {os.path.relpath(job.folder)}"

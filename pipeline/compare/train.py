@@ -22,7 +22,8 @@ from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.instruction import Instruct, Rule
 from pipeline.instruction.loop import Trace, advance, train
-from pipeline.setting import new_population, selection_data, target_of
+from pipeline.learning import SignalRule
+from pipeline.setting import new_population, selection_data, signal_of, target_of
 from pipeline.targets import Batches, Population
 
 DIVERGED = 1e6
@@ -144,6 +145,10 @@ class Making:
     def strengths(self) -> Tensor:
         """The candidate that each member tries, (P,)."""
         return torch.tensor(self.task.strengths, device=self.population.device, dtype=self.population.dtype)
+
+    def signal(self, name: str, **others: Any) -> SignalRule:
+        """The learning rule of this name with its settings, and with others that no configuration has."""
+        return signal_of(self.config, name, **others)
 
     @property
     def learning_rate(self) -> float | Tensor:

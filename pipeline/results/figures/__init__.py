@@ -2,6 +2,7 @@
 
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.maps import gradcam
+from pipeline.results.figures.ranking import agreement, scatter
 from pipeline.results.figures.rules import angles
 from pipeline.results.figures.searches import front, importance, parallel
 from pipeline.results.figures.style import COLOURS, OTHERS
@@ -11,6 +12,7 @@ __all__ = [
     "COLOURS",
     "OTHERS",
     "accuracy",
+    "agreement",
     "angles",
     "front",
     "gradcam",
@@ -19,4 +21,5 @@ __all__ = [
     "learning",
     "parallel",
     "prediction",
+    "scatter",
 ]
