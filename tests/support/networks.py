@@ -15,7 +15,7 @@ CELLS = {
 
 
 def small(cell, affine=False, **sizes):
-    return network(Cell.parse(cell), classes=4, **{"channels": 3, "cells": 2, "seed": 1, "affine": affine} | sizes).double()
+    return network(Cell.parse(cell), classes=4, **{"channels": 3, "cells": 1, "seed": 1, "affine": affine} | sizes).double()
 
 
 class Twice(nn.Module):
