@@ -62,6 +62,7 @@ Signal = Literal[
     "cdni",
     "pblf",
     "pfa",
+    "expression",
 ]
 """:mod:`pipeline.learning`"""
 
@@ -96,6 +97,39 @@ ReaderName = Literal[
     "statistics",
 ]
 """:mod:`pipeline.enn.readers`"""
+
+SpaceName = Literal[
+    "nasbench201",
+    "mlp",
+]
+""":mod:`pipeline.architectures.spaces`"""
+
+ArchitectureSearch = Literal[
+    "random",
+    "evolution",
+    "reinforce",
+    "bohb",
+]
+""":mod:`pipeline.architectures.searches`"""
+
+SamplerName = Literal[
+    "tpe",
+    "nsga2",
+    "gp",
+    "botorch",
+    "genetic",
+    "random",
+    "grid",
+]
+""":mod:`pipeline.search.samplers`"""
+
+Acquisition = Literal[
+    "",
+    "pi",
+    "ei",
+    "ucb",
+]
+""":mod:`pipeline.search.samplers.acquisition`; nothing: the sampler's own"""
 
 
 def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:
