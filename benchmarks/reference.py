@@ -124,6 +124,24 @@ def _code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|")
 
 
+def predictors() -> str:
+    """A table of all predictors, and a section for each: what its file says of it, and its settings."""
+    registry = importlib.import_module("pipeline.predictors").PREDICTORS
+    head = ["predictor", "looks at", "BatchNorm by", "weights that no path uses", "source"]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- | --- | --- | --- |"]
+    sections = []
+    for name, kind in registry.items():
+        seen = ", ".join(word for word, there in (("images", kind.data), ("labels", kind.labels)) if there) or "no data"
+        statistics = {"batch": "the batch", "example": "each example", "none": "–"}[kind.statistics]
+        dead = "count" if kind.dead_weights else "–"
+        lines.append(f"| [`{name}`](#{name}) | {seen}; {kind.layers} | {statistics} | {dead} | {kind.source} |")
+        sections.append(f"## {name}\n\n{module(f'pipeline.predictors.{name}')}")
+        own = {field: told for field, told in _settings_of(kind).items() if field != "examples"}
+        if own:
+            sections += ["*Settings:*", "\n".join(f"- `{field}`: {_cell(told)}" for field, told in own.items())]
+    return "\n\n".join(["\n".join(lines), *sections, f"## az_nas\n\n{module('pipeline.predictors.az_nas')}"])
+
+
 def _settings_of(kind: type) -> dict[str, str]:
     """The fields of a learning rule's class, those that it has from others first, and what they mean."""
     found: dict[str, str] = {}

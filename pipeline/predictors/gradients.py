@@ -24,8 +24,9 @@ Taken = Callable[[int, Tensor], None]
 """takes the number of a weight and its gradients for some examples (n, *weight.shape), 0 where it has none"""
 CLOSE = {torch.float64: (1e-8, 1e-8), torch.float32: (1e-3, 0.2)}
 """of both ways for one example: the largest distance of its class scores and of its gradients, in lengths of them"""
-TOGETHER, TRIED = 4, 3
-"""examples of the pass that is compared, and how many of them, at most, are computed both ways"""
+TOGETHER = 3
+"""examples of the pass that is compared; the one in the middle is computed alone as well, for the first or last may not see
+others"""
 PASS = 16
 """examples of a pass on a CPU, whose cache they have to fit; a GPU takes all at once"""
 LARGE = 31 << 20
@@ -120,30 +121,20 @@ def _laid_out(x: Tensor) -> Tensor:
 
 
 def _believable(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor) -> bool:
-    """Whether an example within a pass has the gradients that it has alone."""
-    tried = sorted(range(len(x)), key=lambda place: abs(place - len(x) // 2))[:TRIED]  # the first may not see the others
-    among = [parameter.new_zeros(len(tried), *parameter.shape) for parameter in parameters]
+    """Whether an example within a pass has the class scores and the gradients that it has alone."""
+    middle = len(x) // 2
+    among, alone = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
 
     def keep(number: int, gradients: Tensor) -> None:
-        if len(gradients) == len(x):
-            among[number] += gradients[tried]
-        else:  # of an axis that does not count examples
-            among[number] += torch.inf
+        among[number] += gradients[middle] if len(gradients) == len(x) else torch.inf  # or its axis does not count examples
 
     scores = _together(network, parameters, x, y, keep)
-    return scores is not None and any(
-        _same(network, parameters, x[place : place + 1], y[place : place + 1], scores[place], [own[at] for own in among])
-        for at, place in enumerate(tried)
-    )
-
-
-def _same(
-    network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, scores: Tensor, among: Sequence[Tensor]
-) -> bool:
-    """Whether one example alone has these class scores and gradients."""
-    near, close = CLOSE.get(x.dtype, CLOSE[torch.float32])
-    alone = [torch.zeros_like(parameter) for parameter in parameters]
-    (own,) = one_by_one(network, parameters, x, y, lambda number, gradient: alone[number].copy_(gradient[0]))
+    if scores is None:
+        return False
+    own, label = x[middle : middle + 1], y[middle : middle + 1]
+    (wanted,) = one_by_one(network, parameters, own, label, lambda number, gradient: alone[number].copy_(gradient[0]))
     lengths = torch.stack([gradient.norm() for gradient in alone])
     distances = torch.stack([(one - other).norm() for one, other in zip(among, alone, strict=True)])
-    return bool((own - scores).norm() <= near * own.norm() and (distances <= close * (lengths + close * lengths.norm())).all())
+    near, close = CLOSE.get(x.dtype, CLOSE[torch.float32])
+    agree = (scores[middle] - wanted).norm() <= near * wanted.norm()
+    return bool(agree and (distances <= close * (lengths + close * lengths.norm())).all())
