@@ -16,6 +16,7 @@ examples are those of one convolution with n times as many groups.
 Letters: n examples of a pass, O outputs, I inputs, C channels.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -191,8 +192,7 @@ class _Pointwise(torch.autograd.Function):
     def forward(ctx: Any, input: Tensor, weight: Tensor, sink: Sink) -> Tensor:  # type: ignore[override]
         ctx.save_for_backward(input)
         ctx.weight, ctx.sink = weight, sink
-        values = _positions(input)
-        return _image(values @ weight.detach().view(len(weight), -1).T, input)
+        return _image(F.linear(_positions(input), weight.detach().view(len(weight), -1)), input)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
@@ -225,26 +225,33 @@ class _Linear(torch.autograd.Function):
 
 
 class _Normal(torch.autograd.Function):
-    """(x − mean) / √(variance + ε) of each channel of each example; means are products with a row of 1 / positions, the fastest
-    sums over positions where channels are last."""
+    """(x − mean) / √(variance + ε) of each channel of each example."""
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, eps: float) -> Tensor:  # type: ignore[override]
         values = _positions(input)
-        mean = values.new_full((1, 1, values.shape[1]), 1 / values.shape[1]).expand(len(values), -1, -1)
-        normal = values - torch.bmm(mean, values)
-        scale = (torch.bmm(mean, normal * normal) + eps).rsqrt_()
+        normal = values - _mean(values)
+        scale = (_mean(normal * normal) + eps).rsqrt_()
         normal *= scale
-        ctx.save_for_backward(normal, scale, mean)
+        ctx.save_for_backward(normal, scale)
         return _image(normal, input)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None]:  # type: ignore[override]
-        normal, scale, mean = ctx.saved_tensors
+        normal, scale = ctx.saved_tensors
         own = _positions(gradient)
-        along = torch.bmm(mean, own * normal)
-        below = torch.addcmul(own - torch.bmm(mean, own), normal, along, value=-1).mul_(scale)
+        along = _mean(own * normal)
+        below = (own - _mean(own)).addcmul_(normal, along, value=-1).mul_(scale)
         return _image(below, gradient), None
+
+
+def _mean(values: Tensor) -> Tensor:
+    """(n, 1, C) of (n, positions, C): a product with a row of 1 / positions, which is the fastest sum where channels are last;
+    in 32 parts, for rounding errors as small as those of torch's own BatchNorm."""
+    n, positions, channels = values.shape
+    parts = math.gcd(positions, 32)
+    row = values.new_full((1, 1, positions // parts), 1 / positions).expand(n, -1, -1)
+    return torch.bmm(row, values.reshape(n, positions // parts, parts * channels)).view(n, parts, channels).sum(1, keepdim=True)
 
 
 def _image(values: Tensor, like: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
 """The gradients of each example's cross entropy, one example at a time or many in one pass.
 
 One at a time is the definition, and works for every network. One pass for many is several times faster
-(:mod:`pipeline.predictors.alone`), and is believed for a network only after examples of the first pass have been computed both
-ways: a network that mixes its examples, or an input whose first axis does not count examples, shows there. A network for which
-they differ is computed one example at a time throughout. (A ReLU whose input rounding pushes across 0 makes a single example
-differ too, in a third of them; a mistake makes all differ. So one that agrees is enough, and up to three are tried.)
+(:mod:`pipeline.predictors.alone`), and is believed for a network only after examples of a small pass have been computed both
+ways: a network that mixes its examples shows in their class scores, an input whose first axis does not count examples in their
+gradients. A network for which they differ is computed one example at a time throughout. (In single precision gradients may
+differ by some percent: rounding pushes inputs of ReLUs across 0. A mistake makes them differ altogether.)
 
 Letters: N examples, n of a pass, K classes.
 """
@@ -22,12 +22,14 @@ from pipeline.predictors.weights import weights
 
 Taken = Callable[[int, Tensor], None]
 """takes the number of a weight and its gradients for some examples (n, *weight.shape), 0 where it has none"""
-CLOSE = {torch.float64: 1e-8, torch.float32: 1e-3}
-"""of both ways for one example: the largest distance, in lengths of the gradient"""
-TRIED = 3
-"""examples, at most, that are computed both ways"""
-PASS = 8
+CLOSE = {torch.float64: (1e-8, 1e-8), torch.float32: (1e-3, 0.2)}
+"""of both ways for one example: the largest distance of its class scores and of its gradients, in lengths of them"""
+TOGETHER, TRIED = 4, 3
+"""examples of the pass that is compared, and how many of them, at most, are computed both ways"""
+PASS = 16
 """examples of a pass on a CPU, whose cache they have to fit; a GPU takes all at once"""
+LARGE = 31 << 20
+"""bytes; see :func:`_keep_memory`"""
 
 
 def each_gradient(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], take: Taken, size: int = 0) -> bool:
@@ -44,21 +46,31 @@ def each_gradient(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, 
     """
     parameters = list(weights(network).values())
     size = size or (PASS if x.device.type == "cpu" else len(x))
-    if size > 1 and len(x) > 1 and _believable(network, parameters, x[:size], y[:size]):
+    _keep_memory(x)
+    if size > 1 and len(x) > 1 and _believable(network, parameters, x[:TOGETHER], y[:TOGETHER]):
         for xs, ys in zip(x.split(size), y.split(size), strict=True):
-            assert _together(network, parameters, xs, ys, take)
+            _together(network, parameters, xs, ys, take)
         return True
     one_by_one(network, parameters, x, y, take)
     return False
 
 
+def _keep_memory(x: Tensor) -> None:
+    """Have glibc keep what a pass frees for the next one: it learns to from one large block that comes and goes, and would give
+    back (and fault in again) each tensor of more than some 100 KB otherwise, which costs a quarter of the time."""
+    if x.device.type == "cpu":
+        torch.empty(LARGE, dtype=torch.uint8)
+
+
 def one_by_one(
     network: nn.Module, parameters: Sequence[Tensor], x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], take: Taken
-) -> None:
-    """The definition: each example is a batch."""
+) -> list[Tensor]:
+    """The definition: each example is a batch. Returns their class scores."""
+    found = []
     for own, label in zip(x.split(1), y.split(1), strict=True):
         try:
-            loss = cross_entropy(network(own), label)
+            scores = network(own)
+            loss = cross_entropy(scores, label)
         except ValueError as error:
             if "more than 1 value per channel" in str(error):
                 raise UserError(ONE_VALUE) from error
@@ -66,6 +78,8 @@ def one_by_one(
         for number, gradient in enumerate(_gradients(loss, parameters)):
             if gradient is not None:
                 take(number, gradient[None])
+        found.append(scores.detach()[0])
+    return found
 
 
 def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | None]:
@@ -74,8 +88,8 @@ def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | 
     return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
-def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, take: Taken) -> bool:
-    """One pass for all examples given; False where a weight is used in a way that the pass does not see."""
+def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, take: Taken) -> Tensor | None:
+    """One pass for all examples given, and their class scores; None where a weight is used in a way that it does not see."""
     numbers = {id(parameter): number for number, parameter in enumerate(parameters)}
     uses = [0] * len(parameters)
     waiting: dict[int, Tensor] = {}
@@ -93,11 +107,12 @@ def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor,
             take(number, gradients)
 
     with Alone(parameters, sink, called):
-        loss = cross_entropy(network(_laid_out(x)), y, reduction="sum")
+        scores = network(_laid_out(x))
+        loss = cross_entropy(scores, y, reduction="sum")
     seen = all(gradient is None for gradient in _gradients(loss, parameters))
     for number, gradients in waiting.items():  # of uses that no path leads to the outputs from
         take(number, gradients)
-    return seen
+    return scores.detach() if seen else None
 
 
 def _laid_out(x: Tensor) -> Tensor:
@@ -115,19 +130,20 @@ def _believable(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tenso
         else:  # of an axis that does not count examples
             among[number] += torch.inf
 
-    if not _together(network, parameters, x, y, keep):
-        return False
-    return any(
-        _same(parameters, [own[at] for own in among], network, x[place : place + 1], y[place : place + 1])
+    scores = _together(network, parameters, x, y, keep)
+    return scores is not None and any(
+        _same(network, parameters, x[place : place + 1], y[place : place + 1], scores[place], [own[at] for own in among])
         for at, place in enumerate(tried)
     )
 
 
-def _same(parameters: Sequence[nn.Parameter], among: Sequence[Tensor], network: nn.Module, x: Tensor, y: Tensor) -> bool:
-    """Whether one example alone has these gradients."""
+def _same(
+    network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, scores: Tensor, among: Sequence[Tensor]
+) -> bool:
+    """Whether one example alone has these class scores and gradients."""
+    near, close = CLOSE.get(x.dtype, CLOSE[torch.float32])
     alone = [torch.zeros_like(parameter) for parameter in parameters]
-    one_by_one(network, parameters, x, y, lambda number, own: alone[number].copy_(own[0]))
-    lengths = torch.stack([own.norm() for own in alone])
+    (own,) = one_by_one(network, parameters, x, y, lambda number, gradient: alone[number].copy_(gradient[0]))
+    lengths = torch.stack([gradient.norm() for gradient in alone])
     distances = torch.stack([(one - other).norm() for one, other in zip(among, alone, strict=True)])
-    close = CLOSE.get(x.dtype, CLOSE[torch.float32])
-    return bool((distances <= close * (lengths + close * lengths.norm())).all())
+    return bool((own - scores).norm() <= near * own.norm() and (distances <= close * (lengths + close * lengths.norm())).all())

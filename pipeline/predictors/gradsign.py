@@ -42,18 +42,33 @@ class GradSign(Predictor):
         return float(sum(int(own.abs().sum()) for own in sign_sums(network, x, y, self.chunk)))
 
 
-def sign_sums(
-    network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0, live: bool = False
-) -> list[Tensor]:
-    """Σ_n sgn g_n of every weight; with ``live`` Σ_n |sgn g_n|, on how many examples it has a gradient that is not 0."""
-    sums = [torch.zeros_like(weight, memory_format=torch.contiguous_format) for weight in weights(network).values()]
+def sign_sums(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0) -> list[Tensor]:
+    """Σ_n sgn g_n of every weight."""
+    sums = _zeros(network)
 
     def take(number: int, gradients: Tensor) -> None:
-        signs = gradients.sign_()
-        sums[number] += (signs.abs_() if live else signs).sum(0)
+        sums[number] += gradients.sign_().sum(0)
 
     each_gradient(network, x, y, take, chunk)
     return sums
+
+
+def signs_and_count(
+    network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0
+) -> tuple[list[Tensor], int]:
+    """Σ_n sgn g_n of every weight, and how many weights have a g_n that is not 0."""
+    sums, counts = _zeros(network), _zeros(network)
+
+    def take(number: int, gradients: Tensor) -> None:
+        sums[number] += gradients.sign_().sum(0)
+        counts[number] += gradients.abs_().sum(0)
+
+    each_gradient(network, x, y, take, chunk)
+    return sums, sum(int(own.ne(0).sum()) for own in counts)
+
+
+def _zeros(network: nn.Module) -> list[Tensor]:
+    return [torch.zeros_like(weight, memory_format=torch.contiguous_format) for weight in weights(network).values()]
 
 
 PREDICTOR = GradSign

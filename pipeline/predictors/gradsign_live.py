@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pipeline.predictors.gradsign import GradSign, sign_sums
+from pipeline.predictors.gradsign import GradSign, signs_and_count
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,7 @@ class GradSignLive(GradSign):
     """The mean over live weights."""
 
     def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
-        sums, live = sign_sums(network, x, y, self.chunk)
-        count = sum(int(own.sum()) for own in live)
+        sums, count = signs_and_count(network, x, y, self.chunk)
         return sum(int(own.abs().sum()) for own in sums) / count if count else math.nan
 
 

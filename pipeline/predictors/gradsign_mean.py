@@ -21,7 +21,7 @@ class GradSignMean(GradSign):
     dead_weights: ClassVar[bool] = True
 
     def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
-        sums, _ = sign_sums(network, x, y, self.chunk)
+        sums = sign_sums(network, x, y, self.chunk)
         return sum(int(own.abs().sum()) for own in sums) / sum(own.numel() for own in sums)
 
 

@@ -78,9 +78,13 @@ class Cell:
         """The same cell with ``none`` on every edge that no path uses."""
         return Cell(tuple(op if alive else "none" for op, alive in zip(self.operations, self.live_edges(), strict=True)))
 
+    def meaning(self) -> tuple[Term, ...]:
+        """What it computes, as a sum of terms: the same for two cells exactly where they are equal."""
+        return _meaning(self.live().operations)
+
     def canonical(self) -> "Cell":
         """The first, in the order of :data:`OPERATIONS`, of all cells that compute the same; it has no dead edge."""
-        return _first_of_each()[_meaning(self.live().operations)]
+        return _first_of_each()[self.meaning()]
 
     def benchmark_string(self) -> str:
         """By what the benchmark's own code tells cells apart; see above for what it confuses."""
