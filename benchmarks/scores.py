@@ -43,7 +43,20 @@ from pipeline.targets.nasbench201 import Cell, network
 SEED, EXAMPLES = 0, 128
 EVERY = ("gradsign", "jacob_cov")
 """scored on all cells, in this order"""
-SOME = ("naswot", "synflow", "grad_norm", "snip", "swap", "zico", "fisher", "grasp", "az_nas")
+SOME = (
+    "naswot",
+    "swap",
+    "synflow",
+    "zen",
+    "grad_norm",
+    "snip",
+    "zico",
+    "fisher",
+    "grasp",
+    "az_expressivity",
+    "az_trainability",
+)
+SOME += ("az_progressivity",)
 """scored on the drawn cells"""
 DRAWN = 1000
 LONG = 20

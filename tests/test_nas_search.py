@@ -110,7 +110,7 @@ def test_a_predictor_and_its_cost_change_the_search(tmp_path) -> None:
 
 
 def test_targets_are_trained_in_stages(tmp_path) -> None:
-    text = (FOLDER / "nas_bohb.yaml").read_text().replace("candidates: 40", "candidates: 5").replace("steps: 450", "steps: 50")
+    text = (FOLDER / "nas_bohb.yaml").read_text().replace("candidates: 40", "candidates: 5").replace("steps: 450", "steps: 75")
     text = text.replace("steps: 50}", "steps: 20}").replace("steps: 150}", "steps: 40}")
     text = text.replace("# assist: {predictor: naswot, proposals: 10}", "assist: {predictor: params, proposals: 3}")
     plan = plan_of(tmp_path, text=text)
