@@ -41,22 +41,10 @@ from pipeline.seeding import stream, torch_stream
 from pipeline.targets.nasbench201 import Cell, network
 
 SEED, EXAMPLES = 0, 128
-EVERY = ("gradsign", "jacob_cov")
+EVERY = ("gradsign", "synflow")
 """scored on all cells, in this order"""
-SOME = (
-    "naswot",
-    "swap",
-    "synflow",
-    "zen",
-    "grad_norm",
-    "snip",
-    "zico",
-    "fisher",
-    "grasp",
-    "az_expressivity",
-    "az_trainability",
-)
-SOME += ("az_progressivity",)
+SOME = ("jacob_cov", "naswot", "swap", "az_expressivity", "az_trainability", "az_progressivity")
+SOME += ("grad_norm", "snip", "zico", "fisher", "zen", "grasp")
 """scored on the drawn cells"""
 DRAWN = 1000
 LONG = 20
