@@ -123,6 +123,12 @@ PAGES = (
     searched("image_resolution", "Search: how small may the weight image be", "Gain against milliseconds by resolution"),
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
+    Page("predictors", "What predictors tell of architectures"),
+    Page(
+        "assisted",
+        "Searches over architectures, with a predictor in front",
+        pictures=(("assisted.png", "Test accuracy of the best cell so far, by simulated seconds"),),
+    ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),

@@ -158,6 +158,8 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
+    "architecture.table": "cifar10",
+    **dict.fromkeys((f"architecture.edge{nodes}" for nodes in ("01", "02", "12", "03", "13", "23")), "skip_connect"),
     "compare.baseline": "he",
 }
 """settings that are names: one that is not the default"""

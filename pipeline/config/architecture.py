@@ -34,10 +34,10 @@ class ArchitectureConfig:
     edge23: Operation = "none"
     """operation between nodes 2 and 3"""
 
-    @property
-    def operations(self) -> tuple[str, ...]:
-        """On the edges, in the order of a cell's string."""
-        return tuple(getattr(self, own.name) for own in fields(self) if own.name.startswith("edge"))
+
+def operations(own: ArchitectureConfig) -> tuple[str, ...]:
+    """On the edges, in the order of a cell's string."""
+    return tuple(getattr(own, item.name) for item in fields(own) if item.name.startswith("edge"))
 
 
 def checks(config: Whole) -> Iterator[Check]:

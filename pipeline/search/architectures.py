@@ -12,6 +12,7 @@ from pipeline.architectures.assist import Assist
 from pipeline.architectures.searches import SEARCHES
 from pipeline.architectures.space import Code, Space
 from pipeline.config import Config
+from pipeline.config.architecture import operations
 from pipeline.data.dataset import Dataset
 from pipeline.files import read_json, write_json
 from pipeline.results.origin import mapping
@@ -117,7 +118,7 @@ def network_of(config: Config, dataset: "Dataset | None", seed: int) -> "nn.Modu
 
     assert dataset is not None
     if config.architecture.table:
-        return network(Cell(config.architecture.operations), dataset.classes, CHANNELS, CELLS, seed)
+        return network(Cell(operations(config.architecture)), dataset.classes, CHANNELS, CELLS, seed)
     target = target_of(config, dataset)
     return nn.Sequential(nn.Flatten(), target.module([tensor[0] for tensor in initialise(target, "he", [seed])]))
 

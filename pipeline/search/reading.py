@@ -60,11 +60,11 @@ def _plan(name: str, values: Any) -> Plan:
     preset = one_of(values.get("preset", "digits"), tuple(PRESETS), "preset")
     kind = KINDS[one_of(values.get("kind", "enn"), tuple(KINDS), "kind")]
     settings = _settings(values.get("settings", {}), "settings")
-    parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
-    stages = _stages(values.get("stages"))
     for part in [part for part in _OF_SOME if part in values and part not in kind.parts]:
         others = " and ".join(other.over for other in KINDS.values() if part in other.parts)
         raise UserError(f"{part!r} is for searches over {others}; leave it out.")
+    parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
+    stages = _stages(values.get("stages"))
 
     def decide(base: Mapping[str, Any]) -> dict[str, Any]:
         return kind.decide(base, stages[-1], parts.get("record", Record()))

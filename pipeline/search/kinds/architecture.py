@@ -103,11 +103,11 @@ def judge(
     import numpy as np
 
     from pipeline.architectures.spaces.nasbench201 import SPACE
-    from pipeline.config.architecture import EPOCHS
+    from pipeline.config.architecture import EPOCHS, operations
     from pipeline.targets.nasbench201 import Cell
 
     table = tables[config.architecture.table]
-    index = SPACE.index(SPACE.code(str(Cell(config.architecture.operations))))
+    index = SPACE.index(SPACE.code(str(Cell(operations(config.architecture)))))
     seconds = float(table.need_seconds()[index]) * config.architecture.epochs / EPOCHS
     accuracy = float(np.nanmean(table.validation[index][: stages[-1].targets]))
     return {"accuracy": accuracy, "simulated_seconds": seconds, "targets": stages[-1].targets, "seconds": 0.0}
