@@ -16,6 +16,7 @@ Writes benchmarks/results/assisted.json and assisted.png.
 """
 
 import functools
+import hashlib
 import itertools
 import math
 import sys
@@ -37,7 +38,7 @@ from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.table import EPOCHS, TABLES, Table, read_tables
 from pipeline.data import data_folder
 from pipeline.errors import UserError
-from pipeline.files import read_json, sha256_of, write_json
+from pipeline.files import read_json, write_json
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.results.tables import as_cell
@@ -68,6 +69,7 @@ class Runs:
 def main() -> int:
     parser = quick.parser_of(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/assisted"), help="folder of what is done already")
+    parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS, help="these alone")
     parser.add_argument("--processes", type=int, default=1, help="at a time")
     options = parser.parse_args()
     if options.quick:
@@ -80,9 +82,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     facts = provenance("python -m benchmarks.assisted", 0)
-    inputs = {} if options.quick else {"scores": sha256_of(quick.RESULTS / "predictors-scores.json"), "best": best_names()}
-    cache = Cache.of(__file__, globals(), work, facts, **inputs)
-    every = [runs for runs in planned() if runs.form in forms]
+    cache = Cache.of(__file__, globals(), work, facts)
+    every = [runs for runs in planned() if runs.form in forms and runs.algorithm in options.algorithms]
     if options.processes > 1:
         with ProcessPoolExecutor(options.processes) as pool:
             found = list(pool.map(functools.partial(part, cache, options.quick), every))
@@ -172,9 +173,17 @@ def best_there_is(quickly: bool) -> dict[str, float]:
 def part(cache: Cache, quickly: bool, runs: Runs) -> dict[str, Any]:
     """All repeats of one search, from the cache where they are there."""
     name = f"{runs.data} {runs.algorithm} {runs.form}{'' if runs.charged else ' free'}"
-    found = cache.part(name, lambda: repeated(runs, quickly), runs=runs).value
+    column = prepared(quickly)[runs.form]
+    decided = {"scores": None if column is None else hashlib.sha256(column.tobytes()).hexdigest()}
+    decided |= {"cost": cost_of(runs.form, quickly) if runs.charged else 0.0, "table": digest_of(known(quickly)[runs.data])}
+    found = cache.part(name, lambda: repeated(runs, quickly), runs=runs, **decided).value
     print(f"{name}: {np.mean(found['accuracy']):.2f}", flush=True)
     return found
+
+
+def digest_of(table: Table) -> str:
+    """Of all that a search meets."""
+    return hashlib.sha256(table.validation.tobytes() + table.need_seconds().tobytes() + table.accuracy.tobytes()).hexdigest()
 
 
 def repeated(runs: Runs, quickly: bool) -> dict[str, Any]:

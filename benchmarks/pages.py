@@ -131,6 +131,12 @@ PAGES = (
             ("evolution-ratios.png", "The ratio r / b of each hidden unit, for the best equations"),
         ),
     ),
+    Page("predictors", "What predictors tell of architectures"),
+    Page(
+        "assisted",
+        "Searches over architectures, with a predictor in front",
+        pictures=(("assisted.png", "Test accuracy of the best cell so far, by simulated seconds"),),
+    ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),

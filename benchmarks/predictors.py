@@ -43,6 +43,8 @@ QUICK = {"RESAMPLES": 20, "STEP": 100}
 SPACE: Space = SPACES["nasbench201"]
 SIDE = 32
 """pixels of an image"""
+ALIKE = ("flops", "live_flops")
+"""rank cells as the weights do, so that no combination needs them"""
 COUNTS = ("params", "live_params", "flops", "live_flops")
 PUBLISHED = {
     "params": (0.578, 0.552, 0.520, None),
@@ -205,8 +207,8 @@ def _per_weight(columns: Mapping[str, Column]) -> dict[str, float]:
     """GradSign per live weight, beside what coins would give: E|Σ of N signs|."""
     examples = scores.EXAMPLES
     coins = sum(abs(2 * k - examples) * math.comb(examples, k) for k in range(examples + 1)) / 2**examples
-    found = columns.get("gradsign_live", np.array([math.nan]))
-    return {"median": float(np.nanmedian(found)), "coins": coins}
+    found = columns["gradsign_live"][np.isfinite(columns["gradsign_live"])] if "gradsign_live" in columns else []
+    return {"median": float(np.median(found)) if len(found) else math.nan, "coins": coins}
 
 
 def _groups(counted: Column, among: Int[np.ndarray, " M"]) -> list[Int[np.ndarray, " G"]]:
@@ -246,7 +248,7 @@ def combinations(
     for over, own in (("every cell", columns), ("the drawn cells", columns | some)):
         if over == "the drawn cells" and not some:
             continue
-        usable = {name: column for name, column in own.items() if np.isfinite(column).sum() > LARGEST}
+        usable = {name: column for name, column in own.items() if name not in ALIKE and np.isfinite(column).sum() > LARGEST}
         defined = np.flatnonzero(np.all([np.isfinite(column) for column in usable.values()], axis=0))
         order = numpy_stream(0, "halves").permutation(defined[::STEP])
         first, second = order[: len(order) // 2], order[len(order) // 2 :]

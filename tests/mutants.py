@@ -923,7 +923,72 @@ EQUATIONS = (
         ("tests/test_evolution.py::test_evolution_climbs_and_random_search_does_not",),
     ),
 )
-MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED, *PUBLIC, *EQUATIONS)
+
+ARCHITECTURES = (
+    Mutation(
+        "the assisted form trains the worst of ten",
+        "pipeline/architectures/assist.py",
+        "return max(codes, key=",
+        "return min(codes, key=",
+        "a predictor would look as if it did harm",
+        ("tests/test_architectures.py::test_the_assisted_form_keeps_the_best_of_ten",),
+    ),
+    Mutation(
+        "REINFORCE goes downhill",
+        "pipeline/architectures/searches/reinforce.py",
+        "self.logits = self.logits + RATE",
+        "self.logits = self.logits - RATE",
+        "the policy would learn to avoid what is good",
+        ("tests/test_architectures.py::test_reinforce_against_autograd",),
+    ),
+    Mutation(
+        "the oldest of evolution never leaves",
+        "pipeline/architectures/searches/evolution.py",
+        "deque(maxlen=POPULATION)",
+        "deque(maxlen=10 * POPULATION)",
+        "it would be another algorithm: elitist evolution",
+        ("tests/test_architectures.py::test_evolution_against_a_slow_reference",),
+    ),
+    Mutation(
+        "cells are read from the last node on",
+        "pipeline/architectures/space.py",
+        "for choice, count in zip(code, self.counts, strict=True):",
+        "for choice, count in zip(code[::-1], self.counts[::-1], strict=True):",
+        "every accuracy of the table would be that of another cell",
+        ("tests/test_architectures.py::test_index_and_text_lead_back",),
+    ),
+    Mutation(
+        "a search on a table goes on when its seconds are spent",
+        "pipeline/search/architectures.py",
+        "self.spent >= self.config.architecture.seconds",
+        "self.spent >= 2 * self.config.architecture.seconds",
+        "searches would be compared at different costs",
+        ("tests/test_nas_search.py::test_killed_and_resumed_it_ends_as_one_straight_search",),
+    ),
+    Mutation(
+        "dead weights are forgotten",
+        "pipeline/architectures/scoring.py",
+        "own = named(predictor).dead_weights or space is None",
+        "own = space is None",
+        "the number of parameters would be that of another cell",
+        ("tests/test_predict.py::test_equal_cells_are_scored_once_and_dead_weights_are_not_forgotten",),
+    ),
+)
+
+
+MUTATIONS = (
+    *TARGETS,
+    *LEARNING,
+    *ENN,
+    *INSTRUCTION,
+    *RL,
+    *COMPARISON,
+    *SEARCH,
+    *FINISHED,
+    *PUBLIC,
+    *EQUATIONS,
+    *ARCHITECTURES,
+)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import pytest
 import torch
 
 from pipeline.command_line import main
-from pipeline.command_line.options import SearchCommand
+from pipeline.command_line.options import PredictCommand, SearchCommand
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
@@ -366,7 +366,7 @@ print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
     else:
         names = (
             []
-            if COMMANDS[command].takes is SearchCommand
+            if COMMANDS[command].takes in (SearchCommand, PredictCommand)
             else [name.replace("_", "-") for name in to_dotted(Config())] + ["preset", "config"]
         )
         names += ["output", "data-folder", "download", "tracking-uri", "experiment"]
