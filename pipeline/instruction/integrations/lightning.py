@@ -11,8 +11,8 @@ from pipeline.instruction.instructor import Instructor
 
 
 class LightningInstructor(Callback):
-    """Instructs before every optimiser step: after accumulation and unscaling, before clipping. Its state is part of Lightning's
-    checkpoints.
+    """Instructs before every optimiser step: after accumulation and unscaling, before clipping. Its state is part of
+    Lightning's checkpoints.
 
     Args:
         model: which part of the LightningModule is instructed (default: all of it, called with a batch of inputs).
