@@ -6,8 +6,11 @@ The oracle is autograd through the module itself: λ ∂V/∂θ of what it makes
 import copy
 import math
 import random
+import re
+import sys
 import types
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
 
+from grad_instructor import integrations
 from pipeline.enn.readers import Unreadable
 from pipeline.errors import UserError
 from pipeline.instruction import Instructor
@@ -27,6 +31,7 @@ from pipeline.instruction.own_guard import MEMORY, NONE, RANGE, FarFromHome, Own
 from pipeline.targets import MLP
 from tests.test_instruction import RATE, data, make_critic
 
+ROOT = Path(__file__).resolve().parents[1]
 LAMBDA = 0.5
 
 
@@ -1073,3 +1078,181 @@ def test_accumulation_is_known_by_the_gradient_and_the_weights():
     for own in tensors:
         own.grad = torch.zeros_like(own)
     assert not bound.is_repeat(tensors), "gradients were begun anew"
+
+
+# -- what docs/own-loop.md shows ---------------------------------------------------------------------------------------
+
+RECIPES = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/templates/own-loop.md.j2").read_text(), re.M | re.S)
+
+
+def world(folder):
+    """What the recipes talk of."""
+    torch.manual_seed(0)
+    model = MLP((784, 20, 10)).module()
+    batches = [(torch.rand(8, 784), torch.randint(10, (8,))) for _ in range(6)]
+    names = {"torch": torch, "F": F, "Instructor": Instructor, "model": model, "batches": batches, "device": "cpu"}
+    names |= {"x": batches[0][0], "y": batches[0][1], "loss": F.cross_entropy(model(batches[0][0]), batches[0][1])}
+    names |= {"optimizer": sgd(model), "instructor": Instructor.load("mnist-mlp", 600, 0.1), "path": folder / "kept.pt"}
+    return names
+
+
+@pytest.mark.parametrize("number", range(len(RECIPES)))
+def test_a_recipe_runs_as_it_stands(number, tmp_path):
+    recipe, names = RECIPES[number], world(tmp_path)
+    if "integrations" in recipe:
+        pytest.skip("with the libraries, below")
+    before = [own.detach().clone() for own in names["model"].parameters()]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FarFromHome)
+        exec(recipe, names)
+    instructor, model = names["instructor"], names["model"]
+    if "instruct(" in recipe:
+        assert instructor.step > 0 and instructor.last.strength > 0 and instructor.last.gradient_norm > 0
+        assert any(not torch.equal(own, then) for own, then in zip(model.parameters(), before, strict=True))
+    elif "groups" in recipe:
+        assert {group["lr"] for group in instructor.optimizer.param_groups} == {0.01, 0.1}
+    else:
+        assert "forward=" in recipe or "load_state_dict" in recipe
+
+
+def test_there_are_recipes_for_all_that_is_named():
+    text = "\n".join(RECIPES)
+    for word in ("scale=4", "GradScaler", "clip_grad_norm_", "optimizer=optimizer", "LBFGS", "load_state_dict", "forward="):
+        assert word in text
+    assert all(f"{word}" in text for word in ("lightning_callback", "trainer_callback", "instruct_accelerated"))
+
+
+def recipe_of(word):
+    (found,) = [own for own in RECIPES if word in own]
+    return found
+
+
+def by_hand():
+    """Two batches accumulated per step, four steps, in a plain loop."""
+    (x, y), model = data(), seeded(Three).float()
+    instructor, optimiser = Instructor(make_critic(dtype=torch.float32, strength=1.0), 8, RATE), sgd(model)
+    for number in range(4):
+        optimiser.zero_grad()
+        for part in range(2):
+            rows = slice((20 * number + 10 * part) % 40, (20 * number + 10 * part) % 40 + 10)
+            (F.cross_entropy(model(x[rows].float()), y[rows]) / 2).backward()
+        instructor.instruct(model)
+        optimiser.step()
+    return torch.cat([own.detach().flatten() for own in model.parameters()])
+
+
+def batches_of_ten():
+    x, y = data()
+    return torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x.float(), y), batch_size=10)
+
+
+def instructor_of(**options):
+    return Instructor(make_critic(dtype=torch.float32, strength=1.0), 8, RATE, **options)
+
+
+@pytest.mark.slow
+def test_lightning(tmp_path):
+    lightning = pytest.importorskip("lightning", reason="pip install 'grad-instructor[integrations]'")
+
+    class Module(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.net = seeded(Three).float()
+
+        def forward(self, x):
+            return self.net(x)
+
+        def training_step(self, batch, _):
+            return F.cross_entropy(self(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return sgd(self)
+
+    usual = {"accelerator": "cpu", "logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    usual |= {"accumulate_grad_batches": 2, "default_root_dir": tmp_path}
+    exec(recipe_of("lightning_callback"), {"lightning": lightning, "instructor": instructor_of(), "quiet": usual})
+    module, name = Module(), next(iter(set(re.findall(r"import (lightning_callback)", recipe_of("lightning_callback")))))
+    callback = getattr(integrations, name)
+    trainer = lightning.Trainer(max_epochs=2, callbacks=[callback(instructor_of())], enable_checkpointing=False, **usual)
+    trainer.fit(module, batches_of_ten())
+    assert torch.equal(torch.cat([own.detach().flatten() for own in module.parameters()]), by_hand())
+    halved = lightning.Trainer(max_epochs=1, callbacks=[callback(instructor_of())], enable_checkpointing=False, **usual)
+    first = Module()
+    halved.fit(first, batches_of_ten())
+    halved.save_checkpoint(tmp_path / "half.ckpt")
+    later, own = Module(), instructor_of()
+    trainer = lightning.Trainer(max_epochs=2, callbacks=[callback(own)], enable_checkpointing=False, **usual)
+    trainer.fit(later, batches_of_ten(), ckpt_path=str(tmp_path / "half.ckpt"), weights_only=False)
+    assert torch.equal(torch.cat([own.detach().flatten() for own in later.parameters()]), by_hand()) and own.step == 4
+
+
+@pytest.mark.slow
+def test_hugging_faces_trainer(tmp_path):
+    transformers = pytest.importorskip("transformers", reason="pip install 'grad-instructor[integrations]'")
+    pytest.importorskip("accelerate", reason="pip install 'grad-instructor[integrations]'")
+
+    class Classifier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = seeded(Three).float()
+
+        def forward(self, inputs, labels=None):
+            logits = self.net(inputs)
+            return {"logits": logits} if labels is None else {"loss": F.cross_entropy(logits, labels), "logits": logits}
+
+    x, y = data()
+    rows = [{"inputs": own.float(), "labels": label} for own, label in zip(x, y, strict=True)]
+
+    def trained(resume=None):
+        model, instructor = Classifier(), instructor_of(input_shape=(6,))
+        asked = transformers.TrainingArguments(
+            output_dir=str(tmp_path),
+            num_train_epochs=2,
+            per_device_train_batch_size=10,
+            gradient_accumulation_steps=2,
+            max_grad_norm=0,
+            save_steps=1,
+            use_cpu=True,
+            disable_tqdm=True,
+            report_to=[],
+            train_sampling_strategy="sequential",
+        )
+        optimisers = (sgd(model), torch.optim.lr_scheduler.LambdaLR(sgd(model), lambda step: 1.0))
+        names = {"transformers": transformers, "instructor": instructor, "model": model}
+        names["arguments"] = {"args": asked, "train_dataset": rows, "optimizers": optimisers}
+        exec(recipe_of("trainer_callback"), names)
+        names["trainer"].train(resume_from_checkpoint=resume)
+        return torch.cat([own.detach().flatten() for own in model.parameters()]), instructor.step
+
+    whole, steps = trained()
+    torch.testing.assert_close(whole, by_hand(), rtol=1e-5, atol=1e-6)
+    again, resumed = trained(str(tmp_path / "checkpoint-3"))
+    assert torch.equal(again, whole) and steps == resumed == 4
+
+
+@pytest.mark.slow
+def test_accelerate():
+    accelerate = pytest.importorskip("accelerate", reason="pip install 'grad-instructor[integrations]'")
+    accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+    model, instructor = seeded(Three).float(), instructor_of()
+    model, optimizer, batches = accelerator.prepare(model, sgd(model), batches_of_ten())
+    names = {
+        "accelerator": accelerator,
+        "instructor": instructor,
+        "model": model,
+        "optimizer": optimizer,
+        "batches": batches,
+        "F": F,
+    }
+    for _ in range(2):
+        exec(recipe_of("instruct_accelerated"), names)
+    assert torch.equal(torch.cat([own.detach().flatten() for own in model.parameters()]), by_hand()) and instructor.step == 4
+
+
+@pytest.mark.parametrize(("call", "library"), [("lightning_callback", "lightning"), ("trainer_callback", "transformers")])
+def test_a_library_that_is_missing_is_named(call, library, monkeypatch):
+    monkeypatch.setitem(sys.modules, library, None)
+    for name in [name for name in sys.modules if name.startswith(("pipeline.instruction.integrations.", f"{library}."))]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=r"install with: pip install 'grad-instructor\[integrations\]'\.$"):
+        getattr(integrations, call)(instructor_of())
