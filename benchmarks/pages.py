@@ -27,6 +27,7 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
+from pipeline.instruction import own_guard
 from pipeline.results.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -197,6 +198,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "doubts": [(page, doubt) for page in PAGES for doubt in page.of("doubts")],
         "output": output,
         "outputs": read_json(quick.RESULTS / "outputs.json"),
+        "guard": own_guard,
         "reference": reference,
         "tables": tables,
         "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",

@@ -23,6 +23,8 @@ from pipeline.instruction.memory import Bound, Latest, checked_state
 from pipeline.instruction.modules import Call, How, Readable, readable
 from pipeline.instruction.own_guard import FarFromHome, OwnGuard
 from pipeline.instruction.reading import instruction_scale, moving_rate
+from pipeline.instruction.unseen import undisturbed
+from pipeline.instruction.values import Number, Shape, Whole
 from pipeline.instruction.wrapped import unwrapped
 from pipeline.learning.modules import require_gradient_of
 
@@ -55,10 +57,10 @@ class Instructor:
     def __init__(
         self,
         critic: Critic,
-        steps: int | None = None,
-        learning_rate: float | None = None,
-        strength: float | None = None,
-        input_shape: tuple[int, ...] | None = None,
+        steps: Whole | None = None,
+        learning_rate: Number | None = None,
+        strength: Number | None = None,
+        input_shape: Shape | None = None,
         guarded: bool | None = None,
         *,
         forward: Call | None = None,
@@ -93,11 +95,11 @@ class Instructor:
     def load(
         cls,
         path: str | Path,
-        steps: int | None = None,
-        learning_rate: float | None = None,
-        strength: float | None = None,
+        steps: Whole | None = None,
+        learning_rate: Number | None = None,
+        strength: Number | None = None,
         device: str = "cpu",
-        input_shape: tuple[int, ...] | None = None,
+        input_shape: Shape | None = None,
         guarded: bool | None = None,
         *,
         forward: Call | None = None,
@@ -128,7 +130,7 @@ class Instructor:
             critic, steps, learning_rate, strength, input_shape, guarded, forward=forward, hooks=hooks, optimizer=optimizer
         )
 
-    def instruct(self, model: nn.Module, scale: float = 1.0) -> None:
+    def instruct(self, model: nn.Module, scale: Number = 1.0) -> None:
         """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step. An ENN whose home is decoupled
         leaves the gradients alone and moves the parameters themselves.
 
@@ -147,6 +149,10 @@ class Instructor:
         self._refuse_line_search()
         if self.guard is not None:
             require_gradient_of(model, "a guarded instruction (guarded=False leaves the guard out)")
+        with undisturbed(self.how.hooks):
+            self._instruct(model, scale)
+
+    def _instruct(self, model: nn.Module, scale: float) -> None:
         read, home = self._reading(model), self.critic.home
         self._bound.check(model, read.names, read.tensors)
         norm = self._gradient_norm(read, scale)
@@ -174,9 +180,12 @@ class Instructor:
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
         """
-        read = readable(unwrapped(model), self.critic, self.how)
-        with torch.inference_mode(False), torch.no_grad(), _no_autocast(self._progress()):
-            return float(self.critic.value_of(read.features(self._progress())))
+        model = unwrapped(model)
+        with undisturbed(self.how.hooks), torch.no_grad():
+            progress = self._progress()
+            with _no_autocast(progress):
+                read = readable(model, self.critic, self.how)
+                return float(self.critic.value_of(read.features(progress)))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the instructor remembers, in tensors, numbers, text and lists: saved beside the model's, a run that was
@@ -192,7 +201,7 @@ class Instructor:
             "sample": None if self._bound.sample is None else self._bound.sample.clone(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Any) -> None:
         """Go on where :meth:`state_dict` was called, with an instructor that was made alike.
 
         Raises:
@@ -248,7 +257,7 @@ class Instructor:
         return [own.get(id(tensor), base) for tensor in read.tensors]
 
     def _refresh(self, read: Readable) -> None:
-        with torch.inference_mode(False), _no_autocast(self._progress()):
+        with _no_autocast(self._progress()):
             self._read_weights(read)
 
     def _read_weights(self, read: Readable) -> None:
@@ -347,7 +356,7 @@ class Instructor:
 
     def _refuse_line_search(self) -> None:
         """LBFGS calls its closure several times a step, and searches along a line on which loss and gradient must agree."""
-        frame = sys._getframe(1)
+        frame = sys._getframe(2)
         while frame is not None:
             if frame.f_code.co_filename == lbfgs.__file__:
                 before = "call instruct before optimizer.step(closure)"
@@ -374,7 +383,7 @@ class Instructor:
         if lost:
             what = "it is not followed while that is so"
         message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
-        warnings.warn(message, FarFromHome, stacklevel=3)
+        warnings.warn(message, FarFromHome, stacklevel=4)
 
 
 _STATE = {

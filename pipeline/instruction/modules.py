@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes, Unreadable
 from pipeline.errors import UserError, reason_of
-from pipeline.instruction.chain import as_mlp, computed, departure
+from pipeline.instruction.chain import Unfit, as_mlp, computed, departure
 from pipeline.instruction.reading import value_gradients
 from pipeline.instruction.scores import class_scores
 from pipeline.instruction.unseen import unseen
@@ -93,6 +93,13 @@ def readable(model: nn.Module, critic: Critic, how: How) -> Readable:
         return Forward(model, critic, how)
     try:
         target, tensors = as_mlp(model)
+    except Unfit as error:
+        if not probes:
+            raise
+        try:
+            return Forward(model, critic, how)
+        except Unreadable:
+            raise error from None
     except Unreadable as error:
         more = " Or give input_shape, and it is read by what it computes." if probes else ""
         raise Unreadable(f"{error}{more}") from None

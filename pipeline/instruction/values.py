@@ -2,12 +2,17 @@
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pipeline.errors import UserError, shown
 from pipeline.instruction.unseen import HOOKS
+
+if TYPE_CHECKING:
+    Whole, Number, Shape = int, float, tuple[int, ...]
+else:  # what is none is refused here, in a sentence, by no checker of types
+    Whole = Number = Shape = Any
 
 
 def steps(value: Any) -> int:
