@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from grad_instructor.neighbours import Shadowed, check, is_command_line
 
 if TYPE_CHECKING:
-    from grad_instructor import learning, targets
+    from grad_instructor import learning, predictors, targets
     from grad_instructor.calls import Report, SearchReport, run, search
     from pipeline import __version__
     from pipeline.cluster import Placement
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Config,
         DataConfig,
         ENNConfig,
+        EvolutionConfig,
         InstructionConfig,
         RecordedConfig,
         RLConfig,
@@ -90,6 +91,7 @@ HOMES = {
     "TargetConfig": "pipeline.config",
     "TrainingConfig": "pipeline.config",
     "ENNConfig": "pipeline.config",
+    "EvolutionConfig": "pipeline.config",
     "InstructionConfig": "pipeline.config",
     "RLConfig": "pipeline.config",
     "RecordedConfig": "pipeline.config",
@@ -110,6 +112,7 @@ HOMES = {
     "UserError": "pipeline.errors",
     # namespaces
     "learning": "grad_instructor.learning:",
+    "predictors": "grad_instructor.predictors:",
     "targets": "grad_instructor.targets:",
 }
 """Where each name is made: ``module``, ``module:another name there``, or ``module:`` for the module itself."""
@@ -129,6 +132,7 @@ __all__ = [
     "DataConfig",
     "Dataset",
     "ENNConfig",
+    "EvolutionConfig",
     "Growth",
     "Guard",
     "Home",
@@ -163,6 +167,7 @@ __all__ = [
     "learning",
     "load",
     "load_dataset",
+    "predictors",
     "read_plan",
     "run",
     "save",

@@ -62,8 +62,20 @@ Signal = Literal[
     "cdni",
     "pblf",
     "pfa",
+    "expression",
 ]
 """:mod:`pipeline.learning`"""
+
+PredictorName = Literal[
+    "gradsign",
+    "gradsign_mean",
+    "gradsign_live",
+    "params",
+    "flops",
+    "live_params",
+    "live_flops",
+]
+""":mod:`pipeline.predictors`"""
 
 ReaderName = Literal[
     "probes",
@@ -71,6 +83,39 @@ ReaderName = Literal[
     "statistics",
 ]
 """:mod:`pipeline.enn.readers`"""
+
+SpaceName = Literal[
+    "nasbench201",
+    "mlp",
+]
+""":mod:`pipeline.architectures.spaces`"""
+
+ArchitectureSearch = Literal[
+    "random",
+    "evolution",
+    "reinforce",
+    "bohb",
+]
+""":mod:`pipeline.architectures.searches`"""
+
+SamplerName = Literal[
+    "tpe",
+    "nsga2",
+    "gp",
+    "botorch",
+    "genetic",
+    "random",
+    "grid",
+]
+""":mod:`pipeline.search.samplers`"""
+
+Acquisition = Literal[
+    "",
+    "pi",
+    "ei",
+    "ucb",
+]
+""":mod:`pipeline.search.samplers.acquisition`; nothing: the sampler's own"""
 
 
 def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:

@@ -158,7 +158,11 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
+    "rule.equation": "z",
     "compare.baseline": "he",
+    "rule.name": "fa",
+    "architecture.table": "cifar10",
+    **{f"architecture.edge{edge}": "skip_connect" for edge in ("01", "02", "12", "03", "13", "23")},
 }
 """settings that are names: one that is not the default"""
 

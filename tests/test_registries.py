@@ -15,6 +15,7 @@ from pipeline.data.sets import DATA_SETS
 from pipeline.enn.readers import READERS
 from pipeline.errors import UserError
 from pipeline.learning import SIGNALS
+from pipeline.predictors import PREDICTORS
 from pipeline.targets import ACTIVATIONS
 from pipeline.targets.initialise import SCHEMES
 from pipeline.targets.optimisers import OPTIMISERS
@@ -28,6 +29,7 @@ REGISTRIES = {
     "SCHEDULE": (names.Schedule, SCHEDULES, "pipeline/targets/schedules", "training.schedule"),
     "READER": (names.ReaderName, READERS, "pipeline/enn/readers", "enn.readers"),
     "DATA_SET": (names.DataSetName, DATA_SETS, "pipeline/data/sets", None),
+    "PREDICTOR": (names.PredictorName, PREDICTORS, "pipeline/predictors", None),
     "SIGNAL": (names.Signal, SIGNALS, "pipeline/learning", None),
 }
 PLACES = re.compile(
@@ -47,6 +49,7 @@ def assigned(file):
 def test_every_file_that_offers_an_entry_is_registered(attribute):
     listed, registry, folder, _ = REGISTRIES[attribute]
     offered = {file.stem for file in (ROOT / folder).glob("*.py") if attribute in assigned(file)}
+    offered |= {file.parent.name for file in (ROOT / folder).glob("*/__init__.py") if attribute in assigned(file)}
     assert offered == set(typing.get_args(listed)) == set(registry)
 
 

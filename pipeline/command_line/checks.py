@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pipeline.command_line.folders import check_settings, compare_settings, locked, make_folder
+from pipeline.command_line.folders import check_kind, check_settings, compare_kinds, compare_settings, locked, make_folder
 from pipeline.command_line.work import Work, load_critics, untrained
-from pipeline.config import Config, to_dotted
+from pipeline.config import ArchitectureConfig, Config, to_dotted
 from pipeline.data import Dataset
 from pipeline.errors import UserError
 from pipeline.files import NO_JSON, parse_json, refuse_links
@@ -19,6 +19,7 @@ def check(job: Work) -> bool:
     Raises:
         UserError: the first thing that does not fit: the data, the folder, what an earlier command left in it.
     """
+    _check_trains(job.config)
     check_fits(job.config, job.dataset)
     fetch(job)
     check_folder(job)
@@ -27,6 +28,15 @@ def check(job: Work) -> bool:
     _check_trained(job)
     _ = job.mirror  # an address that MLflow cannot use is refused here
     return noted
+
+
+def _check_trains(config: Config) -> None:
+    """Raises UserError where settings are of a cell that nothing trains."""
+    if config.architecture != ArchitectureConfig():
+        raise UserError(
+            "architecture.* settings are a cell of NAS-Bench-201, which the table of a search judges and no command trains; "
+            "leave them out."
+        )
 
 
 def still_fits(job: Work) -> bool:
@@ -40,6 +50,7 @@ def still_fits(job: Work) -> bool:
 
 def check_folder(job: Work) -> None:
     """Raises UserError where the folder holds a run of other settings or data."""
+    check_kind(job.command)
     check_settings(job.command)
     _check_data(job)
 
@@ -56,6 +67,10 @@ def check_fits(config: Config, dataset: Dataset) -> None:
             f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; "
             "give at least 2."
         )
+    if "expression" in config.compare.arms:
+        from pipeline.setting import signal_of
+
+        signal_of(config, "expression")
 
 
 def fetch(job: Work) -> None:
@@ -73,6 +88,8 @@ def _check_needs(job: Work) -> None:
     """Raises UserError where what an earlier command makes is not there, or is there and cannot be used."""
     from pipeline.setting import load_start, target_of
 
+    if job.without_enn:
+        return
     trained = os.path.exists(job.folder / "enn.safetensors")
     if job.name in ("instruct", "explain", "report") and not trained:
         raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
@@ -100,6 +117,7 @@ def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
             saved = mapping(parse_json(data))
             check_noted(job.storage.shown, saved.get("data"), job.dataset, "--storage-path")
             if "settings" in saved:
+                compare_kinds(job.storage.shown, saved.get("work", "run"), job.command.work)
                 here = to_dotted(job.config)
                 compare_settings(job.storage.shown, to_dotted(Config()) | dict(mapping(saved["settings"])), here)
 
@@ -121,7 +139,7 @@ def _check_origins(job: Work) -> bool:
     """
     from pipeline.compare.folder import check_results
 
-    silent = check_results(job.folder, job.config, job.dataset, _check_data(job))
+    silent = check_results(job.folder, job.config, job.dataset, _check_data(job), job.without_enn)
     if silent:
         console.print(
             f"warning: {silent[0]} ({len(silent)} files in all) was made by an earlier version, which did not note what it was "

@@ -9,10 +9,10 @@ from contextlib import suppress
 from pipeline import interrupts
 from pipeline.addresses import keep_secret, shown_address, without_secrets
 from pipeline.cluster import prepare_environment
-from pipeline.command_line import guest
-from pipeline.command_line.beginning import defaults
+from pipeline.command_line import comparing, guest
+from pipeline.command_line.beginning import compare_defaults, defaults
 from pipeline.command_line.folders import check_name
-from pipeline.command_line.options import Command, Look
+from pipeline.command_line.options import Command, CompareCommand, Look
 from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
@@ -58,13 +58,17 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"grad-instructor {__version__}")
         return 0
-    name, words = argv[0], expand_aliases(argv[1:])
+    name = argv[0]
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
+    words = expand_aliases(argv[1:], name)
     takes = COMMANDS[name].takes
-    options = parse(takes, {Command: lambda: defaults(words), Look: Look}.get(takes, lambda: None)(), name, words)
+    starts = {Command: lambda: defaults(words), CompareCommand: lambda: compare_defaults(words), Look: Look}
+    options = parse(takes, starts.get(takes, lambda: None)(), name, words)
     if options is None:  # its help was asked for
         return 0
+    if isinstance(options, CompareCommand):
+        comparing.check_arms(options.config)
     check_name(options.options.output if isinstance(options, Command) else options.output)
     if isinstance(options, Command):
         validate(options.config)

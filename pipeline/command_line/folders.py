@@ -13,7 +13,7 @@ from pipeline.command_line.beginning import saved_settings
 from pipeline.command_line.options import Command
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
-from pipeline.files import no_link, refuse_links
+from pipeline.files import no_link, read_json, refuse_links
 
 DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 """names of data sets; anything else is somebody's own file, which may lie elsewhere tomorrow"""
@@ -27,6 +27,23 @@ def check_settings(command: Command) -> None:
     saved = saved_settings(command.folder)
     if saved is not None:
         compare_settings(str(command.folder), to_dotted(saved[1]), to_dotted(command.config))
+
+
+def check_kind(command: Command) -> None:
+    """Raises UserError where the output folder holds another kind of work. Nothing is written."""
+    folder = command.folder
+    if os.path.exists(folder / "plan.json"):
+        raise UserError(f"{folder} holds a search; choose another --output.")
+    if os.path.exists(folder / "config.json"):
+        saved = read_json(folder / "config.json")
+        compare_kinds(str(folder), saved.get("work", "run") if isinstance(saved, dict) else "run", command.work)
+
+
+def compare_kinds(place: str, there: Any, here: str) -> None:
+    """Raises UserError where the work in ``place`` is of another kind than what is to be done."""
+    if there != here:
+        what = {"run": "a run with an ENN", "compare": "a comparison without an ENN (of `grad-instructor compare`)"}
+        raise UserError(f"{place} holds {what.get(str(there), 'something else')}; choose another --output.")
 
 
 def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:

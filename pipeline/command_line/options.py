@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from pipeline.cluster import Placement
-from pipeline.config import PRESETS, Config, identity
+from pipeline.config import PRESETS, Config, DataConfig, identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,8 @@ class Places:
     """Where things are. None of this changes a number."""
 
     output: Path | None = None
-    """folder of the results (default: runs/NAME-HASH, a search's runs/search-NAME-HASH); given again, the work goes on there"""
+    """folder of the results (default: runs/NAME-HASH, of a search or compare runs/search-… or runs/compare-…); given again, the
+    work goes on there"""
     data_folder: str | None = None
     """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
     download: bool = False
@@ -50,14 +51,37 @@ class Command:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
     @property
+    def work(self) -> str:
+        """What kind of work its folder holds: ``run``, or, without an ENN, ``compare``."""
+        return "run"
+
+    @property
     def folder(self) -> Path:
         """The output folder."""
+        return (self.options.output or Path("runs") / self.name).absolute()
+
+    @property
+    def name(self) -> str:
+        """Of the output folder, by default."""
         name = (
             self.options.preset
             if self.config.data == PRESETS[self.options.preset].data
             else Path(self.config.data.dataset).stem
         )
-        return (self.options.output or Path("runs") / f"{name}-{identity(self.config)}").absolute()
+        return f"{name}-{identity(self.config)}"
+
+
+@dataclass(frozen=True)
+class CompareCommand(Command):
+    """What ``compare`` takes: the same, in folders of its own."""
+
+    @property
+    def work(self) -> str:
+        return "compare"
+
+    @property
+    def name(self) -> str:
+        return f"compare-{super().name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +90,28 @@ class SearchCommand(Places):
 
     file: Annotated[Path, tyro.conf.Positional]
     """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
+    protocol: str | None = None
+    """settings to start from in place of the file's preset, such as pblf-mnist for tune_configs/pblf.yaml"""
+    placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictCommand(Places):
+    """What ``predict`` takes."""
+
+    space: str = "nasbench201"
+    """space that architectures are drawn from: nasbench201 or mlp"""
+    architectures: int = 500
+    """how many are drawn, uniformly, each at most once"""
+    predictors: tuple[str, ...] = ("gradsign", "live_params", "params")
+    """names of predictors, one after the other (docs/predictors.md has them all)"""
+    models: str | None = None
+    """FILE.py:FUNCTION, a function that gives networks of your own in place of a space: a list, or names and networks"""
+    examples: int = 128
+    """training examples that a predictor looks at"""
+    seed: int = 0
+    """of the networks' initial weights, the examples, and what is drawn"""
+    data: DataConfig = field(default_factory=DataConfig)
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 

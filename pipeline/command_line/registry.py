@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.command_line.options import Command, Look, SearchCommand
+from pipeline.command_line.options import Command, CompareCommand, Look, PredictCommand, SearchCommand
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Entry:
 
     text: str
     """what it does, for --help"""
-    takes: type[Command] | type[SearchCommand] | type[Look]
+    takes: type[Command] | type[SearchCommand] | type[PredictCommand] | type[Look]
     uses_ray: bool = False
 
     @property
@@ -29,9 +29,13 @@ COMMANDS: dict[str, Entry] = {
     "instruct": Entry("train fresh targets with and without the ENN's instruction (needs train-enn)", Command, True),
     "explain": Entry("Grad-CAM: what the ENN looks at, over the weight image (needs instruct)", Command),
     "report": Entry("look at the test set, once: the table and the plots (needs instruct)", Command),
+    "compare": Entry(
+        "compare learning rules and other ways of training without an ENN: --arms backprop fa dfa …", CompareCommand, True
+    ),
     "search": Entry(
         "search over settings by a file of tune_configs: record once, judge in stages, stop early, report", SearchCommand, True
     ),
+    "predict": Entry("score networks before they are trained, and see how well the scores rank them", PredictCommand, True),
     "sync": Entry("send records to MLflow that could not be sent before", Look),
     "ui": Entry("open the MLflow UI on a run's folder", Look),
     "doctor": Entry("print versions, devices, data sets found, and the tracking server's health", Look),

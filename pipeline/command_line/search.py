@@ -11,24 +11,29 @@ from pipeline.command_line.finished import is_finished
 from pipeline.command_line.options import Command, Options, Places, SearchCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
-from pipeline.config import to_dotted
+from pipeline.config import Config, to_dotted
 from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
 from pipeline.search.kinds import KINDS
 from pipeline.search.plan import Plan
 from pipeline.search.reading import read_plan
+from pipeline.search.values import Budget, Sampler
 
 if TYPE_CHECKING:
     import rich.table
 
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
+PARTS = {"sampler": Sampler, "budget": Budget}
+LATER = {"sampler": ("acquisition", "trade_off", "mutation", "random_every"), "budget": ("batch",)}
+LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.")
+"""what there was not in the first files of this form: at its default it renames no search"""
 
 
 def command(search: SearchCommand, line: str) -> int:
     """Do a search. What is finished is only shown."""
-    plan = read_plan(search.file)
+    plan = read_plan(search.file, search.protocol)
     job, written, starts = _job(search, plan, line), _as_json(plan), _starts(plan)
     cluster.check(search.placement)
     refuse_links(job.folder, begun_only=True)
@@ -52,12 +57,21 @@ def _job(search: SearchCommand, plan: Plan, line: str) -> Work:
 
 def identity(plan: Plan) -> str:
     """Eight hexadecimal digits of the hash of all that decides a search's numbers."""
-    values = _as_json(plan) | {"question": "", "settings": to_dotted(plan.config())}
-    return digest_of_json(values, 8)
+    default = to_dotted(Config())
+    settings = {
+        key: value
+        for key, value in to_dotted(plan.config()).items()
+        if not key.startswith(LATER_SETTINGS) or value != default[key]
+    }
+    return digest_of_json(_as_json(plan) | {"question": "", "settings": settings}, 8)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
-    return json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    written = json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    for part, names in LATER.items():
+        default = dataclasses.asdict(PARTS[part]())
+        written[part] = {key: value for key, value in written[part].items() if key not in names or value != default[key]}
+    return {name: value for name, value in written.items() if name not in LATER_PARTS or value is not None}
 
 
 def _starts(plan: Plan) -> list[str]:
@@ -77,7 +91,8 @@ def show_search(job: Work, plan: Plan) -> None:
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):
-            console.print(f"the best in {plan.objectives[0][0]}: grad-instructor {command} --config {job.folder / file}")
+            trained = f"grad-instructor {command} --config " if not plan.config().architecture.table else ""
+            console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}")
 
 
 def _rich_table(markdown: str) -> "rich.table.Table":

@@ -5,6 +5,7 @@ One file per stage: its dataclass, and beside it what must hold of it. The same 
 old run. Nothing here imports torch.
 """
 
+from pipeline.config.architecture import ArchitectureConfig
 from pipeline.config.checks import LARGEST_COUNT
 from pipeline.config.choices import Arm
 from pipeline.config.compare import CompareConfig
@@ -12,10 +13,12 @@ from pipeline.config.data import DataConfig
 from pipeline.config.derived import coarsened, recording_config
 from pipeline.config.dotted import coerce, from_dotted, identity, to_dotted
 from pipeline.config.enn import ENNConfig
+from pipeline.config.evolution import EvolutionConfig
 from pipeline.config.instruction import InstructionConfig
 from pipeline.config.presets import PRESETS, preset_named
 from pipeline.config.recorded import LEAST_RECORDED, RecordedConfig
 from pipeline.config.rl import RLConfig
+from pipeline.config.rule import RuleConfig, rule_settings
 from pipeline.config.schema import Config
 from pipeline.config.target import TargetConfig
 from pipeline.config.training import TrainingConfig
@@ -28,17 +31,20 @@ __all__ = [
     "LEAST_RECORDED",
     "PRESETS",
     "Activation",
+    "ArchitectureConfig",
     "Arm",
     "CompareConfig",
     "Config",
     "DataConfig",
     "ENNConfig",
+    "EvolutionConfig",
     "Initialisation",
     "InstructionConfig",
     "Optimiser",
     "RLConfig",
     "ReaderName",
     "RecordedConfig",
+    "RuleConfig",
     "Schedule",
     "TargetConfig",
     "TrainingConfig",
@@ -49,6 +55,7 @@ __all__ = [
     "identity",
     "preset_named",
     "recording_config",
+    "rule_settings",
     "to_dotted",
     "validate",
 ]

@@ -15,6 +15,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.checkpoints import checkpoint_fits
 from pipeline.results.origin import Origin, brief, data_of, fits, judged_from, mapping
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, Result, Task, name_of
 from pipeline.search.plan import Plan
 from pipeline.search.propose import Proposals
@@ -42,9 +43,26 @@ class Search:
         self.made_by: dict[tuple[str, int, int], Mapping[str, Any]] = {}
         """by group, candidate and stage"""
         self.ladders = {group.name: self._ladder(group) for group in plan.groups}
+        self._held: list[Task] = []
+        """begun, for the next parcel"""
+
+    def take(self, most: int) -> list[Task] | Literal["wait", "finished"]:
+        """At most so many tasks of one stage and group, to be judged together."""
+        first = self.next()
+        if not isinstance(first, Task):
+            return first
+        found = [first]
+        while len(found) < most and isinstance(task := self.next(), Task):
+            if (task.group, task.stage) != (first.group, first.stage):
+                self._held.append(task)
+                break
+            found.append(task)
+        return found
 
     def next(self) -> Task | Literal["wait", "finished"]:
         """The next task of the first group that has one."""
+        if self._held:
+            return self._held.pop()
         waiting = False
         for ladder in self.ladders.values():
             task = ladder.next()
@@ -73,7 +91,7 @@ class Search:
         return self.folder / "candidates" / name_of(group, number) / f"{self.plan.stages[stage].name}.json"
 
     def _ladder(self, group: Group) -> Ladder:
-        proposals = Proposals(self.plan, group, self.folder / "studies" / (group.name or "all"))
+        proposals = self._proposals(group, self.folder / "studies" / (group.name or "all"))
 
         def propose(number: int) -> dict[str, Any]:
             path = self.folder / "candidates" / name_of(group.name, number) / "candidate.json"
@@ -87,13 +105,22 @@ class Search:
             write_json(path, chosen)
             return chosen
 
-        ladder = Ladder(self.plan, group.name, proposals.total, propose, proposals.tell)
+        def tell(number: int, result: Result | None, failed: bool) -> None:
+            proposals.tell(number, result, failed)
+            ladder.total = min(ladder.total, proposals.total)
+
+        ladder = Ladder(self.plan, group.name, proposals.total, propose, tell)
         for number in range(proposals.total):
             for stage in range(len(self.plan.stages)):
                 path = self._file(group.name, number, stage)
                 if path.exists() and _counts(result := read_json(path, math.nan)):
                     ladder.results[number, stage] = self._judged(result, group.name, number, stage)
         return ladder
+
+    def _proposals(self, group: Group, folder: Path) -> Any:
+        """Who proposes candidates: the kind's own, or a sampler."""
+        own = KINDS[self.plan.kind].proposals
+        return own(self.plan, group, folder, self.dataset) if own else Proposals(self.plan, group, folder)
 
     def _judged(self, result: Result, group: str, number: int, stage: int) -> Result:
         """What a stage found out, without what it was made from and by."""

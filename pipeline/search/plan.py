@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
 from pipeline.search.kinds import KINDS
-from pipeline.search.values import Budget, Group, Predict, Record, Sampler, Scheduler, Stage
+from pipeline.search.values import Algorithm, Assistance, Budget, Group, Predict, Record, Sampler, Scheduler, Stage
 
 STANDS_FOR = {time: other for kind in KINDS.values() for time, other in kind.stands_for.items()}
 """what decides in place of a time"""
@@ -31,6 +31,10 @@ class Plan:
     budget: Budget = field(default_factory=Budget)
     record: Record = field(default_factory=Record)
     predict: Predict | None = None
+    algorithm: Algorithm | None = None
+    """of a search over architectures"""
+    assist: Assistance | None = None
+    """of a search over architectures"""
 
     def config(self, group: Group | None = None, chosen: Mapping[str, Any] | None = None) -> Config:
         """The settings with which a candidate (of a group, without one the first) is trained as the last stage judges it.

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.names import Acquisition, ArchitectureSearch, PredictorName, SamplerName
+
 
 class Failed(Exception):
     """A candidate cannot be judged, and it is its own settings' fault: that is a result."""
@@ -35,11 +37,20 @@ class Dimension:
 class Sampler:
     """Who proposes candidates."""
 
-    name: Literal["tpe", "nsga2", "gp", "botorch", "random", "grid"] = "tpe"
+    name: SamplerName = "tpe"
+    """who: see :mod:`pipeline.search.samplers`"""
     startup: int = 20
-    """random candidates before the sampler learns from them (tpe, gp, botorch)"""
+    """random candidates before the sampler learns from them"""
     population: int = 20
-    """nsga2: candidates of a generation"""
+    """candidates of a generation"""
+    acquisition: Acquisition = ""
+    """what makes a candidate worth trying: pi, ei or ucb (default: the sampler's own)"""
+    trade_off: float | None = None
+    """of the acquisition: how much it explores, in standard deviations of what was told (default: 0.1)"""
+    mutation: float | None = None
+    """probability that a setting is drawn anew (default: 1 / number of settings)"""
+    random_every: int = 0
+    """every so many-th candidate is a random one (0: none)"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +70,13 @@ class Budget:
     """in each group"""
     ahead: int = 4
     """a candidate is proposed when all but the last so many are judged; workers beyond this number have nothing to do"""
+    batch: int = 1
+    """above 1: so many candidates at a time are proposed, when all before them are judged (in place of ``ahead``), and are
+    judged as members of one population by a kind that can"""
+
+    def seen(self, number: int) -> int:
+        """How many candidates are told before this one is proposed: the first ones."""
+        return max(0, number - self.ahead + 1) if self.batch == 1 else number // self.batch * self.batch
 
 
 @dataclass(frozen=True)
@@ -94,6 +112,27 @@ class Predict:
 
     after: int = 12
     """candidates whose gain must be known before predictions are used; until then the first stage's own ``rank_by`` counts"""
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """Who proposes architectures."""
+
+    name: ArchitectureSearch = "random"
+    """random; evolution (REA), reinforce or bohb"""
+
+
+@dataclass(frozen=True)
+class Assistance:
+    """A predictor that chooses which of several proposed architectures is judged."""
+
+    predictor: PredictorName
+    proposals: int = 10
+    """architectures of which the one with the largest score is judged"""
+    examples: int = 128
+    """training examples that the predictor looks at, at most"""
+    seconds: float = 0.0
+    """simulated, that a score is charged for on a table"""
 
 
 @dataclass(frozen=True)

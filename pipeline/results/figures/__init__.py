@@ -2,6 +2,8 @@
 
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.maps import gradcam
+from pipeline.results.figures.ranking import agreement, scatter
+from pipeline.results.figures.rules import angles
 from pipeline.results.figures.searches import front, importance, parallel
 from pipeline.results.figures.style import COLOURS, OTHERS
 from pipeline.results.figures.training import accuracy, instruction
@@ -10,6 +12,8 @@ __all__ = [
     "COLOURS",
     "OTHERS",
     "accuracy",
+    "agreement",
+    "angles",
     "front",
     "gradcam",
     "importance",
@@ -17,4 +21,5 @@ __all__ = [
     "learning",
     "parallel",
     "prediction",
+    "scatter",
 ]

@@ -1,0 +1,122 @@
+"""``grad-instructor predict``: what it takes, whether it is finished, and what it shows."""
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any
+
+from pipeline import cluster, names
+from pipeline.architectures.sources import sources
+from pipeline.command_line.finished import is_finished
+from pipeline.command_line.options import Command, Options, Places, PredictCommand
+from pipeline.command_line.stages import where_mlflow_is
+from pipeline.command_line.work import Work
+from pipeline.config import Config
+from pipeline.data import data_folder
+from pipeline.digests import digest_of_json
+from pipeline.errors import UserError, nearest, shown
+from pipeline.files import read_json, refuse_links, sha256_of
+from pipeline.progress import console
+
+FORM = 1
+"""of what the folder holds; scores of another form were computed otherwise, and the two do not mix"""
+SPACES: tuple[str, ...] = typing.get_args(names.SpaceName)
+PREDICTORS: tuple[str, ...] = typing.get_args(names.PredictorName)
+LEAST = 2
+"""architectures, to rank anything"""
+
+
+def command(predict: PredictCommand, line: str) -> int:
+    """Score and rank. What is finished is only shown."""
+    cluster.check(predict.placement)
+    source, function = _models(predict)
+    job, written = _job(predict, line, source), _written(predict, source)
+    tables = {} if source or predict.space != "nasbench201" else _tables(predict)
+    refuse_links(job.folder, begun_only=True)
+    if is_finished(job, written | {"tables": tables}, []):
+        console.print("finished; nothing to do")
+        show(job)
+    else:
+        from pipeline.command_line import predicting
+
+        predicting.predict(job, predict, source, function, written, tables, show)
+    console.print(f"\nresults   {job.folder}\ntable     {job.folder / 'predict.md'}\nMLflow    {where_mlflow_is(job)}")
+    return 0
+
+
+def check(predict: PredictCommand) -> None:
+    """Raises UserError where an option makes no sense; the sentence names the nearest that does."""
+    for name in predict.predictors:
+        if name not in PREDICTORS:
+            near = nearest(name, PREDICTORS)
+            raise UserError(f"unknown predictor {shown(name)}; did you mean {near!r}? choose from {', '.join(PREDICTORS)}.")
+    if len(set(predict.predictors)) != len(predict.predictors):
+        raise UserError("--predictors: one is given twice; give each once.")
+    if not predict.predictors:
+        raise UserError(f"--predictors is empty; give some of {', '.join(PREDICTORS)}.")
+    if predict.space not in SPACES:
+        near = nearest(predict.space, SPACES)
+        raise UserError(f"unknown space {shown(predict.space)}; did you mean {near!r}? choose from {', '.join(SPACES)}.")
+    for name, value, least in (("architectures", predict.architectures, LEAST), ("examples", predict.examples, 1)):
+        if value < least:
+            raise UserError(f"--{name} is {value}; give at least {least}.")
+
+
+def _models(predict: PredictCommand) -> tuple[str, str]:
+    """The text of the user's file, and the function in it; empty without --models."""
+    check(predict)
+    if predict.models is None:
+        return "", ""
+    file, colon, function = predict.models.rpartition(":")
+    if not colon or not file or not function.isidentifier():
+        raise UserError(f"--models is {shown(predict.models)}; give FILE.py:FUNCTION, a function that gives networks.")
+    try:
+        return Path(file).read_text(encoding="utf-8"), function
+    except OSError as error:
+        raise UserError(f"--models: {file} cannot be read ({error.strerror}); give FILE.py:FUNCTION.") from error
+    except ValueError as error:
+        raise UserError(f"--models: {file} is not text; give FILE.py:FUNCTION.") from error
+
+
+def _job(predict: PredictCommand, line: str, source: str) -> Work:
+    what = Path(str(predict.models).rpartition(":")[0]).stem if source else predict.space
+    folder = predict.output or Path("runs") / f"predict-{what}-{digest_of_json(_written(predict, source), 8)}"
+    places: dict[str, Any] = {own.name: getattr(predict, own.name) for own in dataclasses.fields(Places)}
+    options = dataclasses.replace(Options(**places), output=folder)
+    return Work("predict", Command(options, predict.placement, Config(seed=predict.seed, data=predict.data)), line)
+
+
+def _written(predict: PredictCommand, source: str) -> dict[str, Any]:
+    """All that decides the scores, as the folder keeps it."""
+    networks: dict[str, Any] = {"space": predict.space, "architectures": predict.architectures}
+    if source:
+        networks = {"models": digest_of_json(source), "function": str(predict.models).rpartition(":")[2]}
+    decided = {"predictors": list(predict.predictors), "examples": predict.examples, "seed": predict.seed}
+    return {"form": FORM, **networks, **decided, "dataset": predict.data.dataset}
+
+
+def _tables(predict: PredictCommand) -> dict[str, str]:
+    """The files of accuracies that are there, by their SHA-256."""
+    return {path.name: sha256_of(path) for path in sources(data_folder(predict.data_folder)) if path.is_file()}
+
+
+def show(job: Work) -> None:
+    """Print the table, from the folder's files alone."""
+    from rich import box
+    from rich.table import Table
+
+    from pipeline.results.ranking import narrow_cells
+
+    found = read_json(job.folder / "predict.json")
+    try:
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        for number, heading in enumerate(("predictor", "n", *found["columns"], "ms")):
+            table.add_column(heading, justify="left" if number == 0 else "right")
+        for row in found["rows"]:
+            table.add_row(*narrow_cells(row, found["columns"]))
+        console.print(f"\n{found['caption']}")
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"{job.folder / 'predict.json'} is not what this program writes; delete it and give the same command again."
+        ) from error
+    console.print(table)

