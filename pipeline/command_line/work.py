@@ -45,6 +45,8 @@ class Work:
         options = self.command.options
         dataset = load(self.config.data.dataset, options.data_folder, options.download)
         self.sources = self.find_sources()
+        for note in dataset.notes:
+            console.print(f"warning: {note}")
         return dataset
 
     def find_sources(self) -> str | None:
