@@ -25,6 +25,7 @@ from pipeline.learning import SIGNALS, bound, named
 from pipeline.learning.modules import gradient, replace, replaced, restore
 from pipeline.learning.modules.maps import outer, pull
 from pipeline.learning.trained import Training
+from pipeline.predictors import named as predictor
 from pipeline.targets import ACTIVATIONS, MLP, Population, initialise
 from pipeline.targets.convnet import SmallConvNet
 from pipeline.targets.position import Position
@@ -219,22 +220,21 @@ def test_a_convolution_pulls_with_other_weights_as_a_slow_loop_does(settings):
     expected = slow_pull(layer, other, delta, x.shape)
     torch.testing.assert_close(pull(layer, other, delta, x), expected, rtol=1e-12, atol=1e-12)
     assert apart(pull(layer, layer.weight.detach(), delta, x), expected)
-    if settings.get("groups", 1) == 1:
-        model = nn.Sequential(nn.Conv2d(4, 4, 1), layer, nn.Flatten(), nn.LazyLinear(3)).double()
-        model(x)
-        y = torch.tensor([0, 2])
-        replace(model, "fa", feedback=[other, torch.randn_like(model[-1].weight)])
-        found = gradients(model, x, y)
-        with torch.no_grad():
-            h = model[0](x)
-            error = (F.softmax(model(x), 1) - F.one_hot(y, 3)) / 2
-        back = (error @ replaced(model).rule.feedback[1]).view_as(delta)
-        torch.testing.assert_close(
-            found[0][..., 0, 0],
-            torch.einsum("bohw,bihw->oi", slow_pull(layer, other, back, h.shape), x),
-            rtol=1e-10,
-            atol=1e-10,
-        )
+    model = nn.Sequential(nn.Conv2d(4, 4, 1), layer, nn.Flatten(), nn.LazyLinear(3)).double()
+    model(x)
+    y = torch.tensor([0, 2])
+    replace(model, "fa", feedback=[other, torch.randn_like(model[-1].weight)])
+    found = gradients(model, x, y)
+    with torch.no_grad():
+        h = model[0](x)
+        error = (F.softmax(model(x), 1) - F.one_hot(y, 3)) / 2
+    back = (error @ replaced(model).rule.feedback[1]).view_as(delta)
+    torch.testing.assert_close(
+        found[0][..., 0, 0],
+        torch.einsum("bohw,bihw->oi", slow_pull(layer, other, back, h.shape), x),
+        rtol=1e-10,
+        atol=1e-10,
+    )
 
 
 @pytest.mark.parametrize("settings", GEOMETRIES, ids=str)
@@ -488,6 +488,9 @@ def test_a_copy_has_a_rule_of_its_own(name):
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_restarted_run_goes_on_to_the_bit(name):
+    images = name in ("brsf", "pfa", "dni", "dfa")
+    at = [IMAGES if images else batch(seed=seed) for seed in range(8)]
+
     def run(model, steps, saved=None):
         handle = replace(model, name, seed=6)
         own = torch.optim.Adam(model.parameters(), lr=0.01)
@@ -496,12 +499,12 @@ def test_a_restarted_run_goes_on_to_the_bit(name):
                 one.load_state_dict(state)
         for step in steps:
             own.zero_grad()
-            F.cross_entropy(model(batch(seed=step)[0]), batch(seed=step)[1]).backward()
+            F.cross_entropy(model(at[step][0]), at[step][1]).backward()
             own.step()
         return [copy.deepcopy(one.state_dict()) for one in (model, own, handle)]
 
     def fresh():
-        return member(MLP((6, 7, 4, 3), "tanh"))
+        return SmallConvNet(3, 2, widths=(4, 6)).double() if images else member(MLP((6, 7, 4, 3), "tanh"))
 
     whole, half = run(fresh(), range(8)), run(fresh(), range(4))
     ended = run(fresh(), range(4, 8), half)
@@ -647,6 +650,26 @@ def test_a_layer_called_twice_pulls_by_one_feedback_both_times():
         assert apart(gradients(model, x, y)[0], found[0])
 
 
+def test_a_convolution_called_on_maps_of_two_sizes():
+    """Of a direct rule only what its second call receives counts: nothing is sent to the model's inputs."""
+
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(2, 2, 3, padding=1), nn.Linear(2, 3)
+
+        def forward(self, x):
+            return self.last(F.relu(self.conv(F.max_pool2d(F.relu(self.conv(x)), 2))).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, found = Twice().double(), {}
+    for name in ANYWHERE:
+        replace(model, name)
+        found[name] = gradients(model, *IMAGES)[0]
+    assert replaced(model) is not None and all(own.isfinite().all() for own in found.values())
+    assert apart(found["dfa"], found["backprop"]) and apart(found["fa"], found["dfa"])
+
+
 def test_layers_count_as_they_are_called_and_functions_serve_as_modules_do():
     class Odd(nn.Module):
         def __init__(self, mlp):
@@ -733,6 +756,60 @@ def test_two_forward_passes_and_then_their_backward_passes(name):
         alone = gradients(model, x[4:], y[4:])
         for own, once, other in zip(third, one, alone, strict=True):
             torch.testing.assert_close(own, 2 * once + other, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ANYWHERE)
+def test_memory_in_another_order_changes_nothing(name):
+    x, y = IMAGES
+    found = []
+    for order in (torch.contiguous_format, torch.channels_last):
+        model = SmallConvNet(3, 2, widths=(4, 6)).double().to(memory_format=order)
+        replace(model, name, seed=2)
+        own = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            own.zero_grad()
+            F.cross_entropy(model(x.to(memory_format=order)), y).backward()
+            own.step()
+        found.append(torch.cat([own.detach().flatten() for own in model.parameters()]))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_an_empty_batch_teaches_nothing(name):
+    model, (x, y) = member(MLP((6, 7, 4, 3), "tanh")), batch()
+    handle = replace(model, name)
+    gradients(model, x[:1], y[:1])
+    before = handle.state_dict()
+    model.zero_grad()
+    model(x[:0]).sum().backward()
+    assert not any(own.grad is not None and own.grad.any() for own in model.parameters())
+    assert all(torch.equal(own, before[key]) for key, own in handle.state_dict().items())
+    assert all(own.isfinite().all() for own in gradients(model, x, y))
+
+
+def test_a_part_without_gradients_and_a_model_that_is_one_layer():
+    class Backbone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = member(MLP((6, 7, 4), "tanh")), member(MLP((4, 5, 3), "tanh"))
+
+        def forward(self, x):
+            with torch.no_grad():
+                h = self.body(x).tanh()
+            return self.head(h)
+
+    model, (x, y) = Backbone(), batch()
+    for name in SIGNALS:
+        replace(model, name)
+        found = gradients(model, x, y)
+        assert all(own is None for own in found[:4]) and all(own is not None for own in found[4:])
+    layer = nn.Linear(6, 3).double()
+    expected = gradients(layer, x, y)
+    for name in SIGNALS:
+        replace(layer, name)
+        torch.testing.assert_close(gradients(layer, x, y), expected, rtol=1e-12, atol=1e-15)
+        restore(layer)
+        assert not layer._forward_hooks and not layer._forward_pre_hooks
 
 
 def test_a_pass_that_fails_leaves_the_next_one_alone():
@@ -988,8 +1065,10 @@ def test_a_state_of_another_rule_or_model_is_refused():
     wider = sequence(RELU, last=4).double()
     gradients_of = replace(wider, "dfa")
     gradients(wider, x, y)
+    before = gradients_of.state_dict()
     with pytest.raises(UserError, match="the saved state of the learning rule is none of"):
-        gradients_of.load_state_dict(handle.state_dict())
+        gradients_of.load_state_dict(handle.state_dict() | {"seed": torch.tensor(9)})
+    assert all(torch.equal(own, before[name]) for name, own in gradients_of.state_dict().items())
 
 
 def test_the_guide_runs(tmp_path, monkeypatch):
@@ -1087,3 +1166,16 @@ def test_weight_decay_over_a_rule_is_the_rule_and_the_decay(name):
     torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.5).step()
     for own, start, slope in zip(model.parameters(), before, found, strict=True):
         torch.testing.assert_close(own.detach(), start - 0.1 * (slope + 0.5 * start), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["gradsign", "gradsign_live"])
+def test_a_predictor_reads_the_gradient_whatever_the_rule(name):
+    model, (x, y) = SmallConvNet(3, 2, widths=(4, 6)), IMAGES
+
+    def score():
+        return predictor(name).score(model, (x.float(), y), torch.Generator().manual_seed(0))
+
+    expected = score()
+    replace(model, "dfa")
+    assert score() == expected and expected != 0
+    gradients(model, x.float(), y)

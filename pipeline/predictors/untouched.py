@@ -6,15 +6,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pipeline.learning.modules import gradient
+
 NOISE = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.MultiheadAttention)
 """modules that draw random numbers while they train"""
 
 
 @contextmanager
 def untouched(network: nn.Module, seed: int) -> Iterator[None]:
-    """Within, ``network`` is in training mode without noise, all of its parameters take gradients, and torch's random numbers
-    come from ``seed``; afterwards modes, buffers, ``requires_grad`` and random numbers are what they were. (Gradients are
-    asked for by ``torch.autograd.grad``, so that nothing comes into ``.grad``.)"""
+    """Within, ``network`` is in training mode without noise, all of its parameters take gradients, by backpropagation whatever
+    its learning rule is, and torch's random numbers come from ``seed``; afterwards modes, buffers, ``requires_grad`` and random
+    numbers are what they were. (Gradients are asked for by ``torch.autograd.grad``, so that nothing comes into ``.grad``.)"""
     modes = {module: module.training for module in network.modules()}
     buffers = {
         (module, name): (buffer, None if buffer is None else buffer.clone())
@@ -23,7 +25,7 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
     }
     frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
     devices = {parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)), torch.enable_grad():
+    with gradient(network), torch.random.fork_rng(devices=list(devices)), torch.enable_grad():
         torch.manual_seed(seed)
         try:
             for module in modes:

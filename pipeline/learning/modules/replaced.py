@@ -28,6 +28,7 @@ from pipeline.learning.modules.passing import Call, Pass, Seen, Way
 from pipeline.learning.modules.positions import Positions, positions_of
 from pipeline.learning.modules.reading import check_products, check_seen, layers_of, tensors_of
 from pipeline.learning.signal import Bound, to
+from pipeline.targets import Target
 
 
 def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings: Any) -> "Replaced":
@@ -120,7 +121,9 @@ class Replaced:
 
     def __init__(self, model: nn.Module, rule: SignalRule, name: str, seed: int, layers: dict[nn.Module, str]) -> None:
         self.rule, self.name, self.seed, self.paused = rule, name, int(seed), False
-        self._layers, self._given = layers, None
+        self._layers = layers
+        self._target: Target | None = None
+        self._given: Mapping[str, Tensor] = {}
         self._pass: Pass | None = None
         self._seen: list[Seen] = []
         positions = positions_of(model) if rule.serves == "positions" else {}
@@ -137,7 +140,6 @@ class Replaced:
             self._handles.append(layer.register_forward_pre_hook(self.enter, with_kwargs=True))
             self._handles.append(layer.register_forward_hook(self.leave))
         self._handles.append(model.register_forward_hook(self.end, always_call=True))
-        self._model = model
 
     def remove(self) -> None:
         """What :func:`restore` does."""
@@ -160,10 +162,11 @@ class Replaced:
             raise UserError(
                 "the saved state of the learning rule is none of a model's; give what state_dict() of its rule gave."
             )
-        self.seed = int(state["seed"])
-        self._given = {name: tensor for name, tensor in state.items() if name != "seed"} or None
-        if self._way.bound is not None:
-            self._bind(self._target)
+        given = {name: tensor for name, tensor in state.items() if name != "seed"}
+        if self._way.bound is None:
+            self.seed, self._given = int(state["seed"]), given
+        else:
+            self._way.bound, self.seed = self._bound(int(state["seed"]), given), int(state["seed"])
 
     # hooks
 
@@ -176,6 +179,8 @@ class Replaced:
 
     def enter(self, layer: nn.Module, arguments: Any, named_arguments: dict[str, Any]) -> Any:
         """A layer, or a position, is called."""
+        if self._pass is not None:
+            self._pass.called.add(self._watched.get(layer, ""))
         if self.paused or not torch.is_grad_enabled():
             return None
         if layer not in self._watched:
@@ -211,8 +216,7 @@ class Replaced:
         if own is None or not any(tensor.requires_grad for tensor in tensors_of(output)):
             return
         if self._way.bound is None:
-            called = {one.call.name for one in seen}
-            if missing := [name for name in self._watched.values() if name not in called]:
+            if missing := [name for name in self._watched.values() if name not in own.called]:
                 raise UserError(
                     f"layer {missing[0]!r} is not called in the model's forward pass, so that the rule {self.name!r} cannot "
                     "serve it; leave it out of the model, or call it."
@@ -222,17 +226,18 @@ class Replaced:
             if not isinstance(self._way, Positions):
                 check_products(starts, {one.node for one in seen}, model)
             self._target = self._way.describe(seen, output)
-            self._bind(self._target)
+            self._way.bound, self._given = self._bound(self.seed, self._given), {}
         self._way.check(seen, output)
 
-    def _bind(self, target: Any) -> None:
+    def _bound(self, seed: int, given: Mapping[str, Tensor]) -> Bound:
+        """The rule with a state from the seed, or with the one that is given."""
+        assert self._target is not None
         like = next(iter(self._layers)).weight
         assert isinstance(like, Tensor)
-        bound = Bound(self.rule, to(self.rule.init(target, [self.seed]), like))
-        if self._given is not None:
-            bound.load_state_dict(self._given)
-            self._given = None
-        self._way.bound = bound
+        bound = Bound(self.rule, to(self.rule.init(self._target, [seed]), like))
+        if given:
+            bound.load_state_dict(given)
+        return bound
 
 
 def _leave_hooks_to_python() -> None:
