@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import equations, quick, tables
+from benchmarks import edges, equations, quick, tables
 from benchmarks.cache import Cache
 from pipeline.cluster import Placement
 from pipeline.config import Config
@@ -284,7 +284,7 @@ def table(results: dict[str, Any]) -> str:
         for end in ("", "_longer"):
             difference = row[f"difference{end}"]
             cells += ["–", "–"] if first else [tables.signed(difference), tables.p_cell(difference)]
-            cells += [f"{row['rate']:g}"] * (not end)
+            cells += [] if end else [edges.marked(f"{row['rate']:g}", edges.at_edge(row["rate"], own["rates"]))]
         rows.append([*cells, str(row["diverged"] + row["diverged_longer"])])
     caption = (
         f"`{tables.command(facts)}`: {own['seeds']} fresh paired seeds, digits, {own['steps']} steps of Adam on hidden layers "
@@ -324,7 +324,13 @@ def table(results: dict[str, Any]) -> str:
         [[row["name"], row["how"], as_cell(row["accuracy"], ".1f"), _code(row["equation"])] for row in results["family"]],
     )
     return tables.blocks(
-        tables.table(head, rows, 2), caption, searches, note, "The winner's ancestors:", chain, "What equations cost:", cost
+        edges.noted(tables.blocks(tables.table(head, rows, 2), caption)),
+        searches,
+        note,
+        "The winner's ancestors:",
+        chain,
+        "What equations cost:",
+        cost,
     )
 
 
