@@ -336,7 +336,7 @@ def table(results: dict[str, Any]) -> str:
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:
     searches, best = results["searches"], max(results["rows"][1:], key=lambda row: row["mean"])
-    count = results["distinct"]
+    count, (evolved, drawn) = results["distinct"], (searches[name] for name in FILES)
     ratios = [ratio for row in results["speed"] for ratio in row["ratios"].values()]
     own = {name: [row for row in results["rows"] if row["source"] == name] for name in SAID}
     return {
@@ -358,20 +358,19 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
         "compared": sum(map(len, own.values())),
         "unexplained": tables.spread([100 * share for shares in results["unexplained"].values() for share in shares], ".0f"),
         "depth": results["settings"]["depth"],
+        "evolved": evolved,
+        "drawn": drawn,
     }
 
 
 def verdict(results: dict[str, Any]) -> str:
-    own, (evolved, drawn) = figures(results), (results["searches"][name] for name in FILES)
+    own = figures(results)
     beats = "None" if not own["gains"] else f"{own['gains']}"
     return (
-        f"{own['equations']} equations were judged in {own['seconds']} seconds of one processor ({own['seconds_each']} each). "
-        f"{beats} of the {own['compared']} best of both searches {'beats' if own['gains'] in (0, 1) else 'beat'} "
-        f"backpropagation on fresh seeds, tuned from the same rates (in runs that are {results['settings']['longer']} times "
-        f"longer: {own['gains_longer'] or 'none'}); the best of them by its mean is {own['best']}, {own['difference']}. At "
-        f"random {drawn['diverged']} of {drawn['equations']} equations diverge at every rate, {drawn['chance']} are at chance "
-        f"and {drawn['near']} come within a point of backpropagation; by evolution {evolved['diverged']}, {evolved['chance']} "
-        f"and {evolved['near']} of {evolved['equations']}."
+        f"{beats} of the {own['compared']} best of {own['equations']} equations, evolved or drawn at random, "
+        f"{'beats' if own['gains'] in (0, 1) else 'beat'} backpropagation on fresh seeds, tuned from the same rates (in runs "
+        f"that are {results['settings']['longer']} times longer: {own['gains_longer'] or 'none'}). The best of them by its mean is "
+        f"{own['best']}, {own['difference']}."
     )
 
 
