@@ -134,7 +134,7 @@ def ratios(config: Config, equation: str, rate: float, steps: int, dataset: Data
     """The ratio r / b per unit (Eyono, 2020, appendix A.2): what an equation sends back, r, over what backpropagation would, b.
 
     After some steps of backpropagation, for each hidden layer: the slope of r on b over a batch's examples, of each unit, as a
-    multiple of the layer's median; and the share of r that no such ratio explains.
+    multiple of the median of its layer's absolute ones in that member; and the share of r² that no such ratio explains.
     """
     members = [stream(config.seed, "ratio", number) for number in range(4)]
     x, y = dataset.tensors("train")
@@ -145,10 +145,10 @@ def ratios(config: Config, equation: str, rate: float, steps: int, dataset: Data
     b, r = (_signals(population, text, batch) for text in ("(Wᵀs)∘σ′", equation))
     found: dict[str, Any] = {"units": [], "unexplained": []}
     for one, other in zip(r, b, strict=True):
-        slope = ((one * other).sum(-1) / (other * other).sum(-1).clamp_min(1e-30)).flatten()
-        rest = (one - slope.view(*one.shape[:2], 1) * other).square().sum() / one.square().sum().clamp_min(1e-30)
-        middle = slope.abs().median().clamp_min(1e-30)
-        found["units"].append([round(float(own), 4) for own in slope / middle])
+        slope = (one * other).sum(-1) / (other * other).sum(-1).clamp_min(1e-30)
+        rest = (one - slope.unsqueeze(-1) * other).square().sum() / one.square().sum().clamp_min(1e-30)
+        middle = slope.abs().median(1, keepdim=True).values.clamp_min(1e-30)
+        found["units"].append([round(float(own), 4) for own in (slope / middle).flatten()])
         found["unexplained"].append(float(rest))
     return found
 
@@ -185,7 +185,7 @@ def draw_family(
     line = [by_name[name] for name in chain if name in by_name]
     panel.plot([row["number"] for row in line], [row["accuracy"] for row in line], "o-", color=LINE, ms=5, lw=1.2)
     low = min((row["accuracy"] for row in line), default=0.0)
-    panel.set(xlabel="equation", ylabel="validation accuracy, %", ylim=(min(60.0, low - 5), 100))
+    panel.set(xlabel="equation", ylabel="validation accuracy, %", ylim=(min(75.0, low - 5), 100))
     shown = "\n".join(f"{row['name']}  {row['accuracy']:.1f} %  {spelt(parse(row['equation']))}" for row in line)
     panel.text(0.98, 0.03, shown, transform=panel.transAxes, ha="right", va="bottom", fontsize=7, color=LINE, linespacing=1.5)
     panel.legend(loc="lower left", frameon=False)

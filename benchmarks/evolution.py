@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import equations, quick, tables
+from benchmarks import edges, equations, quick, tables
 from benchmarks.cache import Cache
 from pipeline.cluster import Placement
 from pipeline.config import Config
@@ -284,7 +284,7 @@ def table(results: dict[str, Any]) -> str:
         for end in ("", "_longer"):
             difference = row[f"difference{end}"]
             cells += ["–", "–"] if first else [tables.signed(difference), tables.p_cell(difference)]
-            cells += [f"{row['rate']:g}"] * (not end)
+            cells += [] if end else [edges.marked(f"{row['rate']:g}", edges.at_edge(row["rate"], own["rates"]))]
         rows.append([*cells, str(row["diverged"] + row["diverged_longer"])])
     caption = (
         f"`{tables.command(facts)}`: {own['seeds']} fresh paired seeds, digits, {own['steps']} steps of Adam on hidden layers "
@@ -324,13 +324,19 @@ def table(results: dict[str, Any]) -> str:
         [[row["name"], row["how"], as_cell(row["accuracy"], ".1f"), _code(row["equation"])] for row in results["family"]],
     )
     return tables.blocks(
-        tables.table(head, rows, 2), caption, searches, note, "The winner's ancestors:", chain, "What equations cost:", cost
+        edges.noted(tables.blocks(tables.table(head, rows, 2), caption)),
+        searches,
+        note,
+        "The winner's ancestors:",
+        chain,
+        "What equations cost:",
+        cost,
     )
 
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:
     searches, best = results["searches"], max(results["rows"][1:], key=lambda row: row["mean"])
-    count = results["distinct"]
+    count, (evolved, drawn) = results["distinct"], (searches[name] for name in FILES)
     ratios = [ratio for row in results["speed"] for ratio in row["ratios"].values()]
     own = {name: [row for row in results["rows"] if row["source"] == name] for name in SAID}
     return {
@@ -352,20 +358,19 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
         "compared": sum(map(len, own.values())),
         "unexplained": tables.spread([100 * share for shares in results["unexplained"].values() for share in shares], ".0f"),
         "depth": results["settings"]["depth"],
+        "evolved": evolved,
+        "drawn": drawn,
     }
 
 
 def verdict(results: dict[str, Any]) -> str:
-    own, (evolved, drawn) = figures(results), (results["searches"][name] for name in FILES)
+    own = figures(results)
     beats = "None" if not own["gains"] else f"{own['gains']}"
     return (
-        f"{own['equations']} equations were judged in {own['seconds']} seconds of one processor ({own['seconds_each']} each). "
-        f"{beats} of the {own['compared']} best of both searches {'beats' if own['gains'] in (0, 1) else 'beat'} "
-        f"backpropagation on fresh seeds, tuned from the same rates (in runs that are {results['settings']['longer']} times "
-        f"longer: {own['gains_longer'] or 'none'}); the best of them by its mean is {own['best']}, {own['difference']}. At "
-        f"random {drawn['diverged']} of {drawn['equations']} equations diverge at every rate, {drawn['chance']} are at chance "
-        f"and {drawn['near']} come within a point of backpropagation; by evolution {evolved['diverged']}, {evolved['chance']} "
-        f"and {evolved['near']} of {evolved['equations']}."
+        f"{beats} of the {own['compared']} best of {own['equations']} equations, evolved or drawn at random, "
+        f"{'beats' if own['gains'] in (0, 1) else 'beat'} backpropagation on fresh seeds, tuned from the same rates (in runs "
+        f"that are {results['settings']['longer']} times longer: {own['gains_longer'] or 'none'}). The best of them by its mean is "
+        f"{own['best']}, {own['difference']}."
     )
 
 

@@ -109,12 +109,13 @@ def language() -> str:
     ]
     pairs = [[_code(own.shown), _code(own.name), own.means] for own in binaries.BINARIES.values()]
     return tables.blocks(
-        module(f"{home}.grammar"),
-        module(f"{home}.spelling"),
+        f"### Types\n\n{module(f'{home}.grammar')}",
+        f"### Spelling\n\n{module(f'{home}.spelling')}",
+        "### Operands and operators",
         tables.table(["operand", "ASCII", "rows × columns", "what it is"], leaves, 4),
         tables.table(["unary operator", "ASCII", "what it does to x", "c in a search"], ones, 4),
         tables.table(["binary operator", "ASCII", "what it makes of two"], pairs, 3),
-        module(f"{home}.simplify"),
+        f"### Equal equations\n\n{module(f'{home}.simplify')}",
         module(f"{home}.fingerprint"),
     )
 
