@@ -132,7 +132,7 @@ def _believable(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tenso
     if scores is None:
         return False
     own, label = x[middle : middle + 1], y[middle : middle + 1]
-    (wanted,) = one_by_one(network, parameters, own, label, lambda number, gradient: alone[number].copy_(gradient[0]))
+    (wanted,) = one_by_one(network, parameters, own, label, lambda number, gradient: alone.__setitem__(number, gradient[0]))
     lengths = torch.stack([gradient.norm() for gradient in alone])
     distances = torch.stack([(one - other).norm() for one, other in zip(among, alone, strict=True)])
     near, close = CLOSE.get(x.dtype, CLOSE[torch.float32])
