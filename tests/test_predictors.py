@@ -501,3 +501,16 @@ def test_what_an_unchecked_network_raises_is_not_hidden():
 
     with pytest.raises(KeyError, match="theirs"):
         score("gradsign", Broken(6, 4), BATCH)
+
+
+@pytest.mark.parametrize("name", ["gradsign", "grasp", "synflow", "live_params", "az_trainability"])
+def test_a_score_does_not_depend_on_where_it_is_asked_for(name):
+    """Without gradients, in inference mode, under autocast, with another type by default: the same, and they go on as before."""
+    made, (x, y) = subject(name)
+    wanted = score(name, made, (x, y))
+    with torch.no_grad():
+        assert score(name, made, (x, y)) == wanted and not torch.is_grad_enabled()
+    with torch.inference_mode():
+        assert score(name, made, (x * 1, y * 1)) == wanted and torch.is_inference_mode_enabled()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert score(name, made, (x, y)) == wanted and torch.is_autocast_enabled("cpu")
