@@ -128,15 +128,15 @@ def _code(text: str) -> str:
 def predictors() -> str:
     """A table of all predictors, and a section for each: what its file says of it, and its settings."""
     registry = importlib.import_module("pipeline.predictors").PREDICTORS
-    head = ["predictor", "looks at", "BatchNorm by", "weights that no path uses", "source"]
+    head = ["predictor", "looks at", "at which layers", "BatchNorm by", "weights that no path uses"]
     lines = [f"| {' | '.join(head)} |", "| --- | --- | --- | --- | --- |"]
     sections = []
     for name, kind in registry.items():
         seen = ", ".join(word for word, there in (("images", kind.data), ("labels", kind.labels)) if there) or "no data"
         statistics = {"batch": "the batch", "example": "each example", "none": "–"}[kind.statistics]
         dead = "count" if kind.dead_weights else "–"
-        lines.append(f"| [`{name}`](#{name}) | {seen}; {kind.layers} | {statistics} | {dead} | {kind.source} |")
-        sections.append(f"## {name}\n\n{module(f'pipeline.predictors.{name}')}")
+        lines.append(f"| [`{name}`](#{name}) | {seen} | {kind.layers} | {statistics} | {dead} |")
+        sections.append(f"## {name}\n\n{module(f'pipeline.predictors.{name}')}\n\n*Source:* {kind.source}.")
         own = {field: told for field, told in _settings_of(kind).items() if field != "examples"}
         if own:
             sections += ["*Settings:*", "\n".join(f"- `{field}`: {_cell(told)}" for field, told in own.items())]

@@ -1008,6 +1008,49 @@ ARCHITECTURES = (
 )
 
 
+PREDICTORS = (
+    Mutation(
+        "any network's examples are believed to be alone in a pass",
+        "pipeline/predictors/gradients.py",
+        "return bool(agree and (distances",
+        "return bool(True or (distances",
+        "a network that mixes its examples would have gradients of nobody",
+        ("tests/test_predictors.py::test_gradsign_is_the_loop_over_examples",),
+    ),
+    Mutation(
+        "GradSign adds signs that do not agree",
+        "pipeline/predictors/gradsign.py",
+        "return float(sum(int(own.abs().sum()) for own in sign_sums(",
+        "return float(sum(int(own.sum()) for own in sign_sums(",
+        "weights that agree on going down would take away from those that agree on going up",
+        ("tests/test_predictors.py::test_gradsign_is_the_loop_over_examples",),
+    ),
+    Mutation(
+        "a pass's BatchNorm shares the batch's statistics",
+        "pipeline/predictors/alone.py",
+        "if not training:",
+        "if True:",
+        "no network with BatchNorm would be computed in passes, and all would be several times slower",
+        ("tests/test_predictors.py::test_examples_are_computed_together_where_that_is_the_same",),
+    ),
+    Mutation(
+        "a scored network stays in training mode",
+        "pipeline/predictors/untouched.py",
+        "module.training = training",
+        "module.training = True",
+        "scoring a network would change what it predicts afterwards",
+        ("tests/test_predictors.py::test_no_trace_is_left",),
+    ),
+    Mutation(
+        "networks stand in the wrong order",
+        "pipeline/predictors/rank.py",
+        "key=lambda place: -scores[place]",
+        "key=lambda place: scores[place]",
+        "the worst network would be chosen",
+        ("tests/test_predictors.py::test_networks_are_ranked",),
+    ),
+)
+
 MUTATIONS = (
     *TARGETS,
     *LEARNING,
@@ -1020,6 +1063,7 @@ MUTATIONS = (
     *PUBLIC,
     *EQUATIONS,
     *ARCHITECTURES,
+    *PREDICTORS,
 )
 
 

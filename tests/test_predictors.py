@@ -250,8 +250,15 @@ def test_the_enns_value_is_that_of_the_instructor():
     assert score("enn", made, batch, enn="digits-mlp") == score("enn", made, batch)
     with pytest.raises(UserError, match="no ENN of the package reads networks of 6 inputs"):
         score("enn", nn.Linear(6, 4), (torch.rand(4, 6), torch.arange(4)))
-    with pytest.raises(UserError, match="'0' is a Conv2d"):
+    with pytest.raises(UserError, match="no ENN of the package reads networks of 243 inputs"):
         score("enn", NETWORKS["cnn with BatchNorm"]()[0], NETWORKS["cnn with BatchNorm"]()[1:])
+
+
+def test_an_enn_reads_any_network_of_its_inputs_and_classes():
+    made = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(108, 10))
+    batch = torch.rand(4, 1, 8, 8, generator=generator()), torch.arange(4)
+    wanted = Instructor.load("digits-mlp", input_shape=(1, 8, 8)).predict(made)
+    assert score("enn", made, batch) == pytest.approx(wanted, rel=1e-6) and 0 < wanted < 1
 
 
 # -- the contract --------------------------------------------------------------------------------------------------------
@@ -305,7 +312,7 @@ def test_no_trace_is_left(name, failing):
     before, images, labels = state(made), x.clone(), y.clone()
     if failing:
         handle = made.register_forward_hook(fail_at(2 if PREDICTORS[name].data else 1))
-        computes = name not in ("enn", "params", "flops", "live_params", "live_flops")
+        computes = name not in ("params", "flops", "live_params", "live_flops")
         with pytest.raises(ZeroDivisionError) if computes else nullcontext():
             score(name, made, (x, y))
         handle.remove()
@@ -494,3 +501,16 @@ def test_what_an_unchecked_network_raises_is_not_hidden():
 
     with pytest.raises(KeyError, match="theirs"):
         score("gradsign", Broken(6, 4), BATCH)
+
+
+@pytest.mark.parametrize("name", ["gradsign", "grasp", "synflow", "live_params", "az_trainability"])
+def test_a_score_does_not_depend_on_where_it_is_asked_for(name):
+    """Without gradients, in inference mode, under autocast, with another type by default: the same, and they go on as before."""
+    made, (x, y) = subject(name)
+    wanted = score(name, made, (x, y))
+    with torch.no_grad():
+        assert score(name, made, (x, y)) == wanted and not torch.is_grad_enabled()
+    with torch.inference_mode():
+        assert score(name, made, (x * 1, y * 1)) == wanted and torch.is_inference_mode_enabled()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert score(name, made, (x, y)) == wanted and torch.is_autocast_enabled("cpu")
