@@ -15,13 +15,13 @@ from grad_instructor.neighbours import check, check_workers
 check()  # rl too: the ENN is trained there
 
 from pipeline import interrupts  # noqa: E402
+from pipeline.addresses import without_secrets  # noqa: E402
 from pipeline.cluster import Placement, prepare_environment  # noqa: E402
 from pipeline.command_line import guest  # noqa: E402
 from pipeline.command_line.beginning import saved_settings  # noqa: E402
 from pipeline.command_line.options import Command, Options, SearchCommand  # noqa: E402
 from pipeline.command_line.registry import function_of  # noqa: E402
 from pipeline.config import PRESETS, Config, preset_named, validate  # noqa: E402
-from pipeline.errors import without_secrets  # noqa: E402
 from pipeline.files import read_json  # noqa: E402
 
 

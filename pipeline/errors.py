@@ -1,10 +1,11 @@
 """The one exception that a user is meant to read."""
 
 import difflib
-import re
 import reprlib
 from collections.abc import Iterable
 from typing import Any
+
+from pipeline.addresses import without_secrets
 
 
 class UserError(Exception):
@@ -38,11 +39,3 @@ def reason_of(error: BaseException) -> str:
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
-
-
-def without_secrets(text: str) -> str:
-    """Addresses without who may use them: neither ``//user:password@`` nor ``?password=`` and its like."""
-    return _SECRET.sub(r"\1…", re.sub(r"//[^\s'\"]*@", "//", text))
-
-
-_SECRET = re.compile(r"([?&][^=&\s]*(?:passw|pwd|token|secret|key|user)[^=&\s]*=)[^&\s'\"]*", re.IGNORECASE)

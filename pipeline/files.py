@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,7 +34,8 @@ def write_atomic(path: Path, data: bytes | str) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        temporary.unlink(missing_ok=True)  # of a process that had this one's number and was killed
+        with open(temporary, "xb") as file:  # never through a link of that name
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
@@ -54,6 +56,8 @@ def write_error(path: Path, error: OSError) -> Exception:
         )
     if error.errno in _FORBIDDEN:
         return UserError(f"{path} is not writable ({error.strerror}); choose another output folder or change its permissions.")
+    if error.errno == errno.ELOOP:
+        return UserError(f"{path} is a link or no plain file, which is not written to; put a plain file there, or remove it.")
     if error.errno in _NO_FOLDER:
         return UserError(f"{path} cannot be made ({error.strerror}); choose another output folder.")
     return error
@@ -188,31 +192,67 @@ def sha256_of(path: Path) -> str:
 
 
 def no_link(path: Any, flags: int) -> int:
-    """For ``open``: a symbolic link is not followed (OSError), whatever it leads to stays as it is."""
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    """For ``open``: what is there must be a plain file, of this one name. Whatever a link leads to stays as it is, and nothing
+    waits for the other end of a pipe.
+
+    Raises:
+        OSError: it is a link (symbolic or hard), a pipe, a device.
+    """
+    descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    there = os.fstat(descriptor)
+    if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, "it is a link or no plain file", str(path))
+    if flags & os.O_TRUNC:
+        os.ftruncate(descriptor, 0)
+    return descriptor
 
 
-BEGUN = ("records.jsonl", "config.json", "plan.json")
+BEGUN = ("records.jsonl", "config.json", "plan.json", "enn.safetensors", "mlflow-sent.json")
+BEGUN += (".finished", ".lock", ".mlflow.lock")
 """files of which a folder has one as soon as a command has worked in it"""
 
 
 def refuse_links(folder: Path, begun_only: bool = False) -> None:
-    """Raises UserError where a symbolic link is among a run's files: what it leads to would be read or written.
+    """Raises UserError where something among a run's files is no plain file or folder of its own: what a symbolic or hard link
+    leads to would be read or written, and a pipe or device would keep a command waiting.
 
-    The folder itself may be one.
+    The folder itself may be a symbolic link.
 
     Args:
         begun_only: look only where a command has worked before: what else is named as an output folder may be anything.
     """
     if begun_only and not any(os.path.lexists(os.path.join(folder, name)) for name in BEGUN):
         return
+    linked: dict[tuple[int, int], list[str]] = {}
+    """by file: its names in the folder, of those that have several anywhere"""
     for place, folders, files in os.walk(folder):
         for name in sorted(folders + files):
-            if os.path.islink(path := os.path.join(place, name)):
-                raise UserError(
-                    f"{path} is a symbolic link, which is not followed in a run's folder; put the file itself there, or choose "
-                    "another --output."
-                )
+            path = os.path.join(place, name)
+            try:
+                there = os.lstat(path)
+            except OSError:  # it has gone meanwhile
+                continue
+            if what := _strange(there.st_mode):
+                raise _refused(path, f"{what}, which is not followed in a run's folder")
+            if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
+                linked.setdefault((there.st_dev, there.st_ino), []).append(path)
+    for names in linked.values():
+        with suppress(OSError):
+            if os.lstat(names[0]).st_nlink > len(names):
+                raise _refused(names[0], "a hard link to a file elsewhere, which is not followed in a run's folder")
+
+
+def _refused(path: str, what: str) -> UserError:
+    return UserError(f"{path} is {what}; put the file itself there, or choose another --output.")
+
+
+def _strange(mode: int) -> str | None:
+    """What something is that is neither a file nor a folder."""
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return None
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def is_inside(name: Any) -> bool:

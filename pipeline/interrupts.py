@@ -115,6 +115,16 @@ def hear() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+def is_under_way() -> bool:
+    """Whether a signal has come."""
+    return _State.pending
+
+
+def in_guest() -> bool:
+    """Whether this process is somebody else's."""
+    return _State.guest
+
+
 def over(code: int) -> None:
     """The command is done and its status written: a signal that comes while Python tidies up ends the process at once."""
     for number in SIGNALS:

@@ -62,6 +62,7 @@ Signal = Literal[
     "cdni",
     "pblf",
     "pfa",
+    "expression",
 ]
 """:mod:`pipeline.learning`"""
 
@@ -110,6 +111,25 @@ ArchitectureSearch = Literal[
     "bohb",
 ]
 """:mod:`pipeline.architectures.searches`"""
+
+SamplerName = Literal[
+    "tpe",
+    "nsga2",
+    "gp",
+    "botorch",
+    "genetic",
+    "random",
+    "grid",
+]
+""":mod:`pipeline.search.samplers`"""
+
+Acquisition = Literal[
+    "",
+    "pi",
+    "ei",
+    "ucb",
+]
+""":mod:`pipeline.search.samplers.acquisition`; nothing: the sampler's own"""
 
 
 def registered(names: Any, package: str, attribute: str) -> dict[str, Any]:

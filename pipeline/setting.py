@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor
 
 from pipeline.arms import ARMS, FIRST
-from pipeline.config import Config, RecordedConfig
+from pipeline.config import Config, RecordedConfig, rule_settings
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, Home, load_critic
 from pipeline.errors import UserError
+from pipeline.learning import SignalRule, named
 from pipeline.targets import MLP, Population, initialise
 
 LSUV_EXAMPLES = 1024
@@ -19,6 +21,17 @@ LSUV_EXAMPLES = 1024
 def target_of(config: Config, dataset: Dataset) -> MLP:
     """The target that a configuration trains on a data set."""
     return MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+
+
+def signal_of(config: Config, name: str = "", **others: Any) -> SignalRule:
+    """A learning rule with its settings.
+
+    Args:
+        name: of the rule (default: ``rule.name``).
+        others: settings that no configuration has, such as how a rule's own matrices learn.
+    """
+    name = name or config.rule.name
+    return named(name, **rule_settings(config.rule, name), **others)
 
 
 def home_of(config: Config, target: MLP) -> Home:
@@ -96,9 +109,19 @@ def adapting(config: Config, name: str) -> Config:
 
 
 def new_population(
-    config: Config, target: MLP, seeds: Sequence[int], x: Tensor, initialisation: str | None = None
+    config: Config,
+    target: MLP,
+    seeds: Sequence[int],
+    x: Tensor,
+    initialisation: str | None = None,
+    learning_rate: float | Tensor | None = None,
 ) -> Population:
-    """One member per seed, on the device of ``x`` (training inputs); ``initialisation`` replaces the configured one."""
+    """One member per seed, on the device of ``x`` (training inputs).
+
+    Args:
+        initialisation: in place of the configured one.
+        learning_rate: in place of the configured one; one for all members, or each member's (P,).
+    """
     training = config.training
     scheme = initialisation or config.target.initialisation
     start = initialise(target, scheme, seeds, config.target.sigma, x[:LSUV_EXAMPLES], device=str(x.device))
@@ -106,7 +129,7 @@ def new_population(
         target,
         start,
         training.optimiser,
-        training.learning_rate,
+        training.learning_rate if learning_rate is None else learning_rate,
         training.momentum,
         training.weight_decay,
         training.schedule,

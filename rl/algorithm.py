@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import logging
+import shutil
+import tempfile
 import time
 from typing import Any, cast
 
@@ -49,6 +51,15 @@ class ENNTraining(DQN):
     local_replay_buffer: Any
     round: tuple[int, int] = (0, 0)
     """the seed, and the number of the round that is played"""
+
+    def _setup_logdir(self) -> None:
+        """RLlib logs nothing here. Its folder is an empty one of this user's own, and not in ~/ray_results, which it would make
+        for all to write to."""
+        self._logdir = tempfile.mkdtemp(prefix="grad-instructor-")
+
+    def cleanup(self) -> None:
+        super().cleanup()
+        shutil.rmtree(self._logdir, ignore_errors=True)
 
     def training_step(self) -> None:
         with self.metrics.log_time((TIMERS, ENV_RUNNER_SAMPLING_TIMER)):

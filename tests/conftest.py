@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read once, when torch is imported
+os.environ.pop("MLFLOW_TRACKING_URI", None)  # a run's own database is what tests look into
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read once, when MLflow is: by a test or by our client
 
 

@@ -24,7 +24,6 @@ from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
 from pipeline.enn import Critic, save_critic
-from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.setting import home_of, target_of
 from tests.support.tiny_run import HANGS
@@ -391,18 +390,16 @@ HOMES = {"none": {"HOME": None}, "not writable": {"HOME": "/proc"}}
 
 
 @pytest.mark.parametrize("home", HOMES)
-def test_without_a_home_what_needs_none_works_and_the_rest_is_a_sentence(home, tmp_path, monkeypatch):
+def test_without_a_home_everything_works(home, tmp_path, monkeypatch):
     for name, value in HOMES[home].items():
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     for arguments in (["--version"], ["--help"], ["run", "--help"], ["doctor"]):
         assert _run(tmp_path, *arguments).returncode == 0, arguments
-    if home == "not writable":
-        done = _run(tmp_path, "run", "--local")
-        assert done.returncode == 2 and "name a file with RAY_AUTH_TOKEN_PATH" in _sentence(done.stderr)
-    done = _run(tmp_path, "report", "--output", "none")
-    assert done.returncode == 2 and "holds no ENN" in _sentence(done.stderr), "it uses no Ray"
+    for command in ("instruct", "report"):
+        done = _run(tmp_path, command, "--output", "none")
+        assert done.returncode == 2 and "holds no ENN" in _sentence(done.stderr), "neither Ray's token nor MLflow needs one"
 
 
 def test_a_user_without_any_home(monkeypatch):
@@ -415,11 +412,15 @@ def test_a_user_without_any_home(monkeypatch):
     for name in ("HOME", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(Path, "home", unknown)
-    with pytest.raises(UserError, match="set HOME, or name a file"):
-        prepare_environment()
+    prepare_environment()
+    first = os.environ["RAY_AUTH_TOKEN"]
+    assert len(first) == 64 and "RAY_AUTH_TOKEN_PATH" not in os.environ and os.environ.pop("HOME") == NO_HOME
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    prepare_environment()
+    assert os.environ.pop("RAY_AUTH_TOKEN") != first, "the twin: it is made anew"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "token")
     prepare_environment()
-    assert os.environ.pop("HOME") == NO_HOME
+    assert os.environ.pop("HOME") == NO_HOME and "RAY_AUTH_TOKEN" not in os.environ, "one that is given is taken"
 
 
 SECRET = "pa55word"

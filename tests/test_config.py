@@ -158,9 +158,11 @@ OTHER = {
     "unroll.start": "digits-mlp",
     "enn.interpolation": "bilinear",
     "enn.channels": "signed",
-    "architecture.table": "cifar10",
-    **dict.fromkeys((f"architecture.edge{nodes}" for nodes in ("01", "02", "12", "03", "13", "23")), "skip_connect"),
+    "rule.equation": "z",
     "compare.baseline": "he",
+    "rule.name": "fa",
+    "architecture.table": "cifar10",
+    **{f"architecture.edge{edge}": "skip_connect" for edge in ("01", "02", "12", "03", "13", "23")},
 }
 """settings that are names: one that is not the default"""
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.results.mlflow import Mirror, client, health, ui_command
+from pipeline.results.mlflow import Mirror, client, health, ui_command, ui_environment
 from pipeline.results.mlflow import mirror as sending
 from pipeline.results.records import Records
 from tests.support.tiny_run import HANGS, heed_hangup
@@ -261,7 +261,8 @@ def test_the_database_in_the_folder_may_be_moved_or_deleted(tmp_path, monkeypatc
     uri = f"sqlite:///{new / 'mlflow.db'}"
     assert _runs(uri) == whole and not old.exists() and (new / "mlflow-before-move.db").exists()
     assert Path(_client(uri).get_experiment_by_name("e").artifact_location.removeprefix("file://")) == new / "mlartifacts"
-    assert ui_command(new, 5001)[-4:] == ["--backend-store-uri", uri, "--artifacts-destination", str(new / "mlartifacts")]
+    assert ui_command(new, 5001)[-2:] == ["--artifacts-destination", str(new / "mlartifacts")]
+    assert ui_environment(new)["MLFLOW_BACKEND_STORE_URI"] == uri
 
 
 def _free_port() -> int:
@@ -440,11 +441,14 @@ class _Server:
         self.port = _free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self.command, self.log = ui_command(folder, self.port, store), folder / "server.log"
+        self.variables = os.environ | ui_environment(folder, store)
         self.start()
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self.command, stdout=log, stderr=log, start_new_session=True, cwd=self.log.parent)
+            self.process = subprocess.Popen(
+                self.command, env=self.variables, stdout=log, stderr=log, start_new_session=True, cwd=self.log.parent
+            )
         _wait_for(self.uri, self.process, self.log)
 
     def kill(self) -> None:

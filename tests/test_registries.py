@@ -49,6 +49,7 @@ def assigned(file):
 def test_every_file_that_offers_an_entry_is_registered(attribute):
     listed, registry, folder, _ = REGISTRIES[attribute]
     offered = {file.stem for file in (ROOT / folder).glob("*.py") if attribute in assigned(file)}
+    offered |= {file.parent.name for file in (ROOT / folder).glob("*/__init__.py") if attribute in assigned(file)}
     assert offered == set(typing.get_args(listed)) == set(registry)
 
 

@@ -682,3 +682,15 @@ def test_the_exported_enn_needs_no_ray_and_values_as_the_learner_does(tiny, digi
         expected = critic.value(unflatten(flat[:, :-1], critic.home.target.shapes), flat[:, -1])
         np.testing.assert_allclose(values, expected.tolist(), rtol=1e-6)
         assert np.ptp(values) > 0
+
+
+def test_rllib_makes_no_folder_for_all():
+    """Its own would be ~/ray_results, which everyone may write to."""
+    from ray.tune.trainable import Trainable
+
+    assert callable(getattr(Trainable, "_setup_logdir", None)), "what is overridden is still there"
+    own = object.__new__(ENNTraining)
+    own._setup_logdir()
+    place = Path(own._logdir)
+    assert place.stat().st_mode & 0o777 == 0o700 and "ray_results" not in place.parts
+    place.rmdir()

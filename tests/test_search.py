@@ -24,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.search.candidates import Search
 from pipeline.search.drive import drive
 from pipeline.search.forecast import MEASURED, features, forecast
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, Task
 from pipeline.search.outcome import importances, pareto, rows_of
 from pipeline.search.propose import Proposals
@@ -223,7 +224,7 @@ def test_no_candidate_of_a_file_that_is_read_has_settings_that_are_refused(case,
     text = case.read_text() if isinstance(case, Path) else _space(*TOGETHER[case])
     plan = _plan(tmp_path, text, sampler=Sampler("random"), budget=Budget(30))
     for group in plan.groups:
-        proposals = Proposals(plan, group, tmp_path / group.name)
+        proposals = (KINDS[plan.kind].proposals or Proposals)(plan, group, tmp_path / group.name)
         chosen = [proposals.propose(number) for number in range(proposals.total)]
         configs = [plan.config(group, own) for own in chosen]  # raises where they are refused
         assert len({identity(config) for config in configs}) == len({json.dumps(own) for own in chosen}) > 1

@@ -21,6 +21,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from pipeline.cluster import Placement
+from pipeline.command_line.beginning import compare_defaults
 from pipeline.command_line.options import Command, Look, Options, PredictCommand, SearchCommand
 from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS
@@ -169,14 +170,16 @@ def split(command: str) -> list[str]:
 def ours(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("X", "COMMAND", "--help"):
         return
-    name, rest = arguments[0], expand_aliases(arguments[1:])
+    name, rest = arguments[0], expand_aliases(arguments[1:], arguments[0])
     assert name in COMMANDS, f"there is no command {name}"
     if not rest:
         return  # it is only named
     preset = option(rest, "--preset") or "digits"
     assert preset in PRESETS, preset
     default = Command(Options(), Placement(), PRESETS[preset])
-    kind, start = {"search": (SearchCommand, None), "predict": (PredictCommand, None)}.get(name, (Command, default))
+    if name == "compare":
+        default = compare_defaults(rest)
+    kind, start = {"search": (SearchCommand, None), "predict": (PredictCommand, None)}.get(name, (type(default), default))
     if name in ("ui", "sync", "doctor"):
         kind, start = Look, Look()
     if rest and rest[-1].startswith("--") and "=" not in rest[-1] and rest[-1] != "--local":

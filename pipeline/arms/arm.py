@@ -38,6 +38,13 @@ class Setup(Protocol):
     def strengths(self) -> Any:
         """The candidate that each member tries, a tensor (P,); zeros for an arm without candidates."""
 
+    def signal(self, name: str, **others: Any) -> Any:
+        """The learning rule of this name with its settings, and with others that no configuration has."""
+
+    @property
+    def learning_rate(self) -> Any:
+        """Of the targets' optimiser, one for all members or each member's, a tensor (P,)."""
+
     def instruct(self) -> Any:
         """The instruction by the arm's ENN at these strengths; a strength below 0 lets the ENN choose λ."""
 

@@ -1,4 +1,5 @@
-"""Learning rules: something else than the gradient goes backwards (:mod:`pipeline.learning`), at the run's learning rate."""
+"""Learning rules: something else than the gradient goes backwards (:mod:`pipeline.learning`), at the run's learning rate unless
+``compare.rates`` has one chosen for each."""
 
 from pipeline.arms.arm import Arm, Setup
 
@@ -7,7 +8,7 @@ def _arm(name: str, what: str, colour: str) -> Arm:
     return Arm(
         name=name,
         says=f"{what}, at the run's learning rate",
-        rule=lambda setup: setup.rules.Update(setup.signals.named(name)),
+        rule=lambda setup: setup.rules.Update(setup.signal(name)),
         colour=colour,
     )
 
@@ -15,8 +16,8 @@ def _arm(name: str, what: str, colour: str) -> Arm:
 def products(setup: Setup) -> object:
     """The learned matrices follow the target's own optimiser, as far as one without a schedule can."""
     training = setup.config.training
-    own = setup.signals.Training(training.learning_rate, training.optimiser, training.momentum, training.weight_decay)
-    return setup.rules.Update(setup.signals.named("pfa", backward=own))
+    own = setup.signals.Training(setup.learning_rate, training.optimiser, training.momentum, training.weight_decay)
+    return setup.rules.Update(setup.signal("pfa", backward=own))
 
 
 ARMS = (
@@ -31,11 +32,12 @@ ARMS = (
     _arm("dtp", "difference target propagation", "#999933"),
     _arm("dni", "synthetic gradients", "#1B9E77"),
     _arm("cdni", "synthetic gradients that see the label", "#7570B3"),
-    _arm("pblf", "a learned derivative, the dissertation's of random search for 20 epochs", "#A6761D"),
+    _arm("pblf", "a learned derivative, unless set otherwise the dissertation's of random search for 20 epochs", "#A6761D"),
     Arm(
         name="pfa",
         says="product feedback alignment, at the run's learning rate",
         rule=products,
         colour="#E7298A",
     ),
+    _arm("expression", "the equation of rule.equation", "#8C510A"),
 )

@@ -4,8 +4,6 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from pipeline.errors import UserError
-
 NO_HOME = "/nonexistent"
 """the home of a user who has none, as Debian has it"""
 
@@ -17,9 +15,6 @@ def prepare_environment(own_cluster: bool = True, token: bool = True) -> None:
     Args:
         own_cluster: Ray is started here; a cluster that runs already has a token, which Ray finds where ``ray start`` left it.
         token: Ray will be used, and needs one.
-
-    Raises:
-        UserError: there is no place for the token.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -33,44 +28,53 @@ def prepare_environment(own_cluster: bool = True, token: bool = True) -> None:
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     if token:
         _prepare_token(own_cluster)
-    try:
-        Path.home()
-    except RuntimeError:  # after the token, which must not be there: MLflow cannot be imported without a home
+    if _home() is None:  # after the token, which must not be there: MLflow cannot be imported without a home
         os.environ["HOME"] = NO_HOME
 
 
 def _prepare_token(own_cluster: bool) -> None:
     has_token = "RAY_AUTH_TOKEN_PATH" in os.environ or "RAY_AUTH_TOKEN" in os.environ
+    home = _home()
     if own_cluster and not has_token:
-        os.environ["RAY_AUTH_TOKEN_PATH"], has_token = str(_private_token()), True
-    if has_token or os.path.exists(_home() / ".ray" / "auth_token"):
+        _take_token(home)
+        has_token = True
+    if has_token or (home is not None and os.path.exists(home / ".ray" / "auth_token")):
         # or ray.init does not show the token to a cluster that asks for it; said before Ray, which reads it once, is imported
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
-def _home() -> Path:
+def _take_token(home: Path | None) -> None:
+    """The token in a file, or, without a place for one, in the environment of this process and of those that it starts."""
+    if home is not None:
+        with suppress(OSError):
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(_private_token(home))
+            return
+    import secrets
+
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+
+
+def _home() -> Path | None:
     try:
         return Path.home()
-    except RuntimeError as error:
-        raise UserError(
-            "there is no home folder to keep Ray's token in; set HOME, or name a file with RAY_AUTH_TOKEN_PATH."
-        ) from error
+    except RuntimeError:
+        return None
 
 
-def _private_token() -> Path:
+def _private_token(home: Path) -> Path:
     """A file that only this user can read, with the token by which Ray's processes know each other.
 
     Raises:
-        UserError: it cannot be written.
+        OSError: it cannot be written.
     """
     import secrets
 
-    path = _home() / ".cache" / "grad-instructor" / "ray-token"
+    path = home / ".cache" / "grad-instructor" / "ray-token"
     mine = path.with_name(f".ray-token-{os.getpid()}")
     try:
         if not path.exists() or not path.stat().st_size:
             path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(mine, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_hex(32))
             with suppress(FileExistsError):  # another process was first: its token is everyone's
@@ -78,10 +82,7 @@ def _private_token() -> Path:
             if not path.stat().st_size:
                 os.replace(mine, path)
         path.chmod(0o600)
-    except OSError as error:
-        raise UserError(
-            f"Ray's token cannot be kept in {path} ({error.strerror}); name a file with RAY_AUTH_TOKEN_PATH."
-        ) from error
+        path.read_bytes()  # another user's, where HOME is somebody else's
     finally:
         with suppress(OSError):
             mine.unlink(missing_ok=True)

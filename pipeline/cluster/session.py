@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import interrupts
+from pipeline.cluster import watch
 from pipeline.cluster.placement import Placement, worker_count
 from pipeline.errors import UserError, reason_of
 
@@ -33,6 +34,8 @@ def start(placement: Placement, data_bytes: int) -> None:
         ray.shutdown()
         _end(_children() - children)  # Ray forgets the processes that it had started by then
         raise
+    if not placement.address:
+        watch.watch(_children() - children)
     gpus = ray.cluster_resources().get("GPU", 0)
     if placement.gpus_per_worker > gpus:
         raise UserError(
@@ -95,5 +98,6 @@ def is_running() -> bool:
 
 def stop() -> None:
     """End the Ray that was started, or leave the cluster that was joined."""
+    watch.let_go()
     if is_running():
         sys.modules["ray"].shutdown()

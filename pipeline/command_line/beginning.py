@@ -1,15 +1,17 @@
 """Where a command's settings start from: a preset, a file, or the folder that is continued."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.cluster import Placement
-from pipeline.command_line.options import Command, Options
+from pipeline.command_line import comparing
+from pipeline.command_line.options import Command, CompareCommand, Options
 from pipeline.command_line.parsing import option
 from pipeline.config import PRESETS, Config, from_dotted, preset_named, to_dotted
 from pipeline.errors import UserError, shown
-from pipeline.files import read_json
+from pipeline.files import read_json, refuse_links
 
 
 def defaults(arguments: list[str]) -> Command:
@@ -22,18 +24,30 @@ def defaults(arguments: list[str]) -> Command:
     return replace(command, config=adapting(command.config, adapt))
 
 
-def _beginning(arguments: list[str]) -> Command:
+def compare_defaults(arguments: list[str]) -> CompareCommand:
+    """The same for ``compare``, which trains no ENN: all learning rules, and a learning rate chosen for each."""
+    if option(arguments, "--adapt") is not None:
+        raise UserError("`compare` trains no ENN, so that none can go on learning; leave out --adapt, or use `run`.")
+    command = _beginning(arguments, comparing.of_preset)
+    return CompareCommand(command.options, command.placement, command.config)
+
+
+def _beginning(arguments: list[str], of_preset: Callable[[Config], Config] = lambda config: config) -> Command:
     """The settings of ``--config``, of the folder that is continued, or of the preset."""
     preset, output, file = (option(arguments, name) for name in ("--preset", "--output", "--config"))
     if file is not None:
-        preset, config = settings_of(Path(file), preset)
+        preset, config = settings_of(Path(file), preset, of_preset)
         return Command(Options(preset=preset), Placement(), config)
+    if output is not None:
+        refuse_links(Path(output).absolute(), begun_only=True)  # before anything in it is opened
     if preset is None and output is not None and (saved := saved_settings(Path(output))) is not None:
         return Command(Options(preset=saved[0]), Placement(), saved[1])
-    return Command(Options(), Placement(), preset_named("digits" if preset is None else preset))
+    return Command(Options(), Placement(), of_preset(preset_named("digits" if preset is None else preset)))
 
 
-def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:
+def settings_of(
+    path: Path, preset: str | None = None, of_preset: Callable[[Config], Config] = lambda config: config
+) -> tuple[str, Config]:
     """The preset and the settings that a file gives: ``{"preset": NAME, "settings": {DOTTED: VALUE}}``, or ``{DOTTED: VALUE}``.
 
     Raises:
@@ -56,7 +70,7 @@ def settings_of(path: Path, preset: str | None = None) -> tuple[str, Config]:
     if name not in PRESETS:
         raise UserError(f"{path}: the preset {name!r} is unknown; choose from {', '.join(PRESETS)}.")
     try:
-        return name, from_dotted(to_dotted(PRESETS[name]) | settings)
+        return name, from_dotted(to_dotted(of_preset(PRESETS[name])) | settings)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
 

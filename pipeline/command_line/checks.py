@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 
-from pipeline.command_line.folders import check_settings, compare_settings, locked, make_folder
+from pipeline.command_line.folders import check_kind, check_settings, compare_kinds, compare_settings, locked, make_folder
 from pipeline.command_line.work import Work, load_critics, untrained
 from pipeline.config import ArchitectureConfig, Config, to_dotted
 from pipeline.data import Dataset
@@ -50,6 +50,7 @@ def still_fits(job: Work) -> bool:
 
 def check_folder(job: Work) -> None:
     """Raises UserError where the folder holds a run of other settings or data."""
+    check_kind(job.command)
     check_settings(job.command)
     _check_data(job)
 
@@ -66,6 +67,10 @@ def check_fits(config: Config, dataset: Dataset) -> None:
             f"{dataset.name} has 1 validation example, and the reward and the choice of strengths need their own; "
             "give at least 2."
         )
+    if "expression" in config.compare.arms:
+        from pipeline.setting import signal_of
+
+        signal_of(config, "expression")
 
 
 def fetch(job: Work) -> None:
@@ -83,6 +88,8 @@ def _check_needs(job: Work) -> None:
     """Raises UserError where what an earlier command makes is not there, or is there and cannot be used."""
     from pipeline.setting import load_start, target_of
 
+    if job.without_enn:
+        return
     trained = os.path.exists(job.folder / "enn.safetensors")
     if job.name in ("instruct", "explain", "report") and not trained:
         raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
@@ -110,6 +117,7 @@ def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:
             saved = mapping(parse_json(data))
             check_noted(job.storage.shown, saved.get("data"), job.dataset, "--storage-path")
             if "settings" in saved:
+                compare_kinds(job.storage.shown, saved.get("work", "run"), job.command.work)
                 here = to_dotted(job.config)
                 compare_settings(job.storage.shown, to_dotted(Config()) | dict(mapping(saved["settings"])), here)
 
@@ -131,7 +139,7 @@ def _check_origins(job: Work) -> bool:
     """
     from pipeline.compare.folder import check_results
 
-    silent = check_results(job.folder, job.config, job.dataset, _check_data(job))
+    silent = check_results(job.folder, job.config, job.dataset, _check_data(job), job.without_enn)
     if silent:
         console.print(
             f"warning: {silent[0]} ({len(silent)} files in all) was made by an earlier version, which did not note what it was "

@@ -1,17 +1,22 @@
 """From the words of a command line to the command: parse, then call."""
 
 import io
+import os
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 
 from pipeline import interrupts
+from pipeline.addresses import keep_secret, shown_address, without_secrets
 from pipeline.cluster import prepare_environment
-from pipeline.command_line import guest
-from pipeline.command_line.beginning import defaults
-from pipeline.command_line.options import Command, Look
-from pipeline.command_line.parsing import expand_aliases, parse
+from pipeline.command_line import comparing, guest
+from pipeline.command_line.beginning import compare_defaults, defaults
+from pipeline.command_line.folders import check_name
+from pipeline.command_line.options import Command, CompareCommand, Look
+from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
-from pipeline.errors import UserError, without_secrets
+from pipeline.errors import UserError
 
 
 def in_a_guest(arguments: list[str] | None = None) -> int:
@@ -25,18 +30,22 @@ def run(argv: list[str]) -> int:
     """Run one command, with the signals taken over; the exit code."""
     try:
         _print_what_can_be_printed()
+        _keep_secrets(argv)
         works = bool(argv) and argv[0] in COMMANDS and COMMANDS[argv[0]].uses_ray and not {"-h", "--help"} & set(argv)
         prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
-        print(f"grad-instructor: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except KeyboardInterrupt:
         interrupts.hear()
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
         return interrupts.INTERRUPTED
     except BrokenPipeError:
         return 1
+    except OSError as error:
+        if error.filename is not None or _still_prints():
+            raise
+        return _cannot_print(error)
 
 
 def dispatch(argv: list[str]) -> int:
@@ -49,16 +58,47 @@ def dispatch(argv: list[str]) -> int:
 
         print(f"grad-instructor {__version__}")
         return 0
-    name, words = argv[0], expand_aliases(argv[1:])
+    name = argv[0]
     if name not in COMMANDS:
         raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
+    words = expand_aliases(argv[1:], name)
     takes = COMMANDS[name].takes
-    options = parse(takes, {Command: lambda: defaults(words), Look: Look}.get(takes, lambda: None)(), name, words)
+    starts = {Command: lambda: defaults(words), CompareCommand: lambda: compare_defaults(words), Look: Look}
+    options = parse(takes, starts.get(takes, lambda: None)(), name, words)
     if options is None:  # its help was asked for
         return 0
+    if isinstance(options, CompareCommand):
+        comparing.check_arms(options.config)
+    check_name(options.options.output if isinstance(options, Command) else options.output)
     if isinstance(options, Command):
         validate(options.config)
-    return function_of(name)(options, "grad-instructor " + " ".join(map(without_secrets, argv)))
+    return function_of(name)(options, line_of(argv))
+
+
+ADDRESSES = ("--tracking-uri", "--storage-path", "--address")
+"""options whose values are addresses"""
+
+
+def line_of(argv: Sequence[str]) -> str:
+    """The line that was typed, as it is recorded: without passwords and tokens."""
+    told, before = [], ""
+    for word in argv:
+        name, equals, value = word.partition("=")
+        if before in ADDRESSES:
+            word = shown_address(word)
+        elif name in ADDRESSES and equals:
+            word = f"{name}={shown_address(value)}"
+        told.append(without_secrets(word))
+        before = word
+    return " ".join(["grad-instructor", *told])
+
+
+def _keep_secrets(argv: Sequence[str]) -> None:
+    """Before anything can be said of them."""
+    for name in ADDRESSES:
+        if address := option(list(argv), name):
+            keep_secret(address)
+    keep_secret(os.environ.get("MLFLOW_TRACKING_URI", ""))
 
 
 def overview() -> str:
@@ -77,6 +117,45 @@ def overview() -> str:
             "Options of a command:  grad-instructor COMMAND --help",
         ]
     )
+
+
+def _still_prints() -> bool:
+    """Whether what is to be printed gets there: a disk may be full that the output is kept on."""
+    try:
+        os.write(1, b"\n")
+    except OSError:
+        return False
+    return True
+
+
+def _cannot_print(error: OSError) -> int:
+    """Say so, where that can be done, and let Python say no more of it when it ends; the exit code."""
+    sys.stdout = None
+    return _refuse(
+        f"what is printed cannot be written ({error.strerror}); give the same command again, with its output elsewhere "
+        "(earlier results are whole)."
+    )
+
+
+def _refuse(sentence: str) -> int:
+    """Say what is wrong; the exit code."""
+    with suppress(OSError):
+        print(f"grad-instructor: {without_secrets(sentence)}", file=sys.stderr, flush=True)
+    return 2
+
+
+def flush() -> int:
+    """Write out what is left to be printed; the exit code where that fails, else 0."""
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    except BrokenPipeError:
+        sys.stdout = None
+        return 1
+    except OSError as error:
+        return _cannot_print(error)
+    return 0
 
 
 def _print_what_can_be_printed() -> None:

@@ -1,6 +1,7 @@
 """The folder that a command works in: made, locked, and refused where it holds something else."""
 
 import fcntl
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from pipeline.command_line.beginning import saved_settings
 from pipeline.command_line.options import Command
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
-from pipeline.files import no_link, refuse_links
+from pipeline.files import no_link, read_json, refuse_links
 
 
 def check_settings(command: Command) -> None:
@@ -23,6 +24,23 @@ def check_settings(command: Command) -> None:
         compare_settings(str(command.folder), to_dotted(saved[1]), to_dotted(command.config))
 
 
+def check_kind(command: Command) -> None:
+    """Raises UserError where the output folder holds another kind of work. Nothing is written."""
+    folder = command.folder
+    if os.path.exists(folder / "plan.json"):
+        raise UserError(f"{folder} holds a search; choose another --output.")
+    if os.path.exists(folder / "config.json"):
+        saved = read_json(folder / "config.json")
+        compare_kinds(str(folder), saved.get("work", "run") if isinstance(saved, dict) else "run", command.work)
+
+
+def compare_kinds(place: str, there: Any, here: str) -> None:
+    """Raises UserError where the work in ``place`` is of another kind than what is to be done."""
+    if there != here:
+        what = {"run": "a run with an ENN", "compare": "a comparison without an ENN (of `grad-instructor compare`)"}
+        raise UserError(f"{place} holds {what.get(str(there), 'something else')}; choose another --output.")
+
+
 def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raises UserError where the run in ``place`` has other settings (by dotted name) than are given here."""
     files = all(name.endswith(".npz") for name in (here["data.dataset"], str(there["data.dataset"])))
@@ -33,6 +51,17 @@ def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, An
             f"{place} holds a run with other settings ({key} is {there[key]!r} there and {here[key]!r} here{more}); "
             "choose another --output or drop the options."
         )
+
+
+def check_name(output: Path | None) -> None:
+    """Raises UserError where the name of the output folder, or of one that it lies in, is no text: records and databases could
+    not tell it."""
+    folder = (output or Path()).absolute()
+    try:
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        name = os.fsencode(folder).decode("utf-8", "backslashreplace")
+        raise UserError(f"the name of the output folder {name} is not UTF-8; choose another --output.") from error
 
 
 def make_folder(command: Command) -> Path:
@@ -54,7 +83,7 @@ def make_folder(command: Command) -> Path:
 def locked(folder: Path) -> Iterator[None]:
     """One command at a time in a folder."""
     try:
-        file = open(folder / ".lock", "w", opener=no_link)  # noqa: SIM115 (closed below)
+        file = open(folder / ".lock", "a", opener=no_link)  # noqa: SIM115 (closed below)
     except OSError as error:
         raise UserError(f"the output folder {folder} is not writable ({error.strerror}); choose another --output.") from error
     with file:

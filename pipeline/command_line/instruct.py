@@ -1,6 +1,8 @@
 """``grad-instructor instruct``: fresh targets with and without instruction."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +40,16 @@ def instruct(job: Work) -> None:
     job.send()
 
 
+def _angles(result: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The mean angle to the gradient at every point, by layer; a layer that gets nothing at any of them is left out."""
+    if "angles" not in result:
+        return {}
+    values = np.array(result["angles"], dtype=np.float64)  # points, members, layers
+    there = np.isfinite(values)
+    means = np.where(there, values, 0.0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
+    return {f"angle/layer{number}": row.tolist() for number, row in enumerate(means.T, 1) if np.isfinite(row).any()}
+
+
 def _record_task(job: Work, name: str) -> bool:
     """A finished population: one child run with its curves; whether it was trained just now."""
     result = read_json(job.folder / "arms" / f"{name}.json", math.nan)
@@ -49,6 +61,7 @@ def _record_task(job: Work, name: str) -> bool:
     rows |= {f"predicted/{reader}": predicted for reader, predicted in result["predicted"].items()}
     curves = {key: np.array(of_points).mean(axis=1).tolist() for key, of_points in rows.items()}
     curves["seconds"] = result["seconds"]
+    curves |= _angles(result)
     run = f"{job.name}/{name}"
     if any(job.records.differs("series", run, name=key, values=values) for key, values in curves.items()):
         job.records.anew(run)  # it was trained again, since its result was lost

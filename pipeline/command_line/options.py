@@ -15,7 +15,8 @@ class Places:
     """Where things are. None of this changes a number."""
 
     output: Path | None = None
-    """folder of the results (default: runs/NAME-HASH, a search's runs/search-NAME-HASH); given again, the work goes on there"""
+    """folder of the results (default: runs/NAME-HASH, of a search or compare runs/search-… or runs/compare-…); given again, the
+    work goes on there"""
     data_folder: str | None = None
     """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
     download: bool = False
@@ -23,7 +24,7 @@ class Places:
     storage_path: str | None = None
     """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
     tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the output folder)"""
+    """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
 
@@ -50,14 +51,37 @@ class Command:
     config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
 
     @property
+    def work(self) -> str:
+        """What kind of work its folder holds: ``run``, or, without an ENN, ``compare``."""
+        return "run"
+
+    @property
     def folder(self) -> Path:
         """The output folder."""
+        return (self.options.output or Path("runs") / self.name).absolute()
+
+    @property
+    def name(self) -> str:
+        """Of the output folder, by default."""
         name = (
             self.options.preset
             if self.config.data == PRESETS[self.options.preset].data
             else Path(self.config.data.dataset).stem
         )
-        return (self.options.output or Path("runs") / f"{name}-{identity(self.config)}").absolute()
+        return f"{name}-{identity(self.config)}"
+
+
+@dataclass(frozen=True)
+class CompareCommand(Command):
+    """What ``compare`` takes: the same, in folders of its own."""
+
+    @property
+    def work(self) -> str:
+        return "compare"
+
+    @property
+    def name(self) -> str:
+        return f"compare-{super().name}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +90,8 @@ class SearchCommand(Places):
 
     file: Annotated[Path, tyro.conf.Positional]
     """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
+    protocol: str | None = None
+    """settings to start from in place of the file's preset, such as pblf-mnist for tune_configs/pblf.yaml"""
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 
@@ -98,7 +124,7 @@ class Look:
     data_folder: str | None = None
     """folder of the data sets"""
     tracking_uri: str | None = None
-    """MLflow server or database (default: mlflow.db in the folder)"""
+    """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
     host: str = "127.0.0.1"

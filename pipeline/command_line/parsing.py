@@ -11,6 +11,7 @@ from typing import Any
 
 import tyro
 
+from pipeline.command_line import comparing
 from pipeline.command_line.registry import COMMANDS
 from pipeline.errors import UserError
 
@@ -49,14 +50,15 @@ def option(arguments: list[str], name: str) -> str | None:
     return None
 
 
-def expand_aliases(arguments: list[str]) -> list[str]:
-    """The words with each short option by its whole name."""
+def expand_aliases(arguments: list[str], command: str = "") -> list[str]:
+    """The words of a command with each short option by its whole name."""
 
     def expand(argument: str) -> str:
         name, equals, value = argument.partition("=")
         return ALIASES.get(name, name) + equals + value
 
-    return [expand(argument) for argument in arguments]
+    expanded = [expand(argument) for argument in arguments]
+    return comparing.words(expanded) if command == "compare" else expanded
 
 
 def _unknown(argument: str, kind: Any) -> str:

@@ -10,14 +10,15 @@ def program() -> None:
     """Run the command that this process was started for, and end it with its exit code."""
     interrupts.install()
     try:
-        from pipeline.command_line.dispatch import run
+        from pipeline.command_line import discretion
+        from pipeline.command_line.dispatch import flush, run
     except KeyboardInterrupt:
         print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
         code = interrupts.INTERRUPTED
     else:
+        discretion.install()
         code = run(sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
+        code = flush() or code
     if code == interrupts.INTERRUPTED:  # Python's tidying up after torch and Ray takes seconds
         os._exit(code)
     interrupts.over(code)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.command_line.options import Command, Look, PredictCommand, SearchCommand
+from pipeline.command_line.options import Command, CompareCommand, Look, PredictCommand, SearchCommand
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,9 @@ COMMANDS: dict[str, Entry] = {
     "instruct": Entry("train fresh targets with and without the ENN's instruction (needs train-enn)", Command, True),
     "explain": Entry("Grad-CAM: what the ENN looks at, over the weight image (needs instruct)", Command),
     "report": Entry("look at the test set, once: the table and the plots (needs instruct)", Command),
+    "compare": Entry(
+        "compare learning rules and other ways of training without an ENN: --arms backprop fa dfa …", CompareCommand, True
+    ),
     "search": Entry(
         "search over settings by a file of tune_configs: record once, judge in stages, stop early, report", SearchCommand, True
     ),

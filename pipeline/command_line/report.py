@@ -1,6 +1,6 @@
 """``grad-instructor report``: the test set, once; the table, the plots."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.arms import ARMS
@@ -9,8 +9,9 @@ from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.progress import console
+from pipeline.results import rule_tables, tables
 from pipeline.results.seal import read_report, sealed
-from pipeline.results.tables import corrected, head_to_head_line, markdown, prediction_line, report_rows, rich_table
+from pipeline.results.tables import corrected, head_to_head_line, prediction_line, report_rows
 
 
 def command(options: Command, line: str) -> int:
@@ -25,7 +26,7 @@ def report(job: Work) -> None:
 
     arms = collect(job.config, job.folder)
     _test(job, arms)
-    points = prediction_points(job.config, arms)
+    points = {} if job.without_enn else prediction_points(job.config, arms)
     _write(job, points)
     _draw(job, arms, points)
     _record(job)
@@ -60,17 +61,26 @@ def _test(job: Work, arms: dict[str, dict[str, Any]]) -> None:
 
 
 def _write(job: Work, points: dict[str, dict[str, Any]]) -> None:
-    """``report.md`` and ``prediction.json``."""
+    """``report.md`` and, where there is an ENN, ``prediction.json``."""
     written = read_report(job.folder / "report.json")
     lines = "".join(f"\n- {line}" for line in _lines(written))
-    write_atomic(job.folder / "report.md", markdown(written["rows"]) + lines + "\n")
+    table = rule_tables.markdown(_of_rules(job, written)) if job.without_enn else tables.markdown(written["rows"])
+    write_atomic(job.folder / "report.md", table + lines + "\n")
+    if job.without_enn:
+        return
     numbers = {name: {k: v for k, v in p.items() if not isinstance(v, list)} for name, p in points.items()}
     write_json(job.folder / "prediction.json", numbers)
 
 
 def _lines(written: Mapping[str, Any]) -> list[str]:
     """What stands below the table: the duels, and which commits had a part."""
-    return [*(head_to_head_line(duel) for duel in corrected(written["head_to_head"])), *_commits(written["rows"])]
+    edges, rows = rule_tables.edge_lines(written["rows"]), written["rows"]
+    return [*edges, *(head_to_head_line(duel) for duel in corrected(written["head_to_head"])), *_commits(rows)]
+
+
+def _of_rules(job: Work, written: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows, with the learning rate of an arm for which none was chosen."""
+    return [{"learning_rate": job.config.training.learning_rate} | row for row in written["rows"]]
 
 
 def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -86,12 +96,15 @@ def _draw(job: Work, arms: dict[str, dict[str, Any]], points: dict[str, dict[str
     from pipeline.compare.report import curves
     from pipeline.results import figures
 
-    instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if ARMS[arm].enn}
-    for name, draw, values in (
-        ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()}),
-        ("instruction", figures.instruction, instructed),
-        ("prediction", figures.prediction, points),
-    ):
+    drawings: list[tuple[str, Callable[..., None], Any]] = [
+        ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()})
+    ]
+    if not job.without_enn:
+        instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if ARMS[arm].enn}
+        drawings += [("instruction", figures.instruction, instructed), ("prediction", figures.prediction, points)]
+    if turned := {arm: curves(values, "angles") for arm, values in arms.items() if "angles" in values}:
+        drawings.append(("angles", figures.angles, turned))
+    for name, draw, values in drawings:
         draw(values, job.folder / "figures" / f"{name}.png")
         job.records.artifact(job.name, f"figures/{name}.png", "figures")
 
@@ -116,12 +129,10 @@ def show_report(job: Work, data: str) -> None:
     """
     written = read_report(job.folder / "report.json")
     rows = written["rows"]
-    console.print(
-        f"\ntest accuracy on {data}, {rows[0]['n']} targets per arm, differences paired by seed with "
-        f"{job.config.compare.baseline}:"
-    )
-    console.print(rich_table(rows))
-    for line in _lines(written):
+    measured, baseline = "error" if job.without_enn else "accuracy", job.config.compare.baseline
+    console.print(f"\ntest {measured} on {data}, {rows[0]['n']} targets per arm, differences paired by seed with {baseline}:")
+    console.print(rule_tables.rich_table(_of_rules(job, written)) if job.without_enn else tables.rich_table(rows))
+    for line in [*([rule_tables.ABOUT] if job.without_enn else []), *_lines(written)]:
         console.print(line)
-    for name, point in read_json(job.folder / "prediction.json").items():
+    for name, point in {} if job.without_enn else read_json(job.folder / "prediction.json").items():
         console.print(f"prediction by {name}: {prediction_line(point)}")

@@ -18,19 +18,22 @@ from pipeline.progress import console
 from pipeline.search.kinds import KINDS
 from pipeline.search.plan import Plan
 from pipeline.search.reading import read_plan
+from pipeline.search.values import Budget, Sampler
 
 if TYPE_CHECKING:
     import rich.table
 
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
-LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("architecture.",)
+PARTS = {"sampler": Sampler, "budget": Budget}
+LATER = {"sampler": ("acquisition", "trade_off", "mutation", "random_every"), "budget": ("batch",)}
+LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.")
 """what there was not in the first files of this form: at its default it renames no search"""
 
 
 def command(search: SearchCommand, line: str) -> int:
     """Do a search. What is finished is only shown."""
-    plan = read_plan(search.file)
+    plan = read_plan(search.file, search.protocol)
     job, written, starts = _job(search, plan, line), _as_json(plan), _starts(plan)
     cluster.check(search.placement)
     refuse_links(job.folder, begun_only=True)
@@ -60,12 +63,14 @@ def identity(plan: Plan) -> str:
         for key, value in to_dotted(plan.config()).items()
         if not key.startswith(LATER_SETTINGS) or value != default[key]
     }
-    values = _as_json(plan) | {"question": "", "settings": settings}
-    return digest_of_json(values, 8)
+    return digest_of_json(_as_json(plan) | {"question": "", "settings": settings}, 8)
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:
     written = json.loads(json.dumps(dataclasses.asdict(plan) | {"form": FORM}))
+    for part, names in LATER.items():
+        default = dataclasses.asdict(PARTS[part]())
+        written[part] = {key: value for key, value in written[part].items() if key not in names or value != default[key]}
     return {name: value for name, value in written.items() if name not in LATER_PARTS or value is not None}
 
 

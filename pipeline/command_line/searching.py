@@ -18,8 +18,7 @@ from pipeline.progress import console, stage
 from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.search.candidates import Search, check_results
 from pipeline.search.drive import drive
-from pipeline.search.kinds import KINDS
-from pipeline.search.ladder import Result
+from pipeline.search.kinds import KINDS, Judging
 from pipeline.search.plan import Plan
 
 
@@ -54,9 +53,9 @@ def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], sh
 
 def _judged(job: Work, plan: Plan) -> Search:
     """The search, with every candidate settled."""
-    judge, shared, size = _trainable(job, plan)
+    judging = _trainable(job, plan)
     if not job.command.placement.local:
-        cluster.start(job.command.placement, size)
+        cluster.start(job.command.placement, size_in_bytes(job.dataset) + judging.size)
         interrupts.install_again()
     search = Search(plan, job.folder, job.dataset, job.provenance)
     total = sum(ladder.total for ladder in search.ladders.values())
@@ -64,18 +63,19 @@ def _judged(job: Work, plan: Plan) -> Search:
         told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
         bar.skip(len(told.ended))
         told.catch_up()
-        drive(search, judge, shared, job.command.placement, told.started, told.done)
+        shared = dict(judging.shared)
+        drive(search, judging.judge, shared, job.command.placement, told.started, told.done, judging.together)
         interrupts.install_again()
         told.catch_up()
     return search
 
 
-def _trainable(job: Work, plan: Plan) -> tuple[Callable[..., Result], dict[str, Any], int]:
-    """How a candidate is judged, what that needs, and its size in bytes."""
+def _trainable(job: Work, plan: Plan) -> Judging:
+    """How candidates are judged, once what that needs is there."""
     judging = KINDS[plan.kind].prepare(plan.stages, plan.record, plan.recordings(), job.dataset, job.folder)
     if judging.said:
         console.print(judging.said)
-    return judging.judge, dict(judging.shared), size_in_bytes(job.dataset) + judging.size
+    return judging
 
 
 def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:

@@ -4,15 +4,17 @@ import os
 from collections.abc import Callable, Sequence
 
 from pipeline import cluster
+from pipeline.addresses import shown_address
 from pipeline.command_line.checks import check, check_folder, still_fits
 from pipeline.command_line.finished import is_finished, note_finished
-from pipeline.command_line.folders import locked, make_folder
+from pipeline.command_line.folders import check_kind, locked, make_folder
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work
 from pipeline.config import to_dotted
-from pipeline.errors import UserError, without_secrets
+from pipeline.errors import UserError
 from pipeline.files import refuse_links, write_json
 from pipeline.progress import console
+from pipeline.results.mlflow import given
 
 Stage = Callable[[Work], None]
 """finds what is done already, writes its results to disk, then records and sends them"""
@@ -24,6 +26,7 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     """Do a command; the exit code. What is finished is only shown: nothing is computed, drawn or recorded once more."""
     cluster.check(job.command.placement)
     refuse_links(job.folder, begun_only=True)
+    check_kind(job.command)
     settings = to_dotted(job.config)
     if finished := is_finished(job, settings, [job.config.unroll.start], whole="run"):
         console.print("finished; nothing to do")
@@ -55,6 +58,7 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
         refuse_links(job.folder)
         check_folder(job)  # once more: another command may have been first
         settings = {"preset": job.command.options.preset, "settings": to_dotted(job.config)}
+        settings |= {"work": job.command.work} if job.without_enn else {}
         write_json(job.folder / "config.json", settings | ({"data": data_of(job.dataset)} if noted else {}))
         with recorded_as(job, to_dotted(job.config)):
             console.print(f"results go to {job.folder}")
@@ -76,5 +80,5 @@ def closing_lines(job: Work) -> None:
 
 def where_mlflow_is(job: Work) -> str:
     """The tracking server, or the command that shows the folder's own database."""
-    uri = job.command.options.tracking_uri
-    return without_secrets(uri) if uri else f"grad-instructor ui --output {os.path.relpath(job.folder)}"
+    uri = given(job.command.options.tracking_uri)
+    return shown_address(uri) if uri else f"grad-instructor ui --output {os.path.relpath(job.folder)}"

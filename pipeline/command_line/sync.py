@@ -1,8 +1,9 @@
 """``grad-instructor sync``: what could not be sent to MLflow before."""
 
+from pipeline.addresses import shown_address
 from pipeline.command_line.folders import check_is_run, newest_folder
 from pipeline.command_line.options import Look
-from pipeline.errors import UserError, without_secrets
+from pipeline.errors import UserError
 from pipeline.progress import console
 from pipeline.results.mlflow import Mirror
 from pipeline.results.records import Records
@@ -17,5 +18,5 @@ def command(look: Look, _line: str) -> int:
     mirror.send(Records(folder))
     if problems:
         raise UserError(problems[0])
-    console.print(f"all records of {folder} are in MLflow at {without_secrets(mirror.uri)}")
+    console.print(f"all records of {folder} are in MLflow at {shown_address(mirror.uri)}")
     return 0

@@ -31,6 +31,11 @@ class Work:
     def config(self) -> Config:
         return self.command.config
 
+    @property
+    def without_enn(self) -> bool:
+        """No ENN is trained, and none instructs."""
+        return self.command.work == "compare"
+
     @cached_property
     def folder(self) -> Path:
         return self.command.folder
@@ -107,6 +112,8 @@ def untrained(job: Work) -> list[str]:
 
 def load_critics(job: Work) -> dict[str, Any]:
     """The trained ENNs of a run's folder, checked against the targets that they are to instruct."""
+    if job.without_enn:
+        return {}
     from pipeline.compare.folder import load_enns
 
     return load_enns(job.folder, job.config, job.dataset)

@@ -80,17 +80,18 @@ def _described(data: Mapping[str, Any]) -> str:
     return f"{shown(data.get('name'))} with {counts} examples and digest {shown(data['digest'])}"
 
 
-def check_results(folder: Path, config: Config, dataset: Dataset, noted: bool) -> list[Path]:
+def check_results(folder: Path, config: Config, dataset: Dataset, noted: bool, without_enn: bool = False) -> list[Path]:
     """The results in the folder that do not say what they were made from: an earlier version's.
 
     Args:
         noted: the folder notes its data, so that no such result belongs there.
+        without_enn: it is no run's, and no ENN instructs in it.
 
     Raises:
         UserError: one is damaged, or was made from something else; the sentence names both. Or it says nothing, and should.
     """
     silent = []
-    for path in _silent(folder, config, dataset) if os.path.isdir(folder) else ():
+    for path in _silent(folder, config, dataset, without_enn) if os.path.isdir(folder) else ():
         if noted:
             raise UserError(
                 f"{path} does not say what it was made from, as the results of this version in {folder} do; put back the file "
@@ -100,11 +101,12 @@ def check_results(folder: Path, config: Config, dataset: Dataset, noted: bool) -
     return silent
 
 
-def _silent(folder: Path, config: Config, dataset: Dataset) -> Iterator[Path]:
-    yield from _check_enns(folder, config, dataset)
-    yield from _check_training(folder, config, dataset)
-    if os.path.lexists(folder / INSTRUCTING):
-        critics = load_enns(folder, config, dataset)
+def _silent(folder: Path, config: Config, dataset: Dataset, without_enn: bool) -> Iterator[Path]:
+    if not without_enn:
+        yield from _check_enns(folder, config, dataset)
+        yield from _check_training(folder, config, dataset)
+    if without_enn or os.path.lexists(folder / INSTRUCTING):
+        critics = {} if without_enn else load_enns(folder, config, dataset)
         yield from check_populations(config, dataset, critics, folder)
         yield from _check_report(folder, report_origin(config, dataset, critics), populations(folder, config))
 

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from pipeline.arms import ARMS, FIRST
-from pipeline.compare.tasks import final_tasks
+from pipeline.compare.tasks import chooses_rate, chosen_strengths, final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.files import read_tensors
 from pipeline.instruction.loop import returns
 from pipeline.results.origin import brief, distinct
-from pipeline.results.statistics import paired, rank_correlation
+from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.results.tables import corrected
 from pipeline.setting import target_of
 from pipeline.targets import Population
@@ -28,6 +28,7 @@ def evaluate_on_test(
 ) -> dict[str, dict[str, Any]]:
     """Test accuracy and loss and training loss of every target's last weights, as :mod:`pipeline.results.tables` wants them."""
     torch.set_num_threads(1)
+    chosen = {arm: choice for arm, choice in chosen_strengths(config, folder).items() if chooses_rate(config, arm)}
     target = target_of(config, dataset)
     test, train = dataset.tensors("test"), dataset.tensors("train", limit=TRAINING_EXAMPLES)
     tested = {}
@@ -49,7 +50,27 @@ def evaluate_on_test(
             "strength": _strength(arm, values["chosen_strength"]),
             "diverged": sum(step >= 0 for step in values["diverged_at"]),
         }
+        if "angles" in values:
+            tested[arm]["angles"] = mean_angles(values["angles"])
+        if arm in chosen:
+            tested[arm]["learning_rate"] = config.training.learning_rate * values["chosen_strength"]
+            tested[arm] |= {"edge": chosen[arm]["edge"]} if "edge" in chosen[arm] else {}
     return tested
+
+
+def mean_angles(angles: Sequence[Any]) -> dict[str, dict[str, float]]:
+    """By layer, the mean over members of their means over training, with its interval; NaN where a layer gets nothing.
+
+    The first point, before any step, does not count: feedback aligns by training.
+
+    Args:
+        angles: (n, D + 1, layers), in degrees.
+    """
+    found = {}
+    for number, of_layer in enumerate(np.asarray(angles, dtype=np.float64)[:, 1:].transpose(2, 0, 1), 1):
+        means = [float(row[np.isfinite(row)].mean()) for row in of_layer if np.isfinite(row).any()]
+        found[f"layer{number}"] = dict(zip(("mean", "low", "high"), mean_interval(means), strict=True))
+    return found
 
 
 def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -67,9 +88,9 @@ def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 def curves(values: Mapping[str, Any], figure: str) -> dict[str, Any]:
-    """An arm's results as :mod:`pipeline.results.figures` wants them for ``accuracy`` or ``instruction``."""
-    if figure == "accuracy":
-        return {name: values[name] for name in ("steps", "seconds", "accuracy")}
+    """An arm's results as :mod:`pipeline.results.figures` wants them for ``accuracy``, ``angles`` or ``instruction``."""
+    if figure in ("accuracy", "angles"):
+        return {name: values[name] for name in ("steps", "seconds", figure)}
     steps = values["steps"]
     # λ belongs to the period that ends at a point; both norms are measured at that point
     norms = {name: [row[1:] for row in values[name]] for name in ("gradient_norm", "instruction_norm")}

@@ -17,7 +17,8 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
     """The arms' results with their groups joined: what :mod:`pipeline.results` draws and tables.
 
     Per arm: seeds (n), steps (D + 1), seconds (mean over groups), and, one row per seed, loss, accuracy, strength,
-    gradient_norm, instruction_norm, predicted (by reader); diverged_at; strength chosen; provenance of each group that has it.
+    gradient_norm, instruction_norm, predicted (by reader), and of learning rules angles (n, D + 1, layers) in degrees;
+    diverged_at; strength chosen; provenance of each group that has it.
     """
     arms = {}
     for arm in config.compare.arms:
@@ -27,6 +28,8 @@ def collect(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
             joined[key] = [value for group in groups for value in group[key]]
         for key in PER_MEMBER:
             joined[key] = np.concatenate([np.array(group[key]).T for group in groups]).tolist()
+        if "angles" in groups[0]:
+            joined["angles"] = np.concatenate([np.array(group["angles"], float).swapaxes(0, 1) for group in groups]).tolist()
         joined["predicted"] = {
             name: np.concatenate([np.array(group["predicted"][name]).T for group in groups]).tolist()
             for name in groups[0]["predicted"]

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pipeline.arms import ARMS
 from pipeline.cluster import Placement, run_tasks
 from pipeline.compare.results import collect
 from pipeline.compare.tasks import Task, chosen_strengths, final_tasks, tuned_arms, tuning_task
@@ -112,7 +111,7 @@ def check_populations(config: Config, dataset: Dataset, critics: Mapping[str, Cr
     with suppress(UserError):  # a file is damaged: the stage that needs it says so
         strengths = {arm: choice["strength"] for arm, choice in chosen_strengths(config, folder).items()}
     for task in final_tasks(config, arms, strengths):
-        known = not ARMS[task.arm].strengths or task.arm in strengths
+        known = task.arm not in tuned_arms(config) or task.arm in strengths
         if not _is_of_task(folder / "arms", task, config, origin, known):
             silent.append(task)
     return [folder / "arms" / f"{task.name}.json" for task in silent]

@@ -24,14 +24,20 @@ class Task:
     arm: str
     seeds: tuple[int, ...]
     strengths: tuple[float, ...]
-    """of the arm's rule, one per member (P,); for the instruction -1 lets the ENN choose λ"""
+    """one per member (P,): of the arm's rule, for the instruction -1 lets the ENN choose λ; or, where ``compare.rates`` are
+    given, times the learning rate"""
     keep: bool
     """keep weights: all members' last, and the first member's at the start, middle and end"""
 
 
 def tuned_arms(config: Config) -> list[str]:
-    """The arms with a strength to choose."""
-    return [arm for arm in config.compare.arms if ARMS[arm].strengths]
+    """The arms with a strength or a learning rate to choose."""
+    return [arm for arm in config.compare.arms if candidates_of(config, arm)]
+
+
+def chooses_rate(config: Config, arm: str) -> bool:
+    """Whether what is chosen for an arm is its learning rate."""
+    return bool(config.compare.rates) and not ARMS[arm].strengths
 
 
 def all_tasks(config: Config) -> list[Task]:
@@ -59,8 +65,8 @@ def final_tasks(config: Config, arms: Sequence[str], strengths: Mapping[str, flo
 
 
 def candidates_of(config: Config, arm: str) -> tuple[float, ...]:
-    """The strengths that are tried for an arm."""
-    return getattr(config.compare, ARMS[arm].strengths)
+    """The strengths, or learning rates, that are tried for an arm; none where there is nothing to choose."""
+    return getattr(config.compare, ARMS[arm].strengths or "rates")
 
 
 def chosen_strengths(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
@@ -70,7 +76,18 @@ def chosen_strengths(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
-    """The candidate with the best mean accuracy on validation data at the end; ties go to the first listed."""
+    """The candidate with the best mean accuracy on validation data at the end; ties go to the first listed.
+
+    Of a learning rate it is said where it lies at an ``edge`` of the candidates, for a better one may lie beyond.
+    """
     final = np.array(result["accuracy"][-1]).reshape(len(candidates_of(config, arm)), -1).mean(axis=1)
     tried = {f"{strength:g}": float(value) for strength, value in zip(candidates_of(config, arm), final, strict=True)}
-    return {"strength": candidates_of(config, arm)[int(final.argmax())], "validation_accuracy": tried}
+    strength = candidates_of(config, arm)[int(final.argmax())]
+    return {"strength": strength, "validation_accuracy": tried} | _edge(config, arm, strength)
+
+
+def _edge(config: Config, arm: str, chosen: float) -> dict[str, str]:
+    rates = config.compare.rates
+    if not chooses_rate(config, arm) or len(rates) < 2 or min(rates) < chosen < max(rates):
+        return {}
+    return {"edge": "largest" if chosen == max(rates) else "smallest"}

@@ -15,14 +15,15 @@ from torch import Tensor
 
 from pipeline import instruction, learning
 from pipeline.arms import ARMS, FIRST, Arm
-from pipeline.compare.tasks import Task
+from pipeline.compare.tasks import Task, chooses_rate
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.instruction import Instruct, Rule
 from pipeline.instruction.loop import Trace, advance, train
-from pipeline.setting import new_population, selection_data, target_of
+from pipeline.learning import SignalRule
+from pipeline.setting import new_population, selection_data, signal_of, target_of
 from pipeline.targets import Batches, Population
 
 DIVERGED = 1e6
@@ -67,6 +68,8 @@ def _joined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     joined = results[0] | {key: rows([result[key] for result in results]) for key in PER_MEMBER}
     for key in ("seeds", "strengths", "diverged_at", "populations"):
         joined[key] = [value for result in results for value in result[key]]
+    if "angles" in joined:
+        joined["angles"] = rows([result["angles"] for result in results])
     joined["predicted"] = {name: rows([r["predicted"][name] for r in results]) for name in joined["predicted"]}
     joined["seconds"] = np.average([result["seconds"] for result in results], axis=0, weights=sizes).tolist()
     joined["wall_seconds"] = sum(result["wall_seconds"] for result in results)
@@ -83,7 +86,8 @@ def _train_population(
     if arm.everything:
         more = dataset.tensors("validation", device)
         x, y = torch.cat([x, more[0]]), torch.cat([y, more[1]])
-    population = new_population(config, target_of(config, dataset), task.seeds, x, arm.start)
+    rates = learning_rates(task, config)
+    population = new_population(config, target_of(config, dataset), task.seeds, x, arm.start, rates)
     batches = Batches(x, y, training.batch_size, task.seeds, training.shared_order)
     validation = selection_data(config, dataset, device)
     weights: dict[str, Tensor] = {}
@@ -103,6 +107,14 @@ def _train_population(
     result |= trace_json(trace) | {"diverged_at": population.diverged_at.tolist(), "device": device}
     result["populations"] = [len(task.seeds)]
     return {"result": result | {"wall_seconds": time.perf_counter() - started}, "weights": weights}
+
+
+def learning_rates(task: Task, config: Config) -> float | Tensor:
+    """Of the members: one for all where it is the same, else each member's (P,), which rounds otherwise."""
+    rate, factors = config.training.learning_rate, set(task.strengths)
+    if not chooses_rate(config, task.arm):
+        return rate
+    return rate * task.strengths[0] if len(factors) == 1 else torch.tensor([rate * factor for factor in task.strengths])
 
 
 def checkpoints_of(config: Config) -> dict[str, int]:
@@ -134,6 +146,15 @@ class Making:
         """The candidate that each member tries, (P,)."""
         return torch.tensor(self.task.strengths, device=self.population.device, dtype=self.population.dtype)
 
+    def signal(self, name: str, **others: Any) -> SignalRule:
+        """The learning rule of this name with its settings, and with others that no configuration has."""
+        return signal_of(self.config, name, **others)
+
+    @property
+    def learning_rate(self) -> float | Tensor:
+        """Of the targets' optimiser, one for all members or each member's (P,)."""
+        return learning_rates(self.task, self.config)
+
     def instruct(self) -> Rule:
         """The instruction by the arm's ENN; -1 lets it choose λ."""
         training, strengths = self.config.training, self.strengths
@@ -162,4 +183,6 @@ def trace_json(trace: Trace) -> dict[str, Any]:
 
     plain = {name: rounded(getattr(trace, name)) for name in PER_MEMBER}
     predicted = {name: rounded(rows) for name, rows in trace.predicted.items()}
-    return {"steps": trace.steps, "seconds": trace.seconds, **plain, "predicted": predicted}
+    # in degrees, by member and layer; NaN, in JSON null, where a layer gets nothing
+    angles = {"angles": [np.round(of_point, 4).tolist() for of_point in trace.angles]} if trace.angles else {}
+    return {"steps": trace.steps, "seconds": trace.seconds, **plain, "predicted": predicted, **angles}

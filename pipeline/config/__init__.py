@@ -13,10 +13,12 @@ from pipeline.config.data import DataConfig
 from pipeline.config.derived import coarsened, recording_config
 from pipeline.config.dotted import coerce, from_dotted, identity, to_dotted
 from pipeline.config.enn import ENNConfig
+from pipeline.config.evolution import EvolutionConfig
 from pipeline.config.instruction import InstructionConfig
 from pipeline.config.presets import PRESETS, preset_named
 from pipeline.config.recorded import LEAST_RECORDED, RecordedConfig
 from pipeline.config.rl import RLConfig
+from pipeline.config.rule import RuleConfig, rule_settings
 from pipeline.config.schema import Config
 from pipeline.config.target import TargetConfig
 from pipeline.config.training import TrainingConfig
@@ -35,12 +37,14 @@ __all__ = [
     "Config",
     "DataConfig",
     "ENNConfig",
+    "EvolutionConfig",
     "Initialisation",
     "InstructionConfig",
     "Optimiser",
     "RLConfig",
     "ReaderName",
     "RecordedConfig",
+    "RuleConfig",
     "Schedule",
     "TargetConfig",
     "TrainingConfig",
@@ -51,6 +55,7 @@ __all__ = [
     "identity",
     "preset_named",
     "recording_config",
+    "rule_settings",
     "to_dotted",
     "validate",
 ]

@@ -22,6 +22,9 @@ class CompareConfig:
     """targets trained as one population on one worker; 0: all of an arm's, or as many of them as a GPU has memory for"""
     tuning_seeds: int = 8
     """targets per candidate when a strength is chosen on validation data"""
+    rates: tuple[float, ...] = ()
+    """candidates for the learning rate of every arm, times training.learning_rate, chosen on validation data; empty: all arms
+    learn at training.learning_rate"""
     l1: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
     """candidate strengths of the L1 penalty; with 0 among them, and listed first, a penalty that helps nothing is not chosen"""
     l2: tuple[float, ...] = (0.0, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
@@ -46,5 +49,15 @@ def checks(config: Whole) -> Iterator[Check]:
         yield False, sentence
     yield compare.group >= 0, f"compare.group is {compare.group}; give at least 0."
     yield from at_least_one(compare, "compare", "tuning_seeds", "curve_examples")
+    yield (
+        min(compare.rates, default=1.0) > 0 and len(set(compare.rates)) == len(compare.rates),
+        f"compare.rates is {compare.rates}; give factors above 0, each once.",
+    )
+    chosen = [arm for arm in arms if ARMS[arm].strengths]
+    yield (
+        not (compare.rates and chosen),
+        f"compare.rates chooses a learning rate for every arm and compare.{ARMS[(chosen or arms)[0]].strengths} a strength for "
+        f"{(chosen or arms)[0]!r}, which would have more candidates than others; drop the arm, or give an empty compare.rates.",
+    )
     for name in dict.fromkeys(arm.strengths for arm in ARMS.values() if arm.strengths):
         yield bool(getattr(compare, name)), f"compare.{name} is empty; give at least one candidate strength."

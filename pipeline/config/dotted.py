@@ -55,8 +55,8 @@ def coerce(hint: Any, value: Any, key: str) -> Any:
         return tuple(coerce(options[0], item, key) for item in value)
     if origin is Literal and value in options:
         return value
-    if origin in (typing.Union, types.UnionType) and value is None and type(None) in options:
-        return None
+    if origin in (typing.Union, types.UnionType) and type(None) in options:
+        return None if value is None else coerce(next(option for option in options if option is not type(None)), value, key)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value) if type(value) is float or abs(value) <= sys.float_info.max else math.inf  # refused by validate
     if hint in (int, str, bool) and type(value) is hint:

@@ -18,6 +18,17 @@ def _preset(dataset: str, hidden: tuple[int, ...], training: TrainingConfig, rl:
     return Config(data=DataConfig(dataset), target=TargetConfig(hidden=hidden), training=training, rl=rl, **others)
 
 
+def _derivatives(dataset: str, hidden: tuple[int, ...], batch_size: int, steps: int) -> Config:
+    """Targets of which a search over learned derivatives finds what goes backwards; no ENN plays a part."""
+    return Config(
+        data=DataConfig(dataset),
+        target=TargetConfig(hidden=hidden, initialisation="he"),
+        training=TrainingConfig(learning_rate=0.01, momentum=0.9, schedule="cosine", batch_size=batch_size, steps=steps),
+        rl=RLConfig(period=steps // 10, score_examples=1),  # no reward looks at the others: all choose
+        compare=CompareConfig(curve_examples=5000),
+    )
+
+
 _SMALL = TrainingConfig(learning_rate=0.1, batch_size=100, steps=600)
 _SMALL_RL = RLConfig(rounds=6, updates=250)
 _MANY = ENNConfig(probes=64)
@@ -62,6 +73,9 @@ PRESETS: dict[str, Config] = {
         instruction=InstructionConfig(refresh=25, trust_region=0.004),
         unroll=UnrollConfig(segments=400, largest_costate=1.0),
     ),
+    # protocols of searches over learned derivatives (tune_configs/pblf.yaml)
+    "pblf-digits": _derivatives("digits", (32, 32), 32, 440),
+    "pblf-mnist": _derivatives("mnist", (100, 100), 100, 550),
 }
 
 

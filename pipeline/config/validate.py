@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 
-from pipeline.config import architecture, compare, enn, instruction, recorded, rl, target, training, unroll
+from pipeline.config import architecture, compare, enn, evolution, instruction, recorded, rl, rule, target, training, unroll
 from pipeline.config.checks import Check, every_number
 from pipeline.config.derived import recording_config
 from pipeline.config.dotted import to_dotted
 from pipeline.config.schema import Config
 from pipeline.errors import UserError
 
-STAGES = (target, training, rl, enn, instruction, recorded, unroll, architecture, compare)
+STAGES = (target, training, rule, rl, enn, instruction, recorded, unroll, evolution, architecture, compare)
 """each with its ``checks``; a stage divides only by what an earlier one has found to be at least 1"""
 
 

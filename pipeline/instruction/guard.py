@@ -13,7 +13,7 @@ one more period.
 Letters: P members.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Float
@@ -63,6 +63,14 @@ class Guard:
         self.agreement = MEMORY * self.agreement + (1 - MEMORY) * cosine
         trust = torch.where(self.agreement > UPHILL, self.trust * WEAKEN, self.trust)
         self.trust = torch.where(self.agreement < DOWNHILL, trust * STRENGTHEN, trust).clamp(LOWEST, 1.0)
+
+    def state_dict(self) -> dict[str, Tensor | None]:
+        """What it has seen."""
+        return {"agreement": self.agreement, "trust": self.trust, "allowed": self.allowed}
+
+    def load_state_dict(self, state: Mapping[str, Tensor | None]) -> None:
+        """Go on where :meth:`state_dict` was called."""
+        self.agreement, self.trust, self.allowed = (state.get(name) for name in ("agreement", "trust", "allowed"))
 
     def is_trial(self, period: int, last: bool = False) -> bool:
         """Whether this period (from 0) is trained twice; ``last``: it is the run's last."""

@@ -1,17 +1,33 @@
 """Instruction in anyone's own training loop."""
 
-from collections.abc import Sequence
+import copy
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import lbfgs
 
 from pipeline.enn import Critic, load_critic
+from pipeline.enn.files import digest_of
 from pipeline.enn.readers import Probes
+from pipeline.errors import UserError
+from pipeline.instruction import values
+from pipeline.instruction.chain import foreign
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.low_rank import LowRank, Product, Push, add
-from pipeline.instruction.modules import Readable
-from pipeline.instruction.reading import instructions, moving_rate
+from pipeline.instruction.memory import Bound, Latest, checked_state
+from pipeline.instruction.modules import Call, How, Readable, readable
+from pipeline.instruction.own_guard import FarFromHome, OwnGuard
+from pipeline.instruction.reading import instruction_scale, moving_rate
+from pipeline.instruction.wrapped import unwrapped
+
+LARGEST = 16.0
+"""times the largest gradient of a mean cross-entropy by the output bias, whose entries' sizes sum to 2: beyond it gradients are
+taken for scaled ones"""
 
 
 class Instructor:
@@ -22,12 +38,17 @@ class Instructor:
         instructor.instruct(model)     # adds −λ ∂V/∂θ to each parameter's .grad
         optimizer.step()
 
-    Works on any ``nn.Module`` that is a chain of ``nn.Linear`` layers with biases and one kind of activation between them, of
-    any floating type, on any device; and, where the ENN reads by probes, on any ``nn.Module`` at all that turns inputs of
-    ``input_shape`` into the home target's classes. Parameters that do not require gradients are left alone.
+    It reads what the model computes. A chain of ``nn.Linear`` layers with biases and one kind of activation between them is
+    read by its weights, once its forward pass was seen to be that chain. Where the ENN reads by probes, any ``nn.Module`` can
+    be read that turns inputs of ``input_shape`` into scores of the home target's classes. Reading leaves no trace in the model.
+    Parameters that do not require gradients are left alone.
 
-    The instruction is weakened while it leads uphill on the batches at hand (see :mod:`pipeline.instruction.guard`; its trials
-    need a loop of their own and are not made here).
+    An instructor belongs to one model and one run. It follows the ENN as far as the gradients at hand agree with it (see
+    :mod:`pipeline.instruction.own_guard`).
+
+    Args:
+        critic: the ENN; a copy of it is used.
+        steps, learning_rate, strength, input_shape, guarded, forward, hooks, optimizer: see :meth:`load`.
     """
 
     def __init__(
@@ -37,19 +58,35 @@ class Instructor:
         learning_rate: float | None = None,
         strength: float | None = None,
         input_shape: tuple[int, ...] | None = None,
-        guarded: bool = True,
+        guarded: bool | None = None,
+        *,
+        forward: Call | None = None,
+        hooks: str = "refuse",
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
-        if strength is not None:
-            critic = critic.with_strength(strength)
-        self.critic, self.step = critic.eval().requires_grad_(False), 0
-        self.steps = steps or critic.home.steps
-        self.learning_rate = learning_rate or critic.home.learning_rate
-        self.input_shape = input_shape
-        self.guard = Guard() if guarded else None
-        chain = input_shape is None and isinstance(self.critic.reader, Probes)
+        own = copy.deepcopy(critic) if strength is None else critic.with_strength(values.strength(strength))
+        self.critic = own.eval().requires_grad_(False)
+        self.steps = critic.home.steps if steps is None else values.steps(steps)
+        self.learning_rate = critic.home.learning_rate if learning_rate is None else values.learning_rate(learning_rate)
+        self.how = How(None if input_shape is None else values.input_shape(input_shape), forward, values.hooks(hooks))
+        self.optimizer, self.guarded = optimizer, guarded
+        chain = not self.how.any_module and isinstance(self.critic.reader, Probes)
         self._low_rank = LowRank(self.critic) if chain else None
-        self._instruction: Sequence[Push] = []
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new run, of this model or another."""
+        self.step, self.last = 0, None
+        self.guard = OwnGuard() if self.guarded is None else Guard() if self.guarded else None
+        self._bound, self._read = Bound(), None
+        self._instruction: dict[str, Push] = {}
         self._strength = torch.zeros(1)
+        self._value = float("nan")
+
+    step: int
+    """optimiser steps instructed so far"""
+    last: Latest | None
+    """what the latest call of :meth:`instruct` did; None before the first"""
 
     @classmethod
     def load(
@@ -60,91 +97,305 @@ class Instructor:
         strength: float | None = None,
         device: str = "cpu",
         input_shape: tuple[int, ...] | None = None,
-        guarded: bool = True,
+        guarded: bool | None = None,
+        *,
+        forward: Call | None = None,
+        hooks: str = "refuse",
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> "Instructor":
         """An instructor with the ENN saved at ``path``, or with one that comes with the package, by its name.
 
         Args:
             steps: T, optimiser steps of your whole run (default: that of the runs the ENN learned on).
-            learning_rate: of your optimiser, for the trust region (default: likewise).
+            learning_rate: of your optimiser, for the trust region (default: likewise). An ENN whose home is decoupled moves the
+                weights by a rate of its own, whatever your optimiser's is.
             strength: λ; 0 is conventional training, -1 lets the ENN choose (default: as saved).
             input_shape: of one input of a model that is no chain of linear layers, for example (1, 28, 28).
-            guarded: weaken the instruction while it leads uphill on the batches at hand.
+            guarded: None follows the ENN as far as the gradients at hand agree with it; True only weakens an instruction that
+                leads uphill, as the loops of this package do; False follows it blindly.
+            forward: ``forward(model, inputs)``, the scores of a batch, of a model with other inputs or outputs.
+            hooks: what becomes of forward hooks while the ENN looks: "refuse" the model, "ignore" them (they only look on), or
+                "fire" them (they belong to what the model computes).
+            optimizer: yours; each tensor's trust region then follows the learning rate of its parameter group, and what is in
+                no group is left alone.
 
         Raises:
-            UserError: the file is missing, damaged or of another version.
+            UserError: the file is missing, damaged or of another version; or an argument is none.
         """
-        return cls(load_critic(path, device), steps, learning_rate, strength, input_shape, guarded)
+        critic = load_critic(path, device)
+        return cls(
+            critic, steps, learning_rate, strength, input_shape, guarded, forward=forward, hooks=hooks, optimizer=optimizer
+        )
 
-    def instruct(self, model: nn.Module) -> None:
+    def instruct(self, model: nn.Module, scale: float = 1.0) -> None:
         """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step. An ENN whose home is decoupled
         leaves the gradients alone and moves the parameters themselves.
+
+        To be called once per optimiser step. A call while gradients are still accumulated on those of the call before does
+        nothing; nor does one whose gradients are not finite, a step that a ``GradScaler`` will skip.
+
+        Args:
+            scale: by how much the gradients are scaled; the instruction is, too.
+
+        Raises:
+            Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
+            UserError: the model is not that of the steps before, or its gradients are those of a scaled loss.
+        """
+        scale, model = values.scale(scale), unwrapped(model)
+        self._refuse_line_search()
+        read, home = self._reading(model), self.critic.home
+        self._bound.check(model, read.names, read.tensors)
+        norm = self._gradient_norm(read, scale)
+        if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
+            return
+        due = self.step % home.period % home.refresh == 0
+        if self._is_given_up():
+            due, self._instruction = False, {}
+        if due or self._is_stale(read):
+            self._refresh(read)
+            if self.guard is not None and self._instruction:
+                self._weaken(read, self.guard)
+        length = self._apply(read, scale)
+        self._bound.remember(model, read.names, read.tensors)
+        if due:
+            self._warn(model)
+        trust = 1.0 if self.guard is None else float(self.guard.factor)
+        at, strength = min(1.0, self.step / self.steps), float(self._strength)
+        self.last = Latest(self.step, at, self._value, strength, trust, norm, length, due, length > 0)
+        self.step += 1
+
+    def predict(self, model: nn.Module) -> float:
+        """V(θ, t) of a model now; of any, it need not be the one that is instructed.
 
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
         """
-        read = self._reading(model)
-        tensors = read.tensors
-        home = self.critic.home
-        if self.step % home.period % home.refresh == 0:
-            self._refresh(read)
-            if self.guard is not None and self._instruction:
-                self._weaken(tensors, self.guard)
-        rate = moving_rate(self.critic, self.learning_rate, self.step / self.steps) if home.decoupled else None
-        for tensor, instruction in zip(tensors, self._instruction, strict=False):
-            if not tensor.requires_grad:
-                continue
-            if rate is not None:
-                with torch.no_grad():
-                    add(tensor, instruction, rate)
-                continue
-            if tensor.grad is None:
-                tensor.grad = torch.zeros_like(tensor)
-            add(tensor.grad, instruction, -1.0)
-        self.step += 1
+        read = readable(unwrapped(model), self.critic, self.how)
+        with torch.inference_mode(False), torch.no_grad(), _no_autocast(self._progress()):
+            return float(self.critic.value_of(read.features(self._progress())))
 
-    def predict(self, model: nn.Module) -> float:
-        """V(θ, t) of the model now."""
-        read = self._reading(model)
-        with torch.no_grad():
-            return float(self.critic.value_of(read.features([tensor.detach() for tensor in read.stacked()], self._progress())))
+    def state_dict(self) -> dict[str, Any]:
+        """All that the instructor remembers, in tensors, numbers, text and lists: saved beside the model's, a run that was
+        stopped at any step goes on to the same bits."""
+        return {
+            "enn": digest_of(self.critic),
+            "step": self.step,
+            "strength": self._strength.clone(),
+            "value": self._value,
+            "instruction": {name: _dense(push).clone() for name, push in self._instruction.items()},
+            "guard": {} if self.guard is None else self.guard.state_dict(),
+            "names": list(self._bound.names),
+            "sample": None if self._bound.sample is None else self._bound.sample.clone(),
+        }
 
-    def _reading(self, model: nn.Module) -> "Readable":
-        if self.input_shape is not None:
-            return Readable.of_any(model, self.critic, self.input_shape)
-        return Readable.of_mlp(model, self.critic, check=self.step == 0)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where :meth:`state_dict` was called, with an instructor that was made alike.
+
+        Raises:
+            UserError: it is no state of an instructor, or one of another ENN.
+        """
+        own = checked_state(state, _STATE)
+        if own["enn"] != digest_of(self.critic):
+            raise UserError("the state that was to be loaded is of another ENN; load the ENN that the run was instructed by.")
+        self.reset()
+        self.step, self._strength, self._value = own["step"], own["strength"].clone(), own["value"]
+        self._instruction = {str(name): push.clone() for name, push in own["instruction"].items()}
+        self._bound.names = list(own["names"])
+        self._bound.sample = None if own["sample"] is None else own["sample"].clone()
+        if self.guard is not None:
+            self.guard.load_state_dict(own["guard"])
+
+    def _reading(self, model: nn.Module) -> Readable:
+        """As before where nothing has changed; looked at anew where its parameters are others, and a chain at every period."""
+        facts = [(name, id(own), own.requires_grad, own.dtype, own.device) for name, own in model.named_parameters()]
+        facts += [(name, id(own), False, type(own), None) for name, own in model.named_modules()]
+        if (
+            self._read is not None
+            and self._read[0] == facts
+            and (self.step % self.critic.home.period or self._read[1].confirm())
+        ):
+            return self._read[1]
+        self._read = facts, readable(model, self.critic, self.how)
+        if isinstance(self.guard, OwnGuard):
+            self.guard.far = bool(foreign(model, self.critic.home.target))
+        return self._read[1]
+
+    def _is_given_up(self) -> bool:
+        """Whether there is no use in reading the weights any more."""
+        return isinstance(self.guard, OwnGuard) and self.guard.far and self.guard.trust == 0
+
+    def _is_stale(self, read: Readable) -> bool:
+        """Whether there is an instruction in use, and none of some tensor: one that was frozen until now, say."""
+        own = {name: tensor for name, tensor in zip(read.names, read.tensors, strict=True) if tensor.requires_grad}
+        found = self._instruction
+        return bool(found) and not found.keys() <= own.keys() | set(read.names)
 
     def _progress(self) -> Tensor:
         like = next(self.critic.parameters())
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
 
-    def _refresh(self, read: "Readable") -> None:
+    def _rates(self, read: Readable) -> list[float]:
+        """The learning rate of each tensor, for the trust region."""
+        base = self.critic.home.learning_rate if self.critic.home.decoupled else self.learning_rate
+        if self.optimizer is None or self.critic.home.decoupled:
+            return [base] * len(read.tensors)
+        groups = self.optimizer.param_groups
+        own = {id(parameter): float(group.get("initial_lr", group["lr"])) for group in groups for parameter in group["params"]}
+        return [own.get(id(tensor), base) for tensor in read.tensors]
+
+    def _refresh(self, read: Readable) -> None:
+        with torch.inference_mode(False), _no_autocast(self._progress()):
+            self._read_weights(read)
+
+    def _read_weights(self, read: Readable) -> None:
         progress, home, own = self._progress(), self.critic.home, None
-        parameters = read.stacked()
         if not home.by_head:
             if self.step % home.period == 0:
                 with torch.no_grad():
-                    self._strength = self.critic.strengths_of(read.features(parameters, progress))
+                    features = read.features(progress)
+                    self._strength, self._value = self.critic.strengths_of(features), float(self.critic.value_of(features))
             if not bool((self._strength > 0).any()):
-                self._instruction = []
+                self._instruction = {}
                 return
             own = self._strength
-        if self._low_rank is not None and read.target is not None:
-            single = [parameter[0] for parameter in parameters]
-            found = self._low_rank.instructions(read.target, single, progress, own, self.learning_rate)
-            if found is not None:
-                self._strength, self._instruction = found
-                if home.refresh > 1 or self.guard is not None:  # it is used more than once
-                    self._instruction = [push.dense() if isinstance(push, Product) else push for push in self._instruction]
-                return
-        terms = instructions(self.critic, parameters, progress, own, self.learning_rate, features=read.features)
-        self._strength, self._instruction = terms.strength, [instruction[0] for instruction in terms.instruction]
+        rates = self._rates(read)
+        if self._low_rank is not None and read.target is not None and self._by_low_rank(self._low_rank, read, own, rates):
+            return
+        value, hidden, gradients = read.slopes(progress)
+        self._value = float(value)
+        self._strength = self.critic.head_strengths(hidden).detach() if own is None else own
+        self._instruction = {}
+        for name, tensor, gradient, rate in zip(read.names, read.tensors, gradients, rates, strict=True):
+            if gradient is not None:
+                there = tensor.detach().to(gradient)
+                factor = instruction_scale(gradient[None], there[None], self._strength, rate, home.trust_region)
+                self._instruction[name] = gradient.mul_(factor)
 
-    def _weaken(self, tensors: list[Tensor], guard: Guard) -> None:
-        instruction = [push for push in self._instruction if isinstance(push, Tensor)]
-        pairs = [(t.grad, own) for t, own in zip(tensors, instruction, strict=True) if t.grad is not None]
+    def _by_low_rank(self, fast: LowRank, read: Readable, own: Tensor | None, rates: list[float]) -> bool:
+        like, home = next(self.critic.parameters()), self.critic.home
+        parameters = [tensor.detach().to(like) for tensor in read.tensors]
+        rate = rates[0] if len(set(rates)) == 1 else torch.tensor(rates, dtype=like.dtype, device=like.device)
+        assert read.target is not None
+        found = fast.instructions(read.target, parameters, self._progress(), own, rate)
+        if found is None:
+            return False
+        self._strength, pushes = found
+        self._value = float(fast.value)
+        if home.refresh > 1 or self.guard is not None:  # it is used more than once
+            pushes = [_dense(push) for push in pushes]
+        self._instruction = dict(zip(read.names, pushes, strict=True))
+        return True
+
+    def _gradient_norm(self, read: Readable, scale: float) -> float:
+        """Of all gradients, unscaled."""
+        trained = [tensor.grad for tensor in read.tensors if tensor.requires_grad and tensor.grad is not None]
+        trained = [grad.coalesce().values() if grad.is_sparse else grad for grad in trained]
+        if not trained:
+            return 0.0
+        norm = float(torch.nn.utils.get_total_norm(trained)) / scale
+        bias = read.output_bias
+        if bias is not None and bias.requires_grad and bias.grad is not None:
+            ratio = float(bias.grad.detach().float().abs().sum()) / scale / 2
+            if LARGEST < ratio < float("inf"):
+                raise UserError(
+                    f"the gradients are {ratio:.0f} times the largest that a mean cross-entropy can have; unscale them first "
+                    "(scaler.unscale_(optimizer), or the mean in place of the sum over a batch), or say by how much they are "
+                    "scaled: instruct(model, scale=…)."
+                )
+        return norm
+
+    def _apply(self, read: Readable, scale: float) -> float:
+        """Add or move; the norm of the instruction."""
+        home, pushed = self.critic.home, []
+        rate = moving_rate(self.critic, home.learning_rate, self.step / self.steps) if home.decoupled else None
+        known = (
+            None if self.optimizer is None else {id(own) for group in self.optimizer.param_groups for own in group["params"]}
+        )
+        for name, tensor in zip(read.names, read.tensors, strict=True):
+            push = self._instruction.get(name)
+            if not tensor.requires_grad:
+                continue
+            if push is None or (known is not None and id(tensor) not in known):
+                continue
+            pushed.append(push)
+            if rate is not None:
+                with torch.no_grad():
+                    add(tensor, push, rate)
+                continue
+            if tensor.grad is None:
+                tensor.grad = torch.zeros_like(tensor)
+            with torch.no_grad():
+                add(tensor.grad, push, -scale)
+        return float(torch.nn.utils.get_total_norm([_length(push) for push in pushed])) if pushed else 0.0
+
+    def _weaken(self, read: Readable, guard: Guard | OwnGuard) -> None:
+        pairs = []
+        for name, tensor in zip(read.names, read.tensors, strict=True):
+            own = self._instruction.get(name)
+            if isinstance(own, Tensor) and tensor.grad is not None:
+                pairs.append((tensor.grad.to(own)[None], own[None]))
         if not pairs:
             return
-        guard.reading([grad.to(own)[None] for grad, own in pairs], [own[None] for _, own in pairs])
-        for own in instruction:
-            own.mul_(float(guard.factor))
+        guard.reading([grad for grad, _ in pairs], [own for _, own in pairs])
+        for own in self._instruction.values():
+            if isinstance(own, Tensor):
+                own.mul_(float(guard.factor))
+
+    def _refuse_line_search(self) -> None:
+        """LBFGS calls its closure several times a step, and searches along a line on which loss and gradient must agree."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code.co_filename == lbfgs.__file__:
+                before = "call instruct before optimizer.step(closure)"
+                more = before if self.critic.home.decoupled else "use another optimiser, or a decoupled ENN"
+                raise UserError(
+                    f"instruct is called in a closure of LBFGS, which needs the gradient of the loss alone; {more}."
+                )
+            frame = frame.f_back
+
+    def _warn(self, model: nn.Module) -> None:
+        """Once, where the ENN does not know the way."""
+        home = self.critic.home.target
+        where = foreign(model, home) if self.step == 0 else ""
+        own = self.guard if isinstance(self.guard, OwnGuard) else None
+        lost = own is not None and own.lost and not own.far
+        if not where and not lost:
+            return
+        why = (
+            f"{where}, and this ENN learned on {home.depth} linear layers"
+            if where
+            else "the gradients do not agree with this ENN"
+        )
+        what = "it is not followed from its second reading on" if own else "it may cost points"
+        if lost:
+            what = "it is not followed while that is so"
+        message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
+        warnings.warn(message, FarFromHome, stacklevel=3)
+
+
+_STATE = {
+    "enn": str,
+    "step": int,
+    "strength": Tensor,
+    "value": float,
+    "instruction": Mapping,
+    "guard": Mapping,
+    "names": Sequence,
+    "sample": (Tensor, type(None)),
+}
+"""what a saved state consists of"""
+
+
+def _dense(push: Push) -> Tensor:
+    return push.dense() if isinstance(push, Product) else push
+
+
+def _length(push: Push) -> Tensor:
+    """A tensor as long as the push."""
+    if isinstance(push, Product):
+        return ((push.left @ push.left.t()) * (push.right @ push.right.t())).sum().clamp_min(0).sqrt()
+    return push
+
+
+def _no_autocast(like: Tensor) -> torch.autocast:
+    return torch.autocast(like.device.type, enabled=False)

@@ -14,9 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pipeline.enn import Critic
+from pipeline.instruction.angles import angles
 from pipeline.instruction.rule import Batch, Rule
 from pipeline.instruction.terms import Instruct, InstructState
-from pipeline.instruction.update import parts, without
+from pipeline.instruction.update import Update, parts, without
+from pipeline.learning import Bound
 from pipeline.targets import Batches, Evaluation, Population
 from pipeline.targets.members import norms
 
@@ -36,6 +38,8 @@ class Trace:
     instruction_norm: list[np.ndarray] = field(default_factory=list)
     predicted: dict[str, list[np.ndarray]] = field(default_factory=dict)
     """V(θ, t) by each ENN"""
+    angles: list[np.ndarray] = field(default_factory=list)
+    """between what a learning rule gives and the gradient, (P, layers) in degrees; empty for backpropagation"""
 
 
 def advance(population: Population, rule: Rule, state: Any, batches: Batches, steps: int) -> None:
@@ -92,8 +96,9 @@ def train(
         at_point: called with the step after each measurement, for checkpoints and progress.
     """
     trace, state, elapsed = Trace(), rule.init(population), 0.0
+    signal = state.signal if isinstance(rule, Update) else None
     instruction = next((own for _, own in parts(rule, state) if isinstance(own, InstructState)), None)
-    _measure(trace, population, instruction, batches, elapsed, steps, validation, critics or {})
+    _measure(trace, population, instruction, signal, batches, elapsed, steps, validation, critics or {})
     while population.step < steps:
         if at_point:
             at_point(population.step)
@@ -103,7 +108,7 @@ def train(
         else:
             advance(population, rule, state, batches, min(period, steps - population.step))
         elapsed += (_clock(population) - started) / population.members
-        _measure(trace, population, instruction, batches, elapsed, steps, validation, critics or {})
+        _measure(trace, population, instruction, signal, batches, elapsed, steps, validation, critics or {})
     if at_point:
         at_point(population.step)
     return trace
@@ -113,6 +118,7 @@ def _measure(
     trace: Trace,
     population: Population,
     state: InstructState | None,
+    signal: Bound | None,
     batches: Batches,
     elapsed: float,
     steps: int,
@@ -124,7 +130,10 @@ def _measure(
     trace.seconds.append(elapsed)
     trace.loss.append(evaluation.loss.cpu().numpy())
     trace.accuracy.append(evaluation.accuracy.cpu().numpy())
-    trace.gradient_norm.append(norms(population.grads(*batches(population.step))).cpu().numpy())
+    batch = batches(population.step)
+    trace.gradient_norm.append(norms(population.grads(*batch)).cpu().numpy())
+    if signal is not None:
+        trace.angles.append(angles(population, *batch, signal).cpu().numpy())
     zeros = np.zeros(population.members)
     trace.instruction_norm.append(norms(state.instruction).cpu().numpy() if state and state.instruction else zeros)
     if population.step > 0:

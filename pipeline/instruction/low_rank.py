@@ -65,6 +65,7 @@ class LowRank:
         self.probes, self.weight, self.bias = critic.reader.probes.detach(), first.weight.detach(), first.bias.detach()
         self.last, self.last_bias = last.weight.detach()[0], last.bias.detach()[0]
         self.gram = self.probes @ self.probes.t()
+        self.value = self.last_bias  # V at the latest reading, once there was one
 
     @torch.no_grad()
     def instructions(
@@ -73,13 +74,14 @@ class LowRank:
         parameters: Sequence[Tensor],
         progress: Float[Tensor, "1"],
         strength: Float[Tensor, "1"] | None,
-        learning_rate: float,
+        learning_rate: float | Float[Tensor, " slots"],
     ) -> tuple[Float[Tensor, "1"], list[Push]] | None:
         """λ and the instruction λ ∂V/∂θ within the trust region, one per tensor; None where something is not finite.
 
         Args:
             parameters: of one target, of the ENN's own type and on its device, without P.
             strength: λ; the choice of the ENN's strength head if not given.
+            learning_rate: of all tensors, or of each.
         """
         chain, activation = layers(parameters, target.slots), target.nonlinearity
         received, before = [self.probes], []
@@ -122,7 +124,7 @@ class LowRank:
         z = torch.addmv(self.bias, self.weight, features)
         below = torch.special.ndtr(z)
         hidden = z * below
-        value = torch.sigmoid(hidden.dot(self.last) + self.last_bias)
+        value = self.value = torch.sigmoid(hidden.dot(self.last) + self.last_bias)
         density = (z * z).mul_(-0.5).exp_().mul_((2 * math.pi) ** -0.5)
         slope = below.addcmul_(z, density).mul_(self.last).mul_(value * (1 - value))
         return hidden, slope @ self.weight

@@ -17,8 +17,9 @@ class Backpropagation(SignalRule):
     """The gradient of the loss."""
 
     exact = True
+    serves = "layers"
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

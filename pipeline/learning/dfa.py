@@ -25,13 +25,14 @@ class DirectFeedbackAlignment(SignalRule):
         UserError: (at the first step) feedback that is not one matrix (K, width) per hidden layer.
     """
 
+    serves = "layers"
     feedback: Sequence[Tensor] | None = None
     """B of each hidden layer, (P, K, width) or one for all members (K, width); None: drawn from each member's seed"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Feedback:
         return feedback(direct(target), seeds, self.feedback)
 
-    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "..."]:
         if context.above is None:
             return context.error
         return context.through(context.output.pull(context.error, matrix(state, context.layer + 1), context.room), context.room)

@@ -5,6 +5,8 @@
 S_i learns, by the mean square error over the batch, the gradient of each example's own loss as the layer above passes it down:
 B W_{i+1}ᵀ s_{i+1}, in which s_{i+1} is itself synthetic but at the output.
 
+On feature maps a synthesiser acts on the channels of each pixel, as a convolution of one pixel does, and B counts pixels.
+
 Ours: linear synthesisers, A_i (P, width, width) and a_i (P, width), that begin at 0, as theirs do, and learn by Adam; gradients
 are per example, without the 1/B of the mean loss, so that a regression sees numbers of order one; all layers are updated in
 one step, so that no layer is ahead of another. Conditioned on the label: :mod:`pipeline.learning.cdni`. With an oracle in the
@@ -24,7 +26,6 @@ from torch.nn import functional as F
 from pipeline.learning.signal import SignalRule
 from pipeline.learning.trained import Trained, Training
 from pipeline.targets import Context, Target
-from pipeline.targets.target import weights
 
 Synthesisers = list[Trained]
 """A, a and, where labels are seen, C (P, K, width) of each hidden layer"""
@@ -34,13 +35,15 @@ Synthesisers = list[Trained]
 class SyntheticGradients(SignalRule):
     """What goes back is predicted from the layer's own h."""
 
+    serves = "layers"
+    columns = True
     synthesisers: Training = field(default_factory=Training)
     """how the synthesisers learn"""
     labels = False
     """whether they see the label"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Synthesisers:
-        *hidden, last = [slot.shape[0] for slot in weights(target.slots, target.slots)]
+        hidden, last = target.received.values(), target.classes
         shapes = [[(width, width), (width,), *([(last, width)] if self.labels else [])] for width in hidden]
         return [self.synthesisers.start([torch.zeros(len(seeds), *shape) for shape in own]) for own in shapes]
 
@@ -61,14 +64,16 @@ class SyntheticGradients(SignalRule):
 
     def learn(self, contexts: Sequence[Context], state: Synthesisers) -> None:
         """One step of each synthesiser towards what the layer above passes down."""
-        for context, trained in zip(contexts, state, strict=False):  # the output has none
+        for context in contexts:
             above = context.above
-            assert above is not None and above.signal is not None
+            if above is None:  # the output, which has none
+                continue
+            assert above.signal is not None
             error = context.kept.sub_(above.pull(above.signal).mul_(context.examples)).mul_(2 / context.examples)
             slopes = [context.outer(context.h, error), error.sum(-1)]
             if self.labels:
                 slopes.append(context.output.outer(_one_hot(context), error))
-            self.synthesisers.step(trained, slopes)
+            self.synthesisers.step(state[context.layer], slopes)
 
 
 def _one_hot(context: Context) -> Float[Tensor, "P K B"]:

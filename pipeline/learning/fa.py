@@ -25,13 +25,14 @@ class FeedbackAlignment(SignalRule):
         UserError: (at the first step) feedback that has not the shapes of the weights above the first layer.
     """
 
+    serves = "layers"
     feedback: Sequence[Tensor] | None = None
     """B of each layer above the first, (P, out, in) or one for all members (out, in); None: drawn from each member's seed"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Feedback:
         return feedback(pulling(target), seeds, self.feedback)
 
-    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Feedback) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

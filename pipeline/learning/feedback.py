@@ -30,9 +30,8 @@ def pulling(target: Target) -> list[Slot]:
 
 def direct(target: Target) -> list[Slot]:
     """Weights (K, width) that would lead each hidden layer straight to the output; the layer is the one above."""
-    *hidden, last = weights(target.slots, target.slots)
-    ends = [(slot.layer + 1, slot.shape[0]) for slot in hidden]
-    return [Slot(f"direct{layer}", (last.shape[0], width), "weight", width, layer) for layer, width in ends]
+    names = {slot.layer: slot.name for slot in weights(target.slots, target.slots)}
+    return [Slot(names[layer], (target.classes, width), "weight", width, layer) for layer, width in target.received.items()]
 
 
 def draw(slots: Sequence[Slot], seeds: Sequence[int], *names: str | int) -> Feedback:
@@ -60,9 +59,15 @@ def feedback(slots: Sequence[Slot], seeds: Sequence[int], given: Sequence[Tensor
         shape = (len(seeds), *slot.shape)
         if tuple(matrix.shape) not in (shape, slot.shape):
             asked = f"give {shape}, or {slot.shape} for all members"
-            raise UserError(f"the feedback of layer {slot.layer + 1} has shape {tuple(matrix.shape)}; {asked}.")
+            raise UserError(f"the feedback of layer {_name(slot)} has shape {tuple(matrix.shape)}; {asked}.")
         found[slot.layer] = matrix.expand(shape).clone()
     return found
+
+
+def _name(slot: Slot) -> str:
+    """The layer, as whoever wrote it calls it: a module's by its name, an MLP's by its number, from 1."""
+    name = slot.name.removesuffix(".weight")
+    return str(slot.layer + 1) if name == f"layer{slot.layer + 1}" else repr(name)
 
 
 def matrix(state: Feedback, layer: int) -> Tensor:

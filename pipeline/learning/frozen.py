@@ -18,7 +18,9 @@ from pipeline.targets import Context
 class Frozen(SignalRule):
     """Nothing goes back."""
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
+    serves = "layers"
+
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
         return context.error if context.above is None else torch.zeros_like(context.z)
 
 

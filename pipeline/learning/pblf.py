@@ -47,6 +47,7 @@ class LearnedDerivative(SignalRule):
             one per hidden layer.
     """
 
+    serves = "positions"
     phi: Tensor | Sequence[float] = RANDOM_20
     """(P, 4), or (4,) for all members"""
     modes: Tensor | Sequence[int] | None = None
@@ -73,13 +74,13 @@ class LearnedDerivative(SignalRule):
         on, phi = modes.expand(members, hidden).bool(), phi.expand(members, len(PLAIN))
         return [_derivative(phi, on[:, layer]) if bool(on[:, layer].any()) else None for layer in range(hidden)]
 
-    def signal(self, context: Context, state: list[Derivative | None]) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: list[Derivative | None]) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error
         signal = context.through(above.pull(above.signal, out=context.room), context.room)
         own = state[context.layer]
-        return signal if own is None else signal.mul_(_f(context, own))
+        return signal if own is None else _f(context, own).mul_(signal)
 
 
 def _derivative(phi: Tensor, on: Tensor) -> Derivative:

@@ -44,6 +44,7 @@ class ProductFeedbackAlignment(SignalRule):
         UserError: an expansion below 1.
     """
 
+    serves = "layers"
     expansion: int = 1
     """neurons between the two matrices, for each output of the layer; 1: B is orthogonal"""
     backward: Training = field(default_factory=lambda: Training(0.1, "sgd", weight_decay=1e-3))
@@ -64,7 +65,7 @@ class ProductFeedbackAlignment(SignalRule):
             trained[slot.layer] = self.backward.start([matrix(starts, slot.layer)])
         return Products(fixed, trained)
 
-    def signal(self, context: Context, state: Products) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Products) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error
@@ -74,10 +75,16 @@ class ProductFeedbackAlignment(SignalRule):
         return context.through(above.pull(above.kept, trained.parameters[0], context.room), context.room)
 
     def learn(self, contexts: Sequence[Context], state: Products) -> None:
-        """One step of every R."""
-        for context, trained in zip(contexts, state.trained, strict=True):
-            if trained is not None:
-                self.backward.step(trained, [context.outer(context.kept, context.received)])
+        """One step of every R that has pulled; a layer that a module calls twice has pulled twice."""
+        slopes: dict[int, Tensor] = {}
+        for context in contexts:
+            if context.kept is not None:
+                slope = context.outer(context.kept, context.received)
+                slopes[context.layer] = slopes[context.layer] + slope if context.layer in slopes else slope
+        for layer, slope in slopes.items():
+            trained = state.trained[layer]
+            assert trained is not None
+            self.backward.step(trained, [slope])
 
 
 def _between(slot: Slot, expansion: int) -> Slot:

@@ -20,11 +20,13 @@ from pipeline.targets import Context
 class SignSymmetric(SignalRule):
     """What goes back is pulled by M ∘ sgn(W). A rule of this kind says what M is."""
 
+    serves = "layers"
+
     def magnitude(self, layer: int, state: Any) -> Tensor:
         """M of the layer that pulls, such that it multiplies the signs (P, out, in)."""
         raise NotImplementedError
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
         above = context.above
         if above is None or above.signal is None:
             return context.error

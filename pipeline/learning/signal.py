@@ -26,14 +26,24 @@ class SignalRule(Protocol):
     """in which layers are asked for their signals: from the output down or from the inputs up"""
     exact: bool = False
     """whether what goes back is the gradient of the loss"""
+    serves: Literal["chains", "layers", "positions"] = "chains"
+    """which modules (:mod:`pipeline.learning.modules`). ``chains``: linear layers with an activation between them, whose
+    contexts are whole, as a population's are. ``layers``: all that are made of linear and convolutional layers, as the rule
+    reads no more than what the layer above pulls, the error at the output and h. ``positions``: likewise, and nothing is pulled
+    in the weights' place; it acts where the module has a :class:`pipeline.targets.position.Position`"""
+    columns: bool = False
+    """of one that serves ``layers``: whether it multiplies h by matrices of its own. Then it sees all as a population has it,
+    (P, channels, B), each pixel of a feature map as an example of its own"""
+    labels: bool = False
+    """whether it reads the examples' labels"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Any:
         """The rule's state for one member per seed: tensors with a leading axis P, on the CPU in float32, in lists, tuples or
         dictionaries as it likes. What is random in it is drawn from the member's seed alone."""
         return None
 
-    def signal(self, context: Context, state: Any) -> Float[Tensor, "P out B"]:
-        """b_i, what goes back to the layer's z. The layers before it in :attr:`order` have theirs."""
+    def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:
+        """b_i, what goes back to the layer's z, of its shape (P, out, B). The layers before it in :attr:`order` have theirs."""
         ...
 
     def learn(self, contexts: Sequence[Context], state: Any) -> None:
@@ -74,7 +84,7 @@ class Bound:
 
 def bound(rule: SignalRule, population: Population) -> Bound:
     """The rule with a fresh state for a population's members, on its device and in its type."""
-    return Bound(rule, _to(rule.init(population.target, population.seeds), population.flat_parameters))
+    return Bound(rule, to(rule.init(population.target, population.seeds), population.flat_parameters))
 
 
 def require_gradient(rule: SignalRule | None, reader: str) -> None:
@@ -105,13 +115,13 @@ def _tensors(state: Any, name: str = "state") -> Iterator[tuple[str, Tensor]]:
             yield from _tensors(own, f"{name}.{key}")
 
 
-def _to(state: Any, like: Tensor) -> Any:
+def to(state: Any, like: Tensor) -> Any:
     """A rule's state on another device; its floating tensors in another type."""
     if isinstance(state, Tensor):
         return state.to(like.device, like.dtype if state.is_floating_point() else state.dtype)
     if isinstance(state, Mapping):
-        return {name: _to(own, like) for name, own in state.items()}
+        return {name: to(own, like) for name, own in state.items()}
     if isinstance(state, list | tuple):
-        moved = [_to(own, like) for own in state]
+        moved = [to(own, like) for own in state]
         return type(state)(*moved) if hasattr(state, "_fields") else type(state)(moved)
     return state

@@ -25,7 +25,7 @@ LEARNING = ("seed", "target.", "training.", "enn.", "instruction.", "rl.", "reco
 TUNING = (*LEARNING, "unroll.")
 """that decide what fine-tuning makes of it"""
 TRAINING = ("seed", "target.", "training.", "enn.readers", "instruction.trust_region", "rl.period", "rl.score_examples")
-TRAINING += ("compare.curve_examples",)
+TRAINING += ("compare.curve_examples", "rule.")
 """that decide a population of the comparison, beside its seeds and strengths"""
 REPORTING = (*TRAINING, "rl.gamma", "rl.score", "compare.")
 """that decide the report"""

@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.errors import UserError, without_secrets
-from pipeline.files import NO_JSON, is_inside, parse_json, write_atomic
+from pipeline.addresses import keep_secret, shown_address, without_secrets
+from pipeline.errors import UserError
+from pipeline.files import NO_JSON, is_inside, parse_json, refuse_links, write_atomic
 
 EVERY = 60.0
 """seconds between two copies while the work goes on; the end of a command copies what is left"""
@@ -34,7 +35,8 @@ class Storage:
     def __init__(self, folder: Path, uri: str, warn: Callable[[str], None]) -> None:
         from pyarrow import fs
 
-        self.folder, self.shown = Path(folder), without_secrets(uri)
+        keep_secret(uri)
+        self.folder, self.shown = Path(folder), shown_address(uri)
         self._warn, self._warned, self._again_at = warn, False, 0.0
         self._same: dict[str, tuple[int, int]] = {}
         try:
@@ -92,11 +94,12 @@ class Storage:
         """Copy what is new here. Without the storage: one warning, and another attempt after ``EVERY`` seconds.
 
         Raises:
-            UserError: it is the ``last`` call, and the copy could not be written.
+            UserError: it is the ``last`` call, and the copy could not be written; or there are links in the copy.
         """
         if not last and time.monotonic() < self._again_at:
             return
         self._again_at = time.monotonic() + EVERY
+        self._look_through()
         try:
             for name in sorted(files_of(self.folder), key=_records_last):
                 self._copy(name)
@@ -128,10 +131,16 @@ class Storage:
             self._files.move(part, place)
         self._same[name] = state
 
+    def _look_through(self) -> None:
+        """Raises UserError where a copy in a folder holds links: others may write there too."""
+        if self._files.type_name == "local":
+            refuse_links(Path(self._root))
+
     def _there(self) -> list[str]:
         """The names of the copy's files, none of which leads out of the folder."""
         from pyarrow import fs
 
+        self._look_through()
         found = self._files.get_file_info(fs.FileSelector(self._root, recursive=True, allow_not_found=True))
         bucket = self._root.partition("/")[0]
         if not found and bucket and self._files.get_file_info(bucket).type == fs.FileType.NotFound:

@@ -81,6 +81,7 @@ def _row(name: str, arm: dict[str, Any], accuracies: dict[int, float], baseline:
         "ms_per_step": float(np.median(arm["ms_per_step"])),
         "strength": arm["strength"],
         "diverged": arm["diverged"],
+        **{name: arm[name] for name in OF_RULES if name in arm},
     }
 
 
@@ -90,39 +91,49 @@ def _interval(name: str, values: list[float]) -> dict[str, float]:
 
 def rich_table(rows: list[dict[str, Any]]) -> "rich.table.Table":
     """The rows for a terminal of 100 columns."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name in COLUMNS:
-        table.add_column(name, justify="left" if name == "arm" else "right", no_wrap=name != "strength")
-    for row in corrected(rows):
-        table.add_row(*_cells(row, "\n"))
-    return table
+    return drawn(COLUMNS, [_cells(row, "\n") for row in corrected(rows)])
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    lines = [
-        [name.replace("-\n", "").replace("\n", " ") for name in COLUMNS],
-        ["---", *["---:"] * (len(COLUMNS) - 1)],
-        *(_cells(row, " ") for row in corrected(rows)),
-    ]
+    return written(COLUMNS, [_cells(row, " ") for row in corrected(rows)])
+
+
+def drawn(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> "rich.table.Table":
+    """Cells for a terminal, the first column's to the left."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="left" if name == columns[0] else "right", no_wrap=name != "strength")
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def written(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """The same as Markdown."""
+    head = [name.replace("-\n", "").replace("\n", " ") for name in columns]
+    lines = [head, ["---", *["---:"] * (len(columns) - 1)], *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def _cells(row: dict[str, Any], between: str) -> list[str]:
-    accuracy = _with_interval(row, "accuracy", ".2f", between, 100)
-    difference = _with_interval(row, "difference", "+.2f", between, 100)
-    gap = _with_interval(row, "gap", ".3f", between)
+    accuracy = with_interval(row, "accuracy", ".2f", between, 100)
+    difference = with_interval(row, "difference", "+.2f", between, 100)
+    gap = with_interval(row, "gap", ".3f", between)
     others = [as_cell(row["ms_per_step"], ".2f"), row["strength"] or NONE, str(row["diverged"])]
     return [row["arm"], str(row["n"]), accuracy, difference, p_value(row["p_holm"]), gap, *others]
 
 
+OF_RULES = ("learning_rate", "edge", "angles")
+"""what the rows of learning rules have beside (:mod:`pipeline.results.rule_tables`)"""
 _ENDS = ("", "_low", "_high")
 
 
-def _with_interval(row: dict[str, Any], name: str, form: str, between: str, scale: float | int = 1) -> str:
+def with_interval(row: Mapping[str, Any], name: str, form: str, between: str, scale: float | int = 1) -> str:
+    """A row's mean of this name and, where there is one, its interval."""
     mean, low, high = (as_cell(row[f"{name}{end}"], form, scale) for end in _ENDS)
     return mean if low == NONE else f"{mean}{between}[{low}, {high}]"
 

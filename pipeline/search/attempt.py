@@ -16,6 +16,9 @@ Judge = Callable[..., Result]
 
 It raises :class:`pipeline.search.values.Failed` where the candidate is to blame, and a UserError for what may go away.
 """
+JudgeTogether = Callable[..., list[Result]]
+"""(configs, stages, folders, **shared) -> what ``Judge`` finds out of each, but for measured times; what it raises may be any
+candidate's"""
 
 
 def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[str, Any]) -> Result:
@@ -48,6 +51,39 @@ def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[
             f"candidate {task.candidate} could not be judged ({why}); put that right and give the same command again (earlier "
             "results are kept)."
         ) from error
+
+
+def attempt_all(
+    judge: Judge,
+    together: JudgeTogether | None,
+    plan: Plan,
+    tasks: Sequence[Task],
+    folders: Sequence[Path],
+    shared: Mapping[str, Any],
+) -> list[Result]:
+    """The results of several tasks of one stage and group, as :func:`attempt` has them, judged together where that goes.
+
+    Where one of them cannot be judged, or all of them need more memory than there is, each is judged by itself.
+    """
+    if together is not None and len(tasks) > 1:
+        group = next(group for group in plan.groups if group.name == tasks[0].group)
+        try:
+            configs = [plan.config(group, dict(task.chosen)) for task in tasks]
+            results = together(configs, plan.stages[: tasks[0].stage + 1], folders, **shared)
+            return [_finite_or_failed(result) for result in results]
+        except (UserError, Failed, ArithmeticError):
+            pass  # whose fault it is, and of what kind, is found below
+        except (OSError, MemoryError, RuntimeError) as error:
+            if _may_go_away(error) is None:
+                raise
+    return [attempt(judge, plan, task, folder, shared) for task, folder in zip(tasks, folders, strict=True)]
+
+
+def _finite_or_failed(result: Result) -> Result:
+    try:
+        return _finite(result)
+    except Failed as error:
+        return {"failed": str(error)}
 
 
 def _finite(result: Result) -> Result:

@@ -43,9 +43,26 @@ class Search:
         self.made_by: dict[tuple[str, int, int], Mapping[str, Any]] = {}
         """by group, candidate and stage"""
         self.ladders = {group.name: self._ladder(group) for group in plan.groups}
+        self._held: list[Task] = []
+        """begun, for the next parcel"""
+
+    def take(self, most: int) -> list[Task] | Literal["wait", "finished"]:
+        """At most so many tasks of one stage and group, to be judged together."""
+        first = self.next()
+        if not isinstance(first, Task):
+            return first
+        found = [first]
+        while len(found) < most and isinstance(task := self.next(), Task):
+            if (task.group, task.stage) != (first.group, first.stage):
+                self._held.append(task)
+                break
+            found.append(task)
+        return found
 
     def next(self) -> Task | Literal["wait", "finished"]:
         """The next task of the first group that has one."""
+        if self._held:
+            return self._held.pop()
         waiting = False
         for ladder in self.ladders.values():
             task = ladder.next()

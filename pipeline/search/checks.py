@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 
 from pipeline.errors import UserError
 from pipeline.search.kinds import KINDS, Checks
 from pipeline.search.plain import as_name, check_known
 from pipeline.search.plan import Plan
+from pipeline.search.samplers import SAMPLERS
 from pipeline.search.values import Sampler
 
 
@@ -46,8 +48,8 @@ def _of_stages(plan: Plan, least_targets: int) -> Checks:
 
 
 def _of_architectures(plan: Plan) -> Checks:
-    """Of searches whose kind proposes by itself."""
-    if KINDS[plan.kind].proposals is None:
+    """Of searches by an algorithm over architectures."""
+    if "algorithm" not in KINDS[plan.kind].parts:
         return []
     dimensions = [own for group in plan.groups for own in group.space]
     return [
@@ -67,16 +69,27 @@ def _of_architectures(plan: Plan) -> Checks:
 
 def _of_parts(plan: Plan) -> Checks:
     budget, sampler, record, predict = plan.budget, plan.sampler, plan.record, plan.predict
+    kind = KINDS[plan.kind]
     return [
+        (
+            not kind.samplers or sampler.name in kind.samplers,
+            f"sampler {sampler.name} cannot propose {kind.over}; choose {' or '.join(kind.samplers)}.",
+        ),
+        (
+            kind.proposals is None or sampler.mutation is None,
+            f"sampler.mutation has no effect in a search over {kind.over}, which change in one place each; leave it out.",
+        ),
         *_of_architectures(plan),
         (budget.candidates >= 1, f"budget.candidates is {budget.candidates}; give at least 1."),
         (budget.ahead >= 1, f"budget.ahead is {budget.ahead}; give at least 1."),
+        (budget.batch >= 1, f"budget.batch is {budget.batch}; give at least 1."),
         (
             1 < plan.scheduler.reduction < math.inf,
             f"scheduler.reduction is {plan.scheduler.reduction}; give a number above 1.",
         ),
         (sampler.startup >= 1, f"sampler.startup is {sampler.startup}; give at least 1."),
         (sampler.population >= 2, f"sampler.population is {sampler.population}; give at least 2."),
+        *_of_sampler(sampler, [name for name, _ in plan.objectives]),
         (record.rounds >= 1, f"record.rounds is {record.rounds}; give at least 1."),
         (record.updates >= 0, f"record.updates is {record.updates}; give at least 0."),
         (predict is None or predict.after >= 5, "predict.after must be at least 5."),
@@ -87,5 +100,41 @@ def _of_parts(plan: Plan) -> Checks:
         (
             sampler.name != "grid" or all(dimension.choice for group in plan.groups for dimension in group.space),
             "sampler grid needs a 'choice' for every setting of the space.",
+        ),
+    ]
+
+
+LATELY = ("acquisition", "trade_off", "mutation", "random_every")
+"""options of which a sampler that does not read them says so; files of before give the others to any"""
+
+
+def _of_sampler(sampler: Sampler, objectives: Sequence[str]) -> Checks:
+    """What must hold of its options."""
+    form, plain = SAMPLERS[sampler.name], Sampler()
+    takers = {option: [name for name, other in SAMPLERS.items() if option in other.takes] for option in LATELY}
+    needless = [own for own in LATELY if getattr(sampler, own) != getattr(plain, own) and own not in form.takes]
+    alone = form.one_objective or bool(sampler.acquisition)
+    trade_off, mutation = sampler.trade_off, sampler.mutation
+    return [
+        (
+            not needless,
+            f"sampler {sampler.name} has no {needless[0]!r}; leave it out, or choose {' or '.join(takers[needless[0]])}."
+            if needless
+            else "",
+        ),
+        (
+            trade_off is None or bool(sampler.acquisition),
+            "sampler.trade_off is that of an 'acquisition'; give one of pi, ei and ucb with it, or leave it out.",
+        ),
+        (
+            trade_off is None or 0 <= trade_off < math.inf,
+            f"sampler.trade_off is {trade_off}; give a number of at least 0.",
+        ),
+        (mutation is None or 0 <= mutation <= 1, f"sampler.mutation is {mutation}; give a probability, from 0 to 1."),
+        (sampler.random_every >= 0, f"sampler.random_every is {sampler.random_every}; give at least 0."),
+        (
+            not alone or len(objectives) == 1,
+            f"sampler {sampler.name}{f' with acquisition {sampler.acquisition}' * bool(sampler.acquisition)} compares by one "
+            f"objective, and there are {len(objectives)}; leave out all but one, or choose nsga2.",
         ),
     ]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.cluster import Placement
-from pipeline.search.attempt import Judge, attempt
+from pipeline.search.attempt import Judge, JudgeTogether, attempt_all
 from pipeline.search.candidates import Search
 from pipeline.search.ladder import Result, Task
 
@@ -21,10 +21,12 @@ def drive(
     placement: Placement,
     on_start: Callable[[Task], None],
     on_done: Callable[[Task, Result], None],
+    together: JudgeTogether | None = None,
 ) -> None:
     """Judge until every candidate is settled.
 
     Args:
+        together: judges several candidates at once, ``budget.batch`` of them, with the same results.
         shared: what ``judge`` gets by name besides, put into Ray's object store once.
         on_start: called with every task that is begun.
         on_done: called with every new result, when it is on disk.
@@ -35,10 +37,14 @@ def drive(
         on_done(task, result)
 
     if placement.local:
-        while isinstance(task := search.next(), Task):
-            on_start(task)
-            done(task, attempt(judge, search.plan, task, search.folder_of(task), shared))
+        most = search.plan.budget.batch if together else 1
+        while isinstance(tasks := search.take(most), list):
+            for task in tasks:
+                on_start(task)
+            results = attempt_all(judge, together, search.plan, tasks, [search.folder_of(task) for task in tasks], shared)
+            for task, result in zip(tasks, results, strict=True):
+                done(task, result)
         return
     from pipeline.search.tuning import with_tune  # Ray Tune takes seconds to import
 
-    with_tune(search, judge, shared, placement, on_start, done)
+    with_tune(search, judge, shared, placement, on_start, done, together)

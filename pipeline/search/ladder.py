@@ -42,7 +42,8 @@ class Ladder:
     Args:
         total: candidates.
         propose: the settings of a candidate.
-        tell: is given each candidate's last result, in order, before the candidate ``budget.ahead`` later is proposed.
+        tell: is given each candidate's last result, in order, before a candidate that may see it is proposed
+            (:meth:`pipeline.search.values.Budget.seen`).
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Ladder:
 
     def _values(self, rivals: list[int], number: int, stage: int) -> list[float]:
         if stage == 0 and self.plan.predict and self._gain_stage:
-            seen = range(max(0, number + 1 - self.plan.budget.ahead))
+            seen = range(self.plan.budget.seen(number))
             known = [other for other in seen if self._gain_of(other) is not None]
             if len(known) >= self.plan.predict.after:
                 gains = [float(self._gain_of(other) or 0.0) for other in known]
@@ -171,9 +172,9 @@ class Ladder:
         return None
 
     def _may_propose(self) -> bool:
-        """A proposal sees exactly the candidates up to ``ahead`` before it."""
-        until = len(self.chosen) - self.plan.budget.ahead + 1
-        if not all(self.settled(number) for number in range(max(0, until))):
+        """A proposal sees exactly the candidates up to ``ahead`` before it, or those before its batch."""
+        until = self.plan.budget.seen(len(self.chosen))
+        if not all(self.settled(number) for number in range(until)):
             return False
         self._tell_until(until)
         return True

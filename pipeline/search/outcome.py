@@ -12,6 +12,7 @@ from pipeline.config import to_dotted
 from pipeline.files import write_json
 from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
+from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, name_of
 from pipeline.search.plan import TIMES, Plan, deciding
 from pipeline.search.values import Group
@@ -174,7 +175,7 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
         files.append("front.png")
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
-        if len(own) < 3:
+        if len(own) < 3 or KINDS[plan.kind].proposals:  # what is proposed in another way has no importance by values
             continue
         suffix, objective = f"-{group.name}" if group.name else "", objectives[0]
         figures.importance(importances(plan, group, own), objective, folder / f"importance{suffix}.png")

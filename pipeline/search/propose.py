@@ -1,4 +1,5 @@
-"""Who proposes candidates: Optuna's samplers, made a function of the seed, the candidate's number and what has been told.
+"""Proposing candidates: a sampler (:mod:`pipeline.search.samplers`) as a function of the seed, the candidate's number and what
+has been told.
 
 Each proposal uses a fresh sampler whose seed depends on (seed, group, number), and a study in a SQLite file, ``study.db``, that
 holds what was proposed and told. So there is no sampler state besides the study, nothing is pickled, a search that was killed
@@ -21,7 +22,9 @@ from optuna.trial import Trial, TrialState
 
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError, reason_of
+from pipeline.results.mlflow.address import sqlite_uri
 from pipeline.search.plan import Plan, deciding
+from pipeline.search.samplers import SAMPLERS
 from pipeline.search.values import Dimension, Group
 from pipeline.seeding import stream
 
@@ -55,7 +58,7 @@ class Proposals:
             return stored
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the samplers' being experimental is no news to the user
-            self.study.sampler = _sampler(self.plan, stream(self.seed, "search", self.group.name, number))
+            self.study.sampler = _sampler(self.plan, self.group, number, stream(self.seed, "search", self.group.name, number))
             if number < len(trials):  # a proposal that was interrupted
                 return self._suggested(Trial(self.study, trials[number]._trial_id))
             if self.grid:
@@ -120,7 +123,7 @@ def _study(plan: Plan, group: Group, folder: Path) -> optuna.Study:
     name = group.name or plan.name
     directions = [DIRECTIONS[direction] for _, direction in plan.objectives]
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{(folder / 'study.db').resolve()}")
+        storage = optuna.storages.RDBStorage(sqlite_uri((folder / "study.db").resolve()))
         study = optuna.create_study(study_name=name, storage=storage, directions=directions, load_if_exists=True)
     except Exception as error:
         if type(error).__module__.split(".")[0] not in ("sqlalchemy", "optuna", "sqlite3", "alembic"):
@@ -132,28 +135,8 @@ def _study(plan: Plan, group: Group, folder: Path) -> optuna.Study:
     return study
 
 
-def _sampler(plan: Plan, seed: int) -> BaseSampler:
-    seed, options = seed % 2**32, plan.sampler
-    if options.name == "tpe":
-        return optuna.samplers.TPESampler(
-            seed=seed, n_startup_trials=options.startup, multivariate=True, group=True, constant_liar=True
-        )
-    if options.name == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed, population_size=options.population)
-    if options.name == "gp":
-        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=options.startup)
-    if options.name == "botorch":
-        return _botorch(plan, seed)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
-def _botorch(plan: Plan, seed: int) -> BaseSampler:
-    try:
-        from optuna_integration import BoTorchSampler  # pyright: ignore[reportMissingImports]  (an extra)
-    except ImportError as error:
-        raise UserError(
-            "sampler botorch needs packages that are not installed; install them with: pip install 'grad-instructor[search]', "
-            "or choose gp."
-        ) from error
-    random = optuna.samplers.RandomSampler(seed=seed)
-    return BoTorchSampler(n_startup_trials=plan.sampler.startup, seed=seed, independent_sampler=random)
+def _sampler(plan: Plan, group: Group, number: int, seed: int) -> BaseSampler:
+    options = plan.sampler
+    random = options.random_every and number % options.random_every == options.random_every - 1
+    space = {dimension.key: distribution_of(dimension) for dimension in group.space}
+    return SAMPLERS["random" if random else options.name].make(options, space, seed % 2**32)

@@ -26,11 +26,16 @@ from pipeline.search.yaml_text import load_yaml
 
 LARGEST_FILE = 20_000
 """bytes"""
+MOST_BITS = 6
+_FORMS = ("choice", "float", "integer", "bits")
 DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 
 
-def read_plan(path: Path) -> Plan:
+def read_plan(path: Path, protocol: str | None = None) -> Plan:
     """The search that a YAML file describes.
+
+    Args:
+        protocol: a preset in place of the file's.
 
     Raises:
         UserError: the file cannot be read or is not such a file; one sentence about the first thing that is wrong.
@@ -43,8 +48,10 @@ def read_plan(path: Path) -> Plan:
         raise UserError(f"cannot read the search file {path} ({error.strerror}); give one of tune_configs.") from error
     except ValueError as error:
         raise UserError(f"{path} is not text; give a YAML file such as those of tune_configs.") from error
+    if protocol is not None:
+        _check_protocol(protocol)
     try:
-        return _plan(path.stem, load_yaml(text))
+        return _plan(path.stem, load_yaml(text), protocol)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error.__cause__
 
@@ -55,15 +62,27 @@ _PARTS |= {"algorithm": Algorithm, "assist": Assistance}
 _OF_SOME = sorted({part for kind in KINDS.values() for part in kind.parts})
 
 
-def _plan(name: str, values: Any) -> Plan:
+ELSEWHERE = {"pblf-wrn": "python -m benchmarks.pblf --protocol pblf-wrn"}
+"""protocols whose targets no search file trains, and what does"""
+
+
+def _check_protocol(name: str) -> None:
+    if name in ELSEWHERE:
+        raise UserError(f"--protocol {name} trains no multilayer perceptrons, as a search file does; give: {ELSEWHERE[name]}")
+    one_of(name, tuple(PRESETS), "--protocol")
+
+
+def _plan(name: str, values: Any, protocol: str | None) -> Plan:
     check_keys(values, _TOP | set(_PARTS), "the file")
-    preset = one_of(values.get("preset", "digits"), tuple(PRESETS), "preset")
+    preset = one_of(protocol or values.get("preset", "digits"), tuple(PRESETS), "preset")
     kind = KINDS[one_of(values.get("kind", "enn"), tuple(KINDS), "kind")]
-    settings = _settings(values.get("settings", {}), "settings")
     for part in [part for part in _OF_SOME if part in values and part not in kind.parts]:
         others = " and ".join(other.over for other in KINDS.values() if part in other.parts)
         raise UserError(f"{part!r} is for searches over {others}; leave it out.")
+    settings = _settings(values.get("settings", {}), "settings")
     parts = {part: _build(of, values[part], part) for part, of in _PARTS.items() if part in values}
+    if kind.samplers:
+        parts.setdefault("sampler", Sampler(kind.samplers[0]))
     stages = _stages(values.get("stages"))
 
     def decide(base: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,8 +130,11 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
     if base["data.dataset"] not in DATASETS:
         raise UserError(f"data.dataset is {shown(base['data.dataset'])}; a search names a data set: {', '.join(DATASETS)}.")
     for key in settings:
-        if kind.decided and key.startswith(kind.decided):
-            raise UserError(f"settings: {key!r} has no effect in a search over {kind.over}; leave it out: {kind.reason(key)}")
+        if kind.foreign(key) or (kind.decided and key.startswith(kind.decided)):
+            raise UserError(
+                f"settings: {key!r} has no effect in a search over {kind.over}; leave it out: "
+                f"{kind.foreign(key) or kind.reason(key)}"
+            )
     base |= decide(base)
     kind.check_settings(base)
     validate(from_dotted(base))
@@ -120,6 +142,7 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
     if not space:
         raise UserError("'space' is empty; give at least one setting to search.")
     dimensions = tuple(_dimension(key, values, kind, base, space) for key, values in space.items())
+    kind.check_space(dimensions)
     check_together(dimensions, base)
     return Group(name, settings, dimensions)
 
@@ -127,20 +150,24 @@ def _group(name: str, kind: Kind, preset: str, settings: dict[str, Any], space: 
 def _dimension(key: Any, values: Any, kind: Kind, base: dict[str, Any], space: dict[str, Any]) -> Dimension:
     check_known(key, list(base), "space")
     if not kind.varies(key):
-        raise UserError(f"space: {key!r} cannot be searched here; {kind.reason(key)}")
+        raise UserError(f"space: {key!r} cannot be searched here; {kind.foreign(key) or kind.reason(key)}")
     if reason := kind.without_effect(key, base):
         raise UserError(f"space: {key!r} would have no effect: {reason}")
     where = f"space.{key}"
-    check_keys(values, {"choice", "float", "integer", "log", "when"}, where)
-    forms = [form for form in ("choice", "float", "integer") if form in values]
+    check_keys(values, {*_FORMS, "log", "when"}, where)
+    forms = [form for form in _FORMS if form in values]
     if len(forms) != 1:
-        raise UserError(f"{where}: give one of 'choice: [values]', 'float: [low, high]' and 'integer: [low, high]'.")
+        raise UserError(
+            f"{where}: give one of 'choice: [values]', 'float: [low, high]', 'integer: [low, high]' and 'bits: number'."
+        )
     log, form = values.get("log", False), forms[0]
-    if not isinstance(log, bool) or (log and form == "choice"):
+    if not isinstance(log, bool) or (log and form in ("choice", "bits")):
         raise UserError(f"{where}: 'log' is {shown(log)}; give true or false, and only with a range.")
     check_mapping(values.get("when", {}), f"{where}.when")
     when = tuple(_condition(other, wanted, where, base, space) for other, wanted in values.get("when", {}).items())
     found = values[form]
+    if form == "bits":
+        found, form = _every_bits(found, where), "choice"
     if not isinstance(found, list) or not found or (form != "choice" and len(found) != 2):
         raise UserError(
             f"{where}: {form!r} is {shown(found)}; give {'a list of values' if form == 'choice' else '[low, high]'}."
@@ -158,6 +185,13 @@ def _dimension(key: Any, values: Any, kind: Kind, base: dict[str, Any], space: d
             raise UserError(f"{where}: {form!r} is {shown(found)}; give a low end {'above 0 and ' * log}below the high one.")
         dimension = Dimension(key, low=float(low), high=float(high), log=log, whole=whole, when=when)
     return dimension
+
+
+def _every_bits(count: Any, where: str) -> list[list[int]]:
+    """All lists of so many bits."""
+    if type(count) is not int or not 1 <= count <= MOST_BITS:
+        raise UserError(f"{where}: 'bits' is {shown(count)}; give how many, from 1 to {MOST_BITS}.")
+    return [list(bits) for bits in itertools.product((0, 1), repeat=count)]
 
 
 def _condition(key: Any, wanted: Any, where: str, base: dict[str, Any], space: dict[str, Any]) -> tuple[str, tuple[Any, ...]]:

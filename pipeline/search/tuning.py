@@ -5,6 +5,7 @@ Tune writes snapshots of itself, which are pickles, into a scratch folder that i
 
 import json
 import logging
+import math
 import os
 import shutil
 from collections import Counter
@@ -18,7 +19,7 @@ from ray.tune.search import Searcher
 
 from pipeline.cluster import Placement, worker_count
 from pipeline.errors import UserError
-from pipeline.search.attempt import Judge, attempt
+from pipeline.search.attempt import Judge, JudgeTogether, attempt_all
 from pipeline.search.candidates import Search
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan
@@ -35,6 +36,7 @@ def with_tune(
     placement: Placement,
     on_start: Callable[[Task], None],
     on_done: Callable[[Task, Result], None],
+    together: JudgeTogether | None = None,
 ) -> None:
     """As :func:`pipeline.search.drive.drive`. Ray must be running.
 
@@ -47,8 +49,12 @@ def with_tune(
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     scratch = search.folder.resolve() / SCRATCH
     shutil.rmtree(scratch, ignore_errors=True)
-    function = tune.with_parameters(_trial, judge=judge, plan=search.plan, folder=search.folder.resolve(), shared=dict(shared))
-    tasks = Tasks(search, on_start, on_done)
+    judges = (judge, together)
+    function = tune.with_parameters(
+        _trial, judges=judges, plan=search.plan, folder=search.folder.resolve(), shared=dict(shared)
+    )
+    most = math.ceil(search.plan.budget.batch / worker_count(placement)) if together else 1
+    tasks = Tasks(search, on_start, on_done, most)
     try:
         tuner = tune.Tuner(
             tune.with_resources(function, {"cpu": 1, "gpu": placement.gpus_per_worker}),
@@ -99,11 +105,15 @@ class Tasks(Searcher):
     at_work: tuple[Search, Callable[[Task], None], Callable[[Task, Result], None]] | None = None
     """of the class: one search at a time is at work in a process"""
 
-    def __init__(self, search: Search, on_start: Callable[[Task], None], on_done: Callable[[Task, Result], None]) -> None:
+    def __init__(
+        self, search: Search, on_start: Callable[[Task], None], on_done: Callable[[Task, Result], None], most: int = 1
+    ) -> None:
         super().__init__()
-        self.tasks: dict[str, Task] = {}
+        self.most = most
+        """tasks of a trial"""
+        self.tasks: dict[str, list[Task]] = {}
         self.deaths: Counter[tuple[str, int]] = Counter()
-        self.again: list[Task] = []
+        self.again: list[list[Task]] = []
         self.dead: list[Task] = []
         self.stopped = ""
         """why nothing more is handed out: what may go away, as a sentence"""
@@ -121,33 +131,40 @@ class Tasks(Searcher):
         if self.dead or self.stopped:
             return Searcher.FINISHED
         try:
-            task = self.again.pop() if self.again else search.next()
-            if not isinstance(task, Task):
-                return Searcher.FINISHED if task == "finished" else None
-            on_start(task)
+            tasks = self.again.pop() if self.again else search.take(self.most)
+            if not isinstance(tasks, list):
+                return Searcher.FINISHED if tasks == "finished" else None
+            for task in tasks:
+                on_start(task)
         except UserError as error:  # Tune would make something else of it
             self.stopped = str(error)
             return Searcher.FINISHED
-        self.tasks[trial_id] = task
-        return {"group": task.group, "number": task.number, "stage": task.stage, "chosen": dict(task.chosen)}
+        self.tasks[trial_id] = tasks
+        first, *others = (_written(task) for task in tasks)
+        return first | ({"others": others} if others else {})
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Take a result, or a worker's death."""
         assert Tasks.at_work is not None
-        task = self.tasks.pop(trial_id)
+        tasks = self.tasks.pop(trial_id)
         judged, stopped = ((result or {}).get(name) for name in ("judged", "stopped"))
         if stopped and not error:
             self.stopped = self.stopped or stopped
             return
         if judged and not error:
             try:
-                Tasks.at_work[2](task, json.loads(judged))
+                results = json.loads(judged)
+                for task, own in zip(tasks, results if isinstance(results, list) else [results], strict=True):
+                    Tasks.at_work[2](task, own)
             except UserError as failure:
                 self.stopped = self.stopped or str(failure)
             return
-        stage = task.candidate, task.stage
+        stage = tasks[0].candidate, tasks[0].stage
         self.deaths[stage] += 1
-        (self.again if self.deaths[stage] < ATTEMPTS else self.dead).append(task)
+        if self.deaths[stage] < ATTEMPTS:
+            self.again.append(tasks)
+        else:
+            self.dead.append(tasks[0])
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: what is known is in the search's own files."""
@@ -159,11 +176,19 @@ class Tasks(Searcher):
         """Nothing, and no pickle of it."""
 
 
-def _trial(config: dict[str, Any], judge: Judge, plan: Plan, folder: Path, shared: dict[str, Any]) -> None:
+def _written(task: Task) -> dict[str, Any]:
+    return {"group": task.group, "number": task.number, "stage": task.stage, "chosen": dict(task.chosen)}
+
+
+def _trial(
+    config: dict[str, Any], judges: tuple[Judge, JudgeTogether | None], plan: Plan, folder: Path, shared: dict[str, Any]
+) -> None:
     """What a Tune trial does."""
-    task = Task(config["group"], config["number"], config["stage"], tuple(config["chosen"].items()))
+    all_written = [config, *config.get("others", [])]
+    tasks = [Task(one["group"], one["number"], one["stage"], tuple(one["chosen"].items())) for one in all_written]
     try:
-        result = attempt(judge, plan, task, folder / "candidates" / task.candidate, shared)
-        tune.report({"judged": json.dumps(result)})  # as text: Tune flattens what is nested
+        folders = [folder / "candidates" / task.candidate for task in tasks]
+        results = attempt_all(*judges, plan, tasks, folders, shared)
+        tune.report({"judged": json.dumps(results)})  # as text: Tune flattens what is nested
     except UserError as error:  # no death of a worker, which would be tried again at once
         tune.report({"stopped": str(error)})

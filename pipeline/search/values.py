@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pipeline.names import ArchitectureSearch, PredictorName
+from pipeline.names import Acquisition, ArchitectureSearch, PredictorName, SamplerName
 
 
 class Failed(Exception):
@@ -37,11 +37,20 @@ class Dimension:
 class Sampler:
     """Who proposes candidates."""
 
-    name: Literal["tpe", "nsga2", "gp", "botorch", "random", "grid"] = "tpe"
+    name: SamplerName = "tpe"
+    """who: see :mod:`pipeline.search.samplers`"""
     startup: int = 20
-    """random candidates before the sampler learns from them (tpe, gp, botorch)"""
+    """random candidates before the sampler learns from them"""
     population: int = 20
-    """nsga2: candidates of a generation"""
+    """candidates of a generation"""
+    acquisition: Acquisition = ""
+    """what makes a candidate worth trying: pi, ei or ucb (default: the sampler's own)"""
+    trade_off: float | None = None
+    """of the acquisition: how much it explores, in standard deviations of what was told (default: 0.1)"""
+    mutation: float | None = None
+    """probability that a setting is drawn anew (default: 1 / number of settings)"""
+    random_every: int = 0
+    """every so many-th candidate is a random one (0: none)"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,13 @@ class Budget:
     """in each group"""
     ahead: int = 4
     """a candidate is proposed when all but the last so many are judged; workers beyond this number have nothing to do"""
+    batch: int = 1
+    """above 1: so many candidates at a time are proposed, when all before them are judged (in place of ``ahead``), and are
+    judged as members of one population by a kind that can"""
+
+    def seen(self, number: int) -> int:
+        """How many candidates are told before this one is proposed: the first ones."""
+        return max(0, number - self.ahead + 1) if self.batch == 1 else number // self.batch * self.batch
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,16 @@ class Target(Protocol):
         """Number of layers."""
         return 1 + max(slot.layer for slot in self.slots)
 
+    @property
+    def received(self) -> dict[int, int]:
+        """Values of one example that come to each layer above the first, by the layer's number."""
+        return {slot.layer: slot.shape[1] for slot in self.slots if slot.kind == "weight" and slot.layer > 0}
+
+    @property
+    def classes(self) -> int:
+        """K, values of one example at the output."""
+        return weights(self.slots, self.slots)[-1].shape[0]
+
     def module(self, parameters: Sequence[Tensor] | None = None) -> nn.Module:
         """The same network as a plain ``nn.Module``, with a copy of one member's ``parameters`` if given."""
         ...

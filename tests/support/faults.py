@@ -29,8 +29,9 @@ from rich.table import Table
 
 from benchmarks import quick, tables
 from benchmarks.quick import TINY
+from pipeline.cluster.watch import LOST
 from pipeline.files import read_json, write_json
-from pipeline.results.mlflow import ui_command
+from pipeline.results.mlflow import ui_command, ui_environment
 from pipeline.results.provenance import provenance
 from tests.support.tiny_run import (
     HANGS,
@@ -119,6 +120,28 @@ def kill_driver(folder: Path, stage: str) -> None:
     running.process.kill()
     assert running.process.wait(HANGS) == -signal.SIGKILL
     assert running.vanished(), running.processes()
+
+
+def raylet(folder: Path, _like: Path) -> str:
+    """SIGKILL of Ray's raylet while targets are trained: one sentence, and the same command goes on."""
+    return _kill_of_ray(folder, "raylet", "raylet")
+
+
+def control_store(folder: Path, _like: Path) -> str:
+    """SIGKILL of Ray's control store (GCS) while targets are trained: one sentence, and the same command goes on."""
+    return _kill_of_ray(folder, "gcs_server", "control store")
+
+
+def _kill_of_ray(folder: Path, program: str, name: str) -> str:
+    running = start(folder, *ONE)
+    wait(running, lambda: STAGES["targets"](folder / "run"))
+    for process in running.processes():
+        if process.name() == program:
+            process.kill()
+    output = ended(running, LOST)
+    assert output.count(f"Ray's {name} was killed") == 1 and "Traceback" not in output and "[state-dump]" not in output, output
+    finish(folder, *ONE)
+    return AGAIN
 
 
 def _kill_worker(running: Running, name: str) -> None:
@@ -238,7 +261,8 @@ def _server(folder: Path, port: int, store: str) -> subprocess.Popen:
         Path(store.removeprefix("sqlite:///")).touch()
     command = ui_command(folder, port, store)
     with (folder / "server.log").open("ab") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=folder)
+        environment = os.environ | ui_environment(folder, store)
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True, cwd=folder)
     for _ in range(1200):
         time.sleep(0.1)
         try:
@@ -373,6 +397,8 @@ FAULTS: dict[str, Callable[[Path, Path], str]] = {
     "trial": trial,
     "driver": driver,
     "node": node,
+    "raylet": raylet,
+    "control store": control_store,
     "MLflow on SQLite": mlflow_sqlite,
     "MLflow on PostgreSQL": mlflow_postgresql,
     "disk full": disk_full,

@@ -166,6 +166,15 @@ def pfa(one, state):
     return downwards(one, lambda i: state["learned"][i].T @ state["fixed"][i].T)
 
 
+def expression(one, state):
+    """The rule's default, the sum of what backpropagation and feedback alignment send down."""
+    signals = {one.last: one.error}
+    for i in reversed(range(one.last)):
+        came = times(one.weights[i + 1].T, signals[i + 1]) + times(state["R"][i].T, signals[i + 1])
+        signals[i] = came * one.slopes[i]
+    return [signals[i] for i in range(one.last + 1)]
+
+
 def learned_slopes(one, state):
     """(Bᵀ s_i) h_{i−1}ᵀ for R of each layer above the first, given as a loss that has this gradient."""
     signals = [signal.detach() for signal in pfa(one, state)]
@@ -190,6 +199,7 @@ RULES = {
     "cdni": dni,
     "pblf": pblf,
     "pfa": pfa,
+    "expression": expression,
 }
 LOSSES = {
     "tp": inverse_losses,

@@ -3,6 +3,7 @@
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.maps import gradcam
 from pipeline.results.figures.ranking import agreement, scatter
+from pipeline.results.figures.rules import angles
 from pipeline.results.figures.searches import front, importance, parallel
 from pipeline.results.figures.style import COLOURS, OTHERS
 from pipeline.results.figures.training import accuracy, instruction
@@ -12,6 +13,7 @@ __all__ = [
     "OTHERS",
     "accuracy",
     "agreement",
+    "angles",
     "front",
     "gradcam",
     "importance",

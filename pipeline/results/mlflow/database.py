@@ -13,13 +13,31 @@ MOVED = "(artifact_location LIKE 'file:%/mlartifacts' AND artifact_location != ?
 """of an experiment that we made beside a database which was elsewhere then"""
 
 
-def set_aside_if_moved(uri: str, location: str | None) -> None:
-    """A database that was moved or copied points to artifacts elsewhere: keep it aside, and make it anew from the records."""
+LEADS_AWAY = """
+SELECT (SELECT COUNT(*) FROM sqlite_master WHERE type IN ('trigger', 'view'))
+     + (SELECT COUNT(*) FROM experiments WHERE name = :name AND artifact_location != :location)
+     + (SELECT COUNT(*) FROM runs JOIN experiments USING (experiment_id) WHERE name = :name AND (
+            substr(artifact_uri, 1, length(:location) + 1) != :location || '/'
+            OR substr(artifact_uri, length(:location) + 2) GLOB '*[^0-9A-Za-z/_-]*'))
+"""
+"""what in a folder's own database would have MLflow write artifacts elsewhere, or is none of MLflow's"""
+
+
+def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -> None:
+    """A database that was moved or copied points to artifacts elsewhere: keep it aside, and make it anew from the records.
+
+    Args:
+        own: the experiment, where the database is the one in the run's folder, which may come from somebody else: nothing in
+            it may lead out of the folder then.
+    """
     database = database_of(uri)
     if database is None or not database.exists():
         return
     with suppress(sqlite3.Error), closing(_read_only(database)) as connection:
-        if connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]:
+        away = connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]
+        if own is not None and not away:
+            away = connection.execute(LEADS_AWAY, {"name": own, "location": location}).fetchone()[0]
+        if away:
             database.rename(database.with_name("mlflow-before-move.db"))
 
 

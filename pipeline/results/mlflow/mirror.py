@@ -15,12 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import without_secrets
+from pipeline.addresses import shown_address
 from pipeline.results.mlflow import client
-from pipeline.results.mlflow.address import artifact_location, checked, database_of, local_uri
+from pipeline.results.mlflow.address import artifact_location, checked, database_of, given, local_uri
 from pipeline.results.mlflow.database import holds_experiment, make_database, set_aside_if_moved
 from pipeline.results.mlflow.events import digest, groups
-from pipeline.results.mlflow.ledger import Ledger, belongs, lock
+from pipeline.results.mlflow.ledger import Ledger, belongs, is_place, lock
 from pipeline.results.mlflow.sender import Sender
 from pipeline.results.records import Event, Records
 
@@ -33,7 +33,8 @@ class Mirror:
 
     Args:
         folder: the output folder.
-        tracking_uri: a server or a database; None is a SQLite database in the folder, its artifacts beside it.
+        tracking_uri: a server or a database; None is that of the environment's MLFLOW_TRACKING_URI, and without one a SQLite
+            database in the folder, its artifacts beside it.
         experiment: the name of the MLflow experiment.
         warn: is given one sentence, at most once, when MLflow cannot be used. The work goes on without it.
 
@@ -45,7 +46,7 @@ class Mirror:
         self, folder: Path, tracking_uri: str | None, experiment: str, warn: Callable[[str], None] = logging.warning
     ) -> None:
         self.folder = Path(folder).resolve()
-        self.uri = checked(tracking_uri or local_uri(self.folder))
+        self.uri = checked(given(tracking_uri) or local_uri(self.folder))
         self.experiment = experiment
         self.reachable = True
         self._warn = warn
@@ -112,7 +113,7 @@ class Mirror:
                 return
             self._warned = True
             self._warn(
-                f"MLflow at {without_secrets(self.uri)} cannot be used ({client.reason(error)}); the work goes on and keeps "
+                f"MLflow at {shown_address(self.uri)} cannot be used ({client.reason(error)}); the work goes on and keeps "
                 f"its records in {self.folder}: what it has missed is sent when it is back, or later by `grad-instructor sync`."
             )
 
@@ -121,7 +122,8 @@ class Mirror:
             return
         client.probe(self.uri)
         location = artifact_location(self.uri)
-        set_aside_if_moved(self.uri, location)
+        in_folder = database_of(self.uri) == database_of(local_uri(self.folder))
+        set_aside_if_moved(self.uri, location, self.experiment if in_folder else None)
         make_database(self.uri)
         own = client.new_client(self.uri)
         experiment = own.get_experiment_by_name(self.experiment)
@@ -159,7 +161,7 @@ class Mirror:
         the records were cut since then and have gone on otherwise (a disk's fault, a copy restored)."""
         same = {"folder": records.folder_id, **self._experiment}
         progress = self._ledger.read()
-        if not same.items() <= progress.items() or not isinstance(progress.get("next"), int):
+        if not same.items() <= progress.items() or not is_place(progress.get("next")):
             return {**same, "next": 0}
         if not belongs(progress, records.events):
             self._repeats = True

@@ -2,13 +2,18 @@
 
 import json
 import math
+import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
+from pipeline.errors import UserError
 from pipeline.results.mlflow.events import POINTS, Point, batches, flatten, image_key, name_of, text
 from pipeline.results.records import Event, Records
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FOLDER_TAG, RUN_TAG = "grad_instructor.folder", "grad_instructor.run"
 METRICS_PER_BATCH, PARAMETERS_PER_BATCH = 1000, 100
@@ -128,10 +133,8 @@ class Sender:
     def _image(self, run_id: str, event: Event, records: Records) -> None:
         """What MlflowClient.log_image does, but under a name that is the same when sent again."""
         source = self.folder / event["path"]
-        if not is_ours(self.folder, source):
+        if not _may_be_sent(self.folder, source):
             return
-        from PIL import Image
-
         same = {name: event[name] for name in ("kind", "run", "key", "step")}
         first = next(other for other in records.events if same.items() <= other.items())
         key, unique = image_key(event["key"]), uuid5(UUID(records.folder_id), json.dumps(list(same.values())))
@@ -139,7 +142,7 @@ class Sender:
         there = [Path(file.path).name for file in self._client.list_artifacts(run_id, "images")] if self.repeats else []
         if any(other.startswith(name.partition("+timestamp+")[0] + "+") for other in there):
             return
-        with TemporaryDirectory() as folder, Image.open(source) as image:
+        with TemporaryDirectory() as folder, _png(source) as image:
             image.save(Path(folder, f"{name}.png"))
             image.thumbnail((THUMBNAIL, THUMBNAIL))
             image.save(Path(folder, f"{name}+compressed.webp"))
@@ -147,7 +150,7 @@ class Sender:
         self._client.set_tag(run_id, "mlflow.loggedImages", "True")
 
     def _artifact(self, run_id: str, path: Path, folder: str) -> None:
-        if is_ours(self.folder, path):
+        if _may_be_sent(self.folder, path):
             self._client.log_artifact(run_id, str(path), folder or None)
 
     def _dataset(self, run_id: str, event: Event) -> None:
@@ -158,6 +161,36 @@ class Sender:
         self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
+def _png(path: Path) -> "Image.Image":
+    """Raises UserError where a file, which may be somebody else's, is no such image."""
+    from PIL import Image
+
+    try:
+        image = Image.open(path, formats=["PNG"])
+        image.load()
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is no PNG image that can be read; delete it, and give the same command again.") from error
+    return image
+
+
 def is_ours(folder: Path, path: Path) -> bool:
-    """Whether a file is there and in the folder: a link in somebody else's folder may lead anywhere."""
-    return path.exists() and path.resolve().is_relative_to(folder.resolve())
+    """Whether a plain file is there and in the folder: a link in somebody else's folder may lead anywhere."""
+    if not path.is_file() or path.stat().st_nlink > 1:
+        return False
+    return path.resolve() == folder.resolve() / path.relative_to(folder)
+
+
+def _may_be_sent(folder: Path, path: Path) -> bool:
+    """Whether a file is there that records name.
+
+    Raises:
+        UserError: something else is: a link, or a folder, whatever may be in it.
+    """
+    if is_ours(folder, path):
+        return True
+    if os.path.lexists(path):
+        raise UserError(
+            f"{path} is a link or no file, and is not sent to MLflow; put the file itself there, or remove it, and give the "
+            "same command again."
+        )
+    return False

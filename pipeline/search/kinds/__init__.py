@@ -6,6 +6,8 @@ from pipeline.search.kinds.kind import Checks, Judging, Kind
 FILES = (
     "enn",
     "target",
+    "rule",
+    "equation",
     "architecture",
 )
 KINDS: dict[str, Kind] = registered(FILES, __name__, "KIND")

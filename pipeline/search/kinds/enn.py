@@ -135,7 +135,7 @@ KIND = Kind(
     over="ENNs",
     searched=("enn.", "instruction.", "rl.", "unroll."),
     given=("rl.period", "rl.members", "rl.score_examples", "enn.coarsening", "unroll.start"),
-    decided=("unroll.segments", "rl.rounds", "rl.updates", "rl.epsilon", "rl.env_runners", "recorded.", "architecture."),
+    decided=("unroll.segments", "rl.rounds", "rl.updates", "rl.epsilon", "rl.env_runners", "recorded."),
     objectives=(
         "gain",
         "gain_small",

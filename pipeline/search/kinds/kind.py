@@ -13,9 +13,14 @@ from pipeline.search.values import Record, Stage
 
 if TYPE_CHECKING:
     import pipeline.data.dataset
+    from pipeline.search.values import Dimension
 
 Checks = list[tuple[bool, str]]
 """what must hold, and the sentence where it does not"""
+
+
+SECTIONS = {"rule.": ("rule", "equation"), "evolution.": ("equation",), "architecture.": ("architecture",)}
+"""settings that only some kinds have a use for, by the beginnings of their names"""
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Judging:
     """bytes of what is shared, beside the data set"""
     said: str = ""
     """a sentence about what was made ready"""
+    together: Callable[..., list[dict[str, Any]]] | None = None
+    """judges several candidates at once: (configs, stages, their folders, **shared) -> what ``judge`` finds out of each, to the
+    bit, but for measured times"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +68,8 @@ class Kind:
     """its candidates learn from populations that are recorded once for all of them"""
     least_targets: int
     """in the last stage, to measure anything"""
+    samplers: tuple[str, ...] = ()
+    """who may propose its candidates; empty: all that propose values of settings"""
     trained_by: str
     """the command that trains what was found"""
     decide: Callable[[Mapping[str, Any], Stage, Record], dict[str, Any]]
@@ -77,12 +87,19 @@ class Kind:
     """of the stages, the settings of the groups and the names of what is searched"""
     check_data: Callable[[Config, "pipeline.data.dataset.Dataset"], None] = lambda config, dataset: None
     """raises UserError where the settings of a group do not go with the data set"""
+    check_space: Callable[[Sequence["Dimension"]], None] = lambda space: None
+    """raises UserError where what is to vary cannot be searched"""
     prepare: Callable[[Sequence[Stage], Record, Mapping[str, Config], "pipeline.data.dataset.Dataset", Path], Judging]
     """from the stages, the record, what is to be recorded, the data set and the search's folder to how candidates are judged"""
 
     proposals: Callable[..., Any] | None = None
     """where it has proposals of its own: (plan, group, folder, data set) -> what has ``total``, ``propose`` and ``tell`` as
     :class:`pipeline.search.propose.Proposals`"""
+
+    def foreign(self, key: str) -> str:
+        """Why a setting that only other kinds have a use for has none here; nothing where it has."""
+        users = next((kinds for section, kinds in SECTIONS.items() if key.startswith(section)), (self.name,))
+        return "" if self.name in users else f"it is of a search of kind {' or '.join(map(repr, users))}."
 
     def varies(self, key: str) -> bool:
         """Whether a setting may vary."""

@@ -99,7 +99,6 @@ KIND = Kind(
     name="target",
     over="targets",
     searched=("training.", "target."),
-    decided=("architecture.",),
     objectives=("accuracy", "loss", "seconds"),
     smaller=("loss", "seconds"),
     ranked="accuracy",

@@ -1,0 +1,119 @@
+"""What an :class:`pipeline.instruction.Instructor` remembers of its model: which it is, and where its weights were."""
+
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+
+SAMPLES = 512
+"""values per tensor by which weights are known again"""
+MOVED, TURNED = 1.0, 0.2
+"""what no optimiser step does at once: the weights change by more than their norm, and point elsewhere (a cosine below that)"""
+
+
+@dataclass(frozen=True)
+class Latest:
+    """What the latest call of ``instruct`` did, for a log."""
+
+    step: int
+    """from 0; of the call"""
+    progress: float
+    """t / T"""
+    value: float
+    """V(θ, t) at the latest reading"""
+    strength: float
+    """λ before the guard"""
+    trust: float
+    """the guard's factor on it; 1 without a guard"""
+    gradient_norm: float
+    """of the gradients that were found, before anything was added"""
+    instruction_norm: float
+    """of what was added to them, or, of a decoupled ENN, of what moved the weights, divided by its learning rate"""
+    read: bool
+    """whether the weights were read; else an earlier instruction was used again"""
+    instructed: bool
+    """whether anything was added or moved"""
+
+
+class Bound:
+    """The one model that an instructor belongs to."""
+
+    def __init__(self) -> None:
+        self.model: weakref.ref[nn.Module] | None = None
+        self.names: list[str] = []
+        self.sample: Tensor | None = None
+        self.versions: list[int] = []
+        self.gradient: Tensor | None = None
+        """one of the gradients that were instructed last"""
+
+    def check(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+        """Nothing, where this is the model of the steps before.
+
+        Raises:
+            UserError: it is another one, or its weights were made anew.
+        """
+        if self.model is not None and self.model() is not model:
+            raise UserError(
+                "this instructor belongs to another model, at whose weights and progress its instruction was made; make one "
+                "instructor per model, or call its reset() to begin a new run."
+            )
+        if self.names and self.model is None and self.names != list(names):
+            raise UserError(
+                "the state that was loaded is of a model with other parameters; load it beside the model that it was saved "
+                "with."
+            )
+        if self.sample is None or self.names != list(names):
+            return
+        now = sample(tensors)
+        before = self.sample.to(now)
+        if now.shape != before.shape:
+            return
+        apart, size = torch.linalg.vector_norm(now - before), torch.linalg.vector_norm(before)
+        cosine = torch.dot(now, before) / (size * torch.linalg.vector_norm(now)).clamp_min(1e-30)
+        if bool((apart > MOVED * size) & (cosine.abs() < TURNED) & (size > 0)):
+            raise UserError(
+                "the model's weights are not those of the step before: it was initialised anew, or other weights were loaded; "
+                "call the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside them."
+            )
+
+    def is_repeat(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the gradients that were instructed last are still being accumulated: no optimiser step came between."""
+        kept = self.gradient
+        return (
+            kept is not None and any(own.grad is kept for own in tensors) and self.versions == [own._version for own in tensors]
+        )
+
+    def remember(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+        """This model and its weights, as they are after a step was instructed."""
+        self.model, self.names, self.sample = weakref.ref(model), list(names), sample(tensors)
+        self.versions = [own._version for own in tensors]
+        trained = [own.grad for own in tensors if own.grad is not None]
+        self.gradient = min(trained, key=lambda own: own.numel()) if trained else None
+
+
+def sample(tensors: Sequence[Tensor]) -> Tensor:
+    """Some values of every matrix, spread over it."""
+    parts = []
+    for tensor in tensors:
+        if tensor.dim() > 1:
+            flat = tensor.detach().flatten()
+            parts.append(flat[:: max(1, len(flat) // SAMPLES)][:SAMPLES].float())
+    device = parts[0].device if parts else torch.device("cpu")
+    return torch.cat([part.to(device) for part in parts]) if parts else torch.zeros(0)
+
+
+def checked_state(state: Any, keys: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """A state that was saved, if it is one.
+
+    Raises:
+        UserError: it is none of an instructor.
+    """
+    alike = isinstance(state, Mapping) and state.keys() == keys.keys()
+    if not alike or not all(isinstance(state[key], kind) for key, kind in keys.items()):
+        raise UserError("what was to be loaded is no state of an instructor; give what its state_dict() returned.")
+    return dict(state)

@@ -1,0 +1,63 @@
+"""What somebody's module is wrapped in, and what cannot be read at all."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from pipeline.enn.readers import Unreadable
+
+SHARDED = ("FullyShardedDataParallel", "FSDPModule")
+"""classes whose modules hold a part of their weights each"""
+
+
+def unwrapped(model: Any) -> nn.Module:
+    """The module itself, out of ``torch.compile`` and of (distributed) data parallelism.
+
+    Raises:
+        Unreadable: it is no module, or its weights are not all here.
+    """
+    while isinstance(model, nn.Module):
+        _check_whole(model)
+        if isinstance(inner := model._modules.get("_orig_mod"), nn.Module):
+            model = inner
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            break
+    if not isinstance(model, nn.Module):
+        raise Unreadable(f"what is to be instructed is a {type(model).__name__}; give a torch.nn.Module.")
+    for name, tensor in model.named_parameters():
+        _check(name, tensor)
+    return model
+
+
+def _check_whole(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise Unreadable(
+            "the model is a TorchScript module, whose weights cannot be exchanged; give the module that it was made of."
+        )
+    for name, module in model.named_modules():
+        kinds = [kind.__name__ for kind in type(module).__mro__]
+        if any(kind in SHARDED for kind in kinds):
+            where = f"layer {name!r}" if name else "the model"
+            raise Unreadable(
+                f"{where} is sharded (FSDP), so that no process has all weights that the ENN would read; train it with "
+                "DistributedDataParallel, or without an ENN."
+            )
+
+
+def _check(name: str, tensor: Tensor) -> None:
+    if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+        raise Unreadable(f"{name} of a lazy layer has no values yet; call the model once before it is instructed.")
+    if tensor.device.type == "meta":
+        raise Unreadable(f"{name} is on the meta device and has no values; move the model to a device first.")
+    if tensor.is_complex():
+        raise Unreadable(f"{name} is complex, which no ENN can read; use real weights.")
+    kinds = [kind.__name__ for kind in type(tensor).__mro__]
+    if "DTensor" in kinds or hasattr(tensor, "ds_id"):
+        raise Unreadable(
+            f"{name} is spread over several processes (FSDP, tensor parallelism or ZeRO), and no process has all weights that "
+            "the ENN would read; train it with DistributedDataParallel, or without an ENN."
+        )

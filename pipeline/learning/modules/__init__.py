@@ -1,0 +1,9 @@
+"""Learning rules on anyone's ``nn.Module``: the same rule files, over contexts that are made of a module's layers.
+
+What a rule says of itself (:attr:`pipeline.learning.SignalRule.serves`) decides how: :mod:`~pipeline.learning.modules.layers`,
+:mod:`~pipeline.learning.modules.positions` or :mod:`~pipeline.learning.modules.chains`.
+"""
+
+from pipeline.learning.modules.replaced import Replaced, gradient, replace, replaced, restore
+
+__all__ = ["Replaced", "gradient", "replace", "replaced", "restore"]

@@ -1,0 +1,235 @@
+"""Searches over what goes backwards: a learning rule and its own numbers, such as φ and the mode bits of a learned derivative.
+
+Candidates that differ by φ and mode bits alone are members of one population, each with several seeds where the stage says so;
+a member is to the bit what it is by itself. Others are trained one after the other.
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.config import Config, RuleConfig, identity
+from pipeline.config.compare import CompareConfig
+from pipeline.config.rule import PHI, TAKES
+from pipeline.errors import UserError
+from pipeline.search.kinds.kind import Checks, Judging, Kind
+from pipeline.search.values import Failed, Record, Stage
+
+if TYPE_CHECKING:
+    import pipeline.data.dataset
+    from pipeline.learning import SignalRule
+    from pipeline.targets import Population
+
+WORST_LOSS = 1e3
+"""of a target that diverged"""
+
+
+def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
+    """How long targets are trained, where the last stage says so."""
+    del base, record
+    return {"training.steps": last.steps} if last.steps else {}
+
+
+def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Names in ``compare.arms`` the rule and what it is to be compared with, so that what is found can be compared at once."""
+    if values["rule.name"] == "backprop" or base["compare.arms"] != list(CompareConfig().arms):
+        return values
+    return values | {"compare.arms": ["conventional", values["rule.name"]]}
+
+
+def reason(key: str) -> str:
+    """Why a setting cannot be searched or given."""
+    del key
+    return f"a search over rules varies {' and '.join(f'{name}*' for name in KIND.searched)} settings."
+
+
+def without_effect(key: str, base: Mapping[str, Any]) -> str:
+    """Why a setting would not change any candidate."""
+    name, own = base["rule.name"], key.removeprefix("rule.")
+    if not key.startswith("rule.") or own == "name" or own in TAKES.get(name, ()):
+        return ""
+    return f"it is of {' and '.join(rule for rule, takes in TAKES.items() if own in takes)}, and rule.name is {name}."
+
+
+def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset[str]) -> Checks:
+    """What must hold of the stages."""
+    del groups
+    return [
+        (
+            not any(stage.updates or stage.segments for stage in stages),
+            "stages: a search over rules has no updates, no segments.",
+        ),
+        (all(stage.targets for stage in stages), "stages: in a search over rules each one needs 'targets'."),
+        (
+            not (stages[-1].steps and "training.steps" in searched),
+            "stages: the last one gives 'steps', so that training.steps cannot be searched; drop one of them.",
+        ),
+    ]
+
+
+def prepare(
+    stages: Sequence[Stage],
+    record: Record,
+    recordings: Mapping[str, Config],
+    dataset: "pipeline.data.dataset.Dataset",
+    folder: Path,
+) -> Judging:
+    """Nothing is to be made ready."""
+    del stages, record, recordings, folder
+    return Judging(judge, {"dataset": dataset}, together=judge_together)
+
+
+def judge(
+    config: Config, stages: Sequence[Stage], folder: Path | None, *, dataset: "pipeline.data.dataset.Dataset"
+) -> dict[str, Any]:
+    """One candidate by itself: see :func:`judge_together`."""
+    return judge_together([config], stages, [folder], dataset=dataset)[0]
+
+
+def judge_together(
+    configs: Sequence[Config],
+    stages: Sequence[Stage],
+    folders: Sequence[Path | None],
+    *,
+    dataset: "pipeline.data.dataset.Dataset",
+) -> list[dict[str, Any]]:
+    """Validation accuracy and loss of fresh targets after the last stage's steps, and the processor's seconds per candidate.
+
+    Raises:
+        Failed: a batch would be larger than the training data.
+    """
+    import torch
+
+    del folders  # nothing is kept: a stage is trained from the start
+    torch.set_num_threads(1)
+    found: dict[int, dict[str, Any]] = {}
+    for places in _alike(configs):
+        results = _population([configs[place] for place in places], stages[-1], dataset)
+        found.update(zip(places, results, strict=True))
+    return [found[place] for place in range(len(configs))]
+
+
+def _alike(configs: Sequence[Config]) -> Iterator[list[int]]:
+    """Places of candidates that can be members of one population: all but φ and mode bits is the same."""
+    groups: dict[str, list[int]] = {}
+    for place, config in enumerate(configs):
+        plain = RuleConfig()
+        same = {own: getattr(plain, own) for own in (*PHI, "modes")} if config.rule.name == "pblf" else {}
+        key = identity(dataclasses.replace(config, rule=dataclasses.replace(config.rule, **same)))
+        groups.setdefault(key, []).append(place)
+    yield from groups.values()
+
+
+def _population(configs: Sequence[Config], stage: Stage, dataset: "pipeline.data.dataset.Dataset") -> list[dict[str, Any]]:
+    from pipeline.seeding import stream
+
+    started, first = time.thread_time(), configs[0]
+    steps = min(stage.steps or first.training.steps, first.training.steps)
+    seeds = [stream(first.seed, "judged", number) for number in range(stage.targets)]
+    try:
+        population = trained(configs, seeds, steps, dataset)
+        results = _results(population, configs, dataset)
+    except (MemoryError, RuntimeError) as error:
+        if len(configs) == 1 or not _no_memory(error):
+            raise
+        middle = len(configs) // 2
+        return [*_population(configs[:middle], stage, dataset), *_population(configs[middle:], stage, dataset)]
+    seconds = (time.thread_time() - started) / len(configs)
+    return [own | {"targets": stage.targets, "seconds": seconds, "steps_per_target": float(steps)} for own in results]
+
+
+def _no_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "memory" in str(error)
+
+
+def trained(
+    configs: Sequence[Config],
+    seeds: Sequence[int],
+    steps: int,
+    dataset: "pipeline.data.dataset.Dataset",
+    device: str = "cpu",
+) -> "Population":
+    """A population after so many steps: for each candidate a member of every seed, candidate after candidate.
+
+    Args:
+        configs: alike but for φ and mode bits.
+
+    Raises:
+        Failed: a batch would be larger than the training data.
+    """
+    from pipeline.instruction import Update
+    from pipeline.instruction.loop import advance
+    from pipeline.setting import new_population, target_of
+    from pipeline.targets import Batches
+
+    first, (x, y), training = configs[0], dataset.tensors("train", device), configs[0].training
+    if training.batch_size > len(x):
+        raise Failed(f"training.batch_size is {training.batch_size} and there are {len(x)} training examples")
+    members = [seed for _ in configs for seed in seeds]
+    population = new_population(first, target_of(first, dataset), members, x)
+    rule = Update(rule_of(configs, len(seeds)))
+    batches = Batches(x, y, training.batch_size, members, training.shared_order)
+    advance(population, rule, rule.init(population), batches, steps)
+    return population
+
+
+def rule_of(configs: Sequence[Config], targets: int) -> "SignalRule | None":
+    """The learning rule of a population in which each candidate has so many members; None is backpropagation.
+
+    Raises:
+        UserError: several candidates whose rule has no settings of each member.
+    """
+    import torch
+
+    from pipeline.learning import named
+    from pipeline.setting import signal_of
+
+    name = configs[0].rule.name
+    if name == "backprop":
+        return None
+    if name != "pblf":
+        if len(configs) > 1:
+            raise UserError(f"candidates of the rule {name} are no members of one population; judge them one by one.")
+        return signal_of(configs[0])
+    phi = torch.tensor([[getattr(config.rule, own) for own in PHI] for config in configs])
+    hidden = len(configs[0].target.hidden)
+    modes = torch.tensor([config.rule.modes or (1,) * hidden for config in configs])
+    return named("pblf", phi=phi.repeat_interleave(targets, 0), modes=modes.repeat_interleave(targets, 0))
+
+
+def _results(
+    population: "Population", configs: Sequence[Config], dataset: "pipeline.data.dataset.Dataset"
+) -> list[dict[str, Any]]:
+    """Of each candidate, from its members alone."""
+    import numpy as np
+
+    from pipeline.setting import selection_data
+
+    found = population.evaluate(*selection_data(configs[0], dataset, str(population.device)))
+    loss = found.loss.nan_to_num(WORST_LOSS).clamp_max(WORST_LOSS)
+    results = []
+    for accuracy, own in zip(found.accuracy.chunk(len(configs)), loss.chunk(len(configs)), strict=True):
+        spread = 100 * float(np.std(accuracy.cpu().numpy()))
+        results.append({"accuracy": 100 * accuracy.mean().item(), "accuracy_spread": spread, "loss": own.mean().item()})
+    return results
+
+
+KIND = Kind(
+    name="rule",
+    over="rules",
+    searched=("rule.", "training."),
+    objectives=("accuracy", "loss", "seconds"),
+    smaller=("loss", "seconds"),
+    ranked="accuracy",
+    stands_for={"seconds": "steps_per_target"},
+    least_targets=1,
+    trained_by="run",
+    decide=decide,
+    complete=complete,
+    reason=reason,
+    without_effect=without_effect,
+    check=check,
+    prepare=prepare,
+)

@@ -1,0 +1,264 @@
+"""Searches over learning rules: a batch is one population, to the bit what its candidates are by themselves; what is found
+trains what was judged."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from pipeline.arms import ARMS
+from pipeline.cluster import Placement
+from pipeline.command_line import main
+from pipeline.command_line.beginning import settings_of
+from pipeline.compare.tasks import Task as Compared
+from pipeline.compare.train import Making
+from pipeline.config import PRESETS, Config, from_dotted, rule_settings, to_dotted, validate
+from pipeline.config.rule import TAKES
+from pipeline.errors import UserError
+from pipeline.files import read_json
+from pipeline.instruction import Update
+from pipeline.instruction.loop import advance
+from pipeline.learning import SIGNALS, named
+from pipeline.search.candidates import Search
+from pipeline.search.drive import drive
+from pipeline.search.kinds import KINDS
+from pipeline.search.kinds import rule as kind
+from pipeline.search.outcome import rows_of, write_best
+from pipeline.search.plan import Plan
+from pipeline.search.reading import read_plan
+from pipeline.search.values import Stage
+from pipeline.seeding import stream
+from pipeline.setting import new_population, selection_data, signal_of, target_of
+from pipeline.targets import Batches
+
+CHECKOUT = Path(__file__).parent.parent
+PBLF = (CHECKOUT / "tune_configs" / "pblf.yaml").read_text()
+SHORT = (
+    PBLF.replace("{name: whole, targets: 1}", "{name: whole, targets: 2, steps: 20}")
+    .replace("candidates: 100, batch: 20", "candidates: 7, batch: 3")
+    .replace("startup: 20", "startup: 3")
+    .replace("  rule.name: pblf\n", "  rule.name: pblf\n  rl.period: 10\n  target.hidden: [8, 6]\n")
+)
+
+
+def _plan(folder: Path, text: str = SHORT) -> Plan:
+    (folder / "search.yaml").write_text(text)
+    return read_plan(folder / "search.yaml")
+
+
+def _searched(plan: Plan, folder: Path, digits, **others: Any) -> Search:
+    search, judging = Search(plan, folder), kind.prepare(plan.stages, plan.record, {}, digits, folder)
+    options = {"together": judging.together} | others
+    drive(search, judging.judge, judging.shared, Placement(local=True), lambda task: None, lambda *_: None, **options)
+    return search
+
+
+def _found(search: Search) -> list[dict[str, Any]]:
+    rows = rows_of(search)
+    for row in rows:
+        del row["seconds"]
+        row["result"].pop("seconds", None)
+    return rows
+
+
+def _config(**rule: Any) -> Config:
+    values = {"target.hidden": [8, 6], "training.steps": 20, "rl.period": 10, "rule.name": "pblf"}
+    return validate(from_dotted(to_dotted(PRESETS["pblf-digits"]) | values | {f"rule.{key}": own for key, own in rule.items()}))
+
+
+CANDIDATES = {
+    "one": {"w1": 0.9, "b1": 0.1, "w2": 0.8, "b2": 0.3, "modes": [1, 0]},
+    "another": {"w1": -0.9, "b1": 0.4, "w2": 1.0, "b2": -1.0, "modes": [1, 1]},
+    "backpropagation": {"w2": 0.0, "b2": 1.0, "modes": [1, 1]},
+    "without a bit": {"modes": [0, 0]},
+    "the default": {},
+}
+
+
+@pytest.mark.parametrize("training", [{}, {"shared_order": True, "optimiser": "adam"}, {"learning_rate": 30.0}], ids=str)
+def test_candidates_of_one_population_are_what_they_are_alone(training, digits):
+    """Also beside those that diverge (at a learning rate of 30)."""
+    stages = [Stage("whole", targets=3, steps=20)]
+    configs = [_config(**own) for own in CANDIDATES.values()]
+    configs = [dataclasses.replace(own, training=dataclasses.replace(own.training, **training)) for own in configs]
+    alone = [kind.judge(config, stages, None, dataset=digits) for config in configs]
+    together = kind.judge_together(configs, stages, [None] * 5, dataset=digits)
+    for one, other in zip(alone, together, strict=True):
+        assert one.keys() == other.keys() and "seconds" in one
+        assert all(one[name] == other[name] for name in one if name != "seconds")
+    losses = [own["loss"] for own in alone]
+    assert losses[2] == losses[3] and len(set(losses)) >= (4 if training.get("learning_rate") != 30.0 else 1)
+
+
+def test_candidates_that_differ_otherwise_are_no_members_of_one_population(digits):
+    """A learning rate, another rule, a rule's own number: each is judged, and as by itself."""
+    stages = [Stage("whole", targets=2, steps=20)]
+    faster = dataclasses.replace(_config(), training=dataclasses.replace(_config().training, learning_rate=0.05))
+    configs = [_config(), _config(name="backprop"), faster, _config(name="fa"), _config(name="usf", scale=0.1)]
+    configs += [_config(name="usf", scale=1.0), _config(w1=0.5)]
+    together = kind.judge_together(configs, stages, [None] * len(configs), dataset=digits)
+    assert len({own["loss"] for own in together}) == len(configs)
+    for config, own in zip(configs, together, strict=True):
+        assert kind.judge(config, stages, None, dataset=digits)["loss"] == own["loss"]
+
+
+def test_judged_together_or_one_by_one_a_search_finds_the_same_also_when_it_was_killed(tmp_path, digits):
+    plan = _plan(tmp_path)
+    straight = _found(_searched(plan, tmp_path / "straight", digits))
+    assert _found(_searched(plan, tmp_path / "alone", digits, together=None)) == straight
+    calls = []
+
+    def killed(configs, *rest, **shared):
+        calls.append(len(configs))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return kind.judge_together(configs, *rest, **shared)
+
+    with pytest.raises(KeyboardInterrupt):
+        _searched(plan, tmp_path / "parts", digits, together=killed)
+    assert calls == [3, 3] and len(list((tmp_path / "parts").rglob("whole.json"))) == 3
+    assert _found(_searched(plan, tmp_path / "parts", digits)) == straight
+    assert {row["outcome"] for row in straight} == {"finished"} and len(straight) == 7
+
+
+def test_one_that_cannot_be_judged_leaves_its_batch_alone(tmp_path, digits):
+    space = PBLF[PBLF.index("space:") : PBLF.index("objectives:")]
+    text = SHORT.replace(space, "space:\n  training.batch_size: {choice: [16, 100000]}\n  rule.modes: {bits: 2}\n")
+    text = text.replace(next(line for line in SHORT.splitlines() if line.startswith("sampler:")), "sampler: {name: grid}")
+    rows = _found(_searched(_plan(tmp_path, text), tmp_path / "out", digits))
+    expected = ["failed" if row["settings"]["training.batch_size"] > 16 else "finished" for row in rows]
+    assert [row["outcome"] for row in rows] == expected and set(expected) == {"failed", "finished"}
+
+
+def test_best_json_trains_what_was_judged(tmp_path, digits):
+    """As the arm of a comparison does, with the same targets."""
+    plan = _plan(tmp_path)
+    search = _searched(plan, tmp_path / "out", digits)
+    (file,) = write_best(plan, rows_of(search), tmp_path)
+    config, found = settings_of(tmp_path / file)[1], read_json(tmp_path / file)["found"]["result"]
+    assert validate(config) == config and config.compare.arms == ("conventional", "pblf") and config.training.steps == 20
+
+    def accuracy(config: Config) -> float:
+        x, y = digits.tensors("train")
+        seeds = [stream(config.seed, "judged", number) for number in range(2)]
+        population = new_population(config, target_of(config, digits), seeds, x)
+        task = Compared("pblf", "pblf", tuple(seeds), (0.0,) * 2, keep=False)
+        rule = ARMS["pblf"].rule(Making(ARMS["pblf"], task, config, population, {}))
+        batches = Batches(x, y, config.training.batch_size, seeds, config.training.shared_order)
+        advance(population, rule, rule.init(population), batches, config.training.steps)
+        return 100 * population.evaluate(*selection_data(config, digits)).accuracy.mean().item()
+
+    assert accuracy(config) == found["accuracy"]
+    others = {"b2": -1.0, "w2": -1.0, "modes": (1, 1)}
+    assert accuracy(dataclasses.replace(config, rule=dataclasses.replace(config.rule, **others))) != found["accuracy"]
+
+
+def test_settings_of_rules_are_those_that_they_take():
+    """By the same defaults, so that an arm without settings trains as before."""
+    for name, rule in SIGNALS.items():
+        given = rule_settings(Config().rule, name)
+        assert given.keys() <= getattr(rule, "__dataclass_fields__", {}).keys()
+        plain = named(name)
+        for key, value in given.items():
+            assert value == getattr(plain, key), f"{name}.{key} has another default"
+    assert set(TAKES) <= set(SIGNALS)
+    assert signal_of(_config(w1=0.25, modes=[0, 1])).phi[0] == 0.25 and signal_of(_config(), "usf").scale == 1.0
+
+
+BAD = {
+    "mode bits of another length": ("rule.modes: {bits: 2}", "rule.modes: {bits: 3}", "each of the 2 hidden layers"),
+    "no bits": ("rule.modes: {bits: 2}", "rule.modes: {bits: 0}", "from 1 to 6"),
+    "bits without end": ("rule.modes: {bits: 2}", "rule.modes: {bits: 40}", "from 1 to 6"),
+    "no bit": ("rule.modes: {bits: 2}", "rule.modes: {choice: [[1, 2]]}", "a 0 or a 1"),
+    "φ outside": ("rule.w1: {float: [-1.0, 1.0]}", "rule.w1: {float: [-1.0, 1.5]}", "from -1 to 1"),
+    "unknown rule": ("rule.name: pblf", "rule.name: pblv", "'pblf'"),
+    "a setting of another rule": (
+        "rule.name: pblf",
+        "rule.name: fa",
+        "no effect: it is of pblf, and rule.name is fa",
+    ),
+    "a setting that no rule has": ("rule.w1", "rule.w3", "'rule.w2'"),
+    "an ENN's setting": ("rule.w1: {float: [-1.0, 1.0]}", "enn.probes: {integer: [4, 9]}", "rule.* and training.*"),
+    "a target's setting": (
+        "rule.w1: {float: [-1.0, 1.0]}",
+        "target.hidden: {choice: [[8, 8]]}",
+        "varies rule.* and training.*",
+    ),
+    "as a search over ENNs": ("kind: rule", "kind: enn", "kind 'rule'"),
+    "as a search over targets": ("kind: rule", "kind: target", "kind 'rule'"),
+    "a part of other kinds": ("budget:", "record: {rounds: 1}\nbudget:", "'record' is for searches over ENNs"),
+    "a stage of other kinds": ("targets: 1", "targets: 1, updates: 3", "no updates"),
+    "a batch of none": ("batch: 20", "batch: 0", "budget.batch"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_is_wrong_is_one_sentence_before_any_work(case, tmp_path, capfd, environment, monkeypatch):
+    good, bad, said = BAD[case]
+    monkeypatch.chdir(tmp_path)
+    assert PBLF.count(good) >= 1
+    Path("bad.yaml").write_text(PBLF.replace(good, bad, 1))
+    assert main(["search", "bad.yaml", "--local"]) == 2
+    error = capfd.readouterr().err
+    assert error.startswith("grad-instructor: bad.yaml: ") and len(error.splitlines()) == 1 and said in error, error
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.yaml"]
+
+
+@pytest.mark.parametrize(("protocol", "said"), [("pblf-mnits", "'pblf-mnist'"), ("pblf-wrn", "benchmarks.pblf")])
+def test_an_unknown_protocol_is_refused(protocol, said, tmp_path, capfd, environment, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("pblf.yaml").write_text(PBLF)
+    assert main(["search", "pblf.yaml", "--protocol", protocol, "--local"]) == 2
+    error = capfd.readouterr().err
+    assert said in error and len(error.splitlines()) == 1 and [path.name for path in tmp_path.iterdir()] == ["pblf.yaml"]
+
+
+def test_a_protocol_takes_the_place_of_the_preset(tmp_path):
+    (tmp_path / "pblf.yaml").write_text(PBLF)
+    assert read_plan(tmp_path / "pblf.yaml", "pblf-mnist").config().data.dataset == "mnist"
+    assert read_plan(tmp_path / "pblf.yaml").config().data.dataset == "digits"
+
+
+IDENTITIES = {"smoke": "3d7c892d", "baselines": "cf64dbd3", "off_policy": "350982ac", "every_enn": "1e5882a6"}
+
+
+def test_searches_of_before_keep_their_folders():
+    """What came later is not in their names; it is in those of searches that use it."""
+    from pipeline.command_line.search import identity
+
+    for name, expected in IDENTITIES.items():
+        plan = read_plan(CHECKOUT / "tune_configs" / f"{name}.yaml")
+        assert identity(plan) == expected, name
+    budget, sampler = dataclasses.replace(plan.budget, batch=2), dataclasses.replace(plan.sampler, random_every=3)
+    changed = [dataclasses.replace(plan, **part) for part in ({"budget": budget}, {"sampler": sampler})]
+    one = read_plan(CHECKOUT / "tune_configs" / "pblf.yaml")
+    other = dataclasses.replace(
+        one, groups=(dataclasses.replace(one.groups[0], settings={"rule.name": "pblf", "rule.w1": 0.5}),)
+    )
+    assert len({identity(own) for own in (plan, *changed, one, other)}) == 5
+
+
+@pytest.mark.slow
+def test_the_command_does_the_search_and_one_mlflow_run_per_candidate(tmp_path, monkeypatch, capfd, environment):
+    monkeypatch.chdir(tmp_path)
+    Path("short.yaml").write_text(SHORT.replace("candidates: 7", "candidates: 4"))
+    assert main(["search", "short.yaml", "--local", "--output", "out"]) == 0
+    assert f"the best in accuracy: grad-instructor {KINDS['rule'].trained_by}" in capfd.readouterr().out
+    events = [json.loads(line) for line in Path("out/records.jsonl").read_text().splitlines()]
+    begun = [event["run"] for event in events if event["kind"] == "start"]
+    assert begun == ["search", *(f"search/00{number}" for number in range(4))]
+
+
+def test_rules_of_a_population_are_those_of_its_candidates(digits):
+    """Member for member: φ and mode bits go with the candidate, and seeds with the target."""
+    configs = [_config(**own) for own in list(CANDIDATES.values())[:2]]
+    rule = kind.rule_of(configs, 3)
+    assert torch.as_tensor(rule.phi)[:, 0].tolist() == pytest.approx([0.9] * 3 + [-0.9] * 3)
+    assert torch.as_tensor(rule.modes).tolist() == [[1, 0]] * 3 + [[1, 1]] * 3
+    assert kind.rule_of([_config(name="backprop")] * 2, 3) is None
+    with pytest.raises(UserError, match="one by one"):
+        kind.rule_of([_config(name="fa")] * 2, 3)
+    assert isinstance(Update(rule).signal, SIGNALS["pblf"])
