@@ -123,7 +123,7 @@ PAGES = (
     searched("image_resolution", "Search: how small may the weight image be", "Gain against milliseconds by resolution"),
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
-    Page("predictors", "What predictors tell of architectures"),
+    Page("predictors", "What predictors tell of architectures", results=("predictors", "predictors-scores")),
     Page(
         "assisted",
         "Searches over architectures, with a predictor in front",
