@@ -132,7 +132,7 @@ PAGES = (
             ("evolution-ratios.png", "The ratio r / b of each hidden unit, for the best equations"),
         ),
     ),
-    Page("predictors", "What predictors tell of architectures"),
+    Page("predictors", "What predictors tell of architectures", results=("predictors", "predictors-scores")),
     Page(
         "assisted",
         "Searches over architectures, with a predictor in front",

@@ -36,8 +36,8 @@ class ArchitectureConfig:
 
 
 def operations(own: ArchitectureConfig) -> tuple[str, ...]:
-    """On the edges, in the order of a cell's string."""
-    return tuple(getattr(own, item.name) for item in fields(own) if item.name.startswith("edge"))
+    """Of the cell: on the edges, in the order of a cell's string."""
+    return tuple(getattr(own, setting.name) for setting in fields(own) if setting.name.startswith("edge"))
 
 
 def checks(config: Whole) -> Iterator[Check]:
