@@ -1,6 +1,7 @@
 """Instruction in anyone's own training loop."""
 
 import copy
+import inspect
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import lbfgs
 
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import digest_of
@@ -30,6 +30,7 @@ from pipeline.instruction.wrapped import unwrapped
 LARGEST = 16.0
 """times the largest gradient of a mean cross-entropy by the output bias, whose entries' sizes sum to 2: beyond it gradients are
 taken for scaled ones"""
+_LBFGS = inspect.getfile(torch.optim.LBFGS)
 OURS = ("pipeline", "jaxtyping", "beartype")
 """packages at which no warning points: this one, and what checks its types in the tests"""
 
@@ -362,7 +363,7 @@ class Instructor:
         """LBFGS calls its closure several times a step, and searches along a line on which loss and gradient must agree."""
         frame = sys._getframe(2)
         while frame is not None:
-            if frame.f_code.co_filename == lbfgs.__file__:
+            if frame.f_code.co_filename == _LBFGS:
                 before = "call instruct before optimizer.step(closure)"
                 more = before if self.critic.home.decoupled else "use another optimiser, or a decoupled ENN"
                 raise UserError(
