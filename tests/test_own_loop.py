@@ -353,11 +353,11 @@ def test_scores_without_a_gradient_are_refused():
 def test_a_network_that_changes_what_it_computes_is_read_anew():
     model, instructor = seeded(lambda: Functional(torch.relu)), Instructor(make_critic(period=2, refresh=2), strength=1.0)
     step(model, instructor, sgd(model), 0)
-    assert isinstance(instructor._read[1], Chain)
+    assert isinstance(instructor._read[2], Chain)
     model.function = torch.tanh
     step(model, instructor, sgd(model), 1)
     step(model, instructor, sgd(model), 2)
-    assert isinstance(instructor._read[1], Forward)
+    assert isinstance(instructor._read[2], Forward)
 
 
 # -- no trace ----------------------------------------------------------------------------------------------------------

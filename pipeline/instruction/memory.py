@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 
-SAMPLES = 512
+SAMPLES = 128
 """values per tensor by which weights are known again"""
 MOVED, TURNED = 0.7, 0.35
 """what no optimiser step does at once: the weights change by so much of their norm, and point elsewhere, at such a cosine"""
@@ -75,9 +75,10 @@ class Bound:
         replaced = bool(known) and not any(own is other for own, other in zip(known, tensors, strict=True))
         if now.shape != before.shape:
             return
-        apart, size = torch.linalg.vector_norm(now - before), torch.linalg.vector_norm(before)
-        cosine = torch.dot(now, before) / (size * torch.linalg.vector_norm(now)).clamp_min(1e-30)
-        if replaced or bool((apart > MOVED * size) & (cosine.abs() < TURNED) & (size > 0)):
+        both = torch.stack([before, now])
+        (size, turned), (_, new) = (both @ both.t()).tolist()  # squares, and the inner product
+        apart, far = size + new - 2 * turned, abs(turned) < TURNED * (size * new) ** 0.5
+        if replaced or (apart > MOVED**2 * size and far and size > 0):
             raise UserError(
                 "the model's weights are not those of the step before: it was initialised anew, or other weights were loaded; "
                 "call the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside them."

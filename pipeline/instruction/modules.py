@@ -246,9 +246,8 @@ class Forward:
     def _logits(self, model: nn.Module) -> Float[Tensor, "K C"]:
         like = next((own for own in model.parameters() if own.is_floating_point()), None)
         probes = _probes(self.critic, like).view(-1, *self.shape)
-        return _scores(model, self.how.forward, probes, self.shape, self.critic.reader.home.widths[-1]).to(
-            self.critic.reader.probes
-        )  # type: ignore[arg-type]
+        classes = self.critic.reader.home.widths[-1]
+        return _scores(model, self.how.forward, probes, self.shape, classes).to(next(self.critic.parameters()))
 
     def _inside(self, leaves: dict[str, Tensor], function: Callable[[nn.Module], Any]) -> Any:
         with unseen(self.model, self.how.hooks):

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
@@ -10,7 +10,9 @@ from pipeline.errors import UserError, shown
 from pipeline.instruction.unseen import HOOKS
 
 if TYPE_CHECKING:
-    Whole, Number, Shape = int, float, tuple[int, ...]
+    Whole: TypeAlias = int
+    Number: TypeAlias = float
+    Shape: TypeAlias = tuple[int, ...]
 else:  # what is none is refused here, in a sentence, by no checker of types
     Whole = Number = Shape = Any
 

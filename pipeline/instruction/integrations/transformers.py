@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (  # pyright: ignore[reportMissingImports]
     TrainerCallback,
     TrainerControl,
@@ -30,10 +29,8 @@ class TrainerInstructor(TrainerCallback):
         if state.global_step > 0 and file.exists():
             self.instructor.load_state_dict(torch.load(file, weights_only=True))
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: nn.Module, **more: Any
-    ) -> None:
-        self.instructor.instruct(model)
+    def on_pre_optimizer_step(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
+        self.instructor.instruct(more["model"])
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **more: Any) -> None:
         if state.is_world_process_zero:
