@@ -83,7 +83,7 @@ def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.Comple
 
 BAD_OPTIONS = {
     "unknown command": (["trian-enn"], "unknown command 'trian-enn'; choose from run, train-enn.*did you mean 'train-enn'"),
-    "unknown command, huge": (["x" * 5000], r"unknown command 'xxx.*\.\.\.xxx'; choose"),
+    "unknown command, huge": (["x" * 5000], r"unknown command 'xxx.*\.\.\.x+'; choose"),
     "unknown preset": (["run", "--preset", "digit"], "unknown preset 'digit'.*did you mean digits"),
     "unknown preset, with =": (["run", "--preset=mnits"], "unknown preset 'mnits'.*did you mean mnist"),
     "unknown option": (["run", "--worker", "2"], "unknown option --worker; did you mean --workers or"),

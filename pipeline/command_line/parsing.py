@@ -53,7 +53,7 @@ def _texts(name: str, more: str = "") -> Any:
 def _print_help(kind: Any, name: str, whole: bool) -> None:
     """What a command takes; of settings, unless the ``whole`` is asked for, their groups alone."""
     more = ""
-    if dataclasses.is_dataclass(kind) and issubclass(kind, Command) and not whole:
+    if isinstance(kind, type) and issubclass(kind, Command) and not whole:
         hidden = Annotated[Config, tyro.conf.arg(name=""), tyro.conf.Suppress]
         brief = [("config", hidden, dataclasses.field(default_factory=Config))]
         kind = dataclasses.make_dataclass("Brief", brief, bases=(kind,), frozen=True)
