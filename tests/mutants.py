@@ -1051,6 +1051,57 @@ PREDICTORS = (
     ),
 )
 
+FILES = (
+    Mutation(
+        "a hard link is a file like any other",
+        "pipeline/files.py",
+        "if os.lstat(names[0]).st_nlink > len(names):",
+        "if os.lstat(names[0]).st_nlink > 99:",
+        "a received folder would empty or overwrite a file of its user",
+        ("tests/test_links.py::test_whatever_is_no_plain_file_is_refused_by_name_and_nothing_behind_it_changes",),
+    ),
+    Mutation(
+        "what is opened for writing is not looked at",
+        "pipeline/files.py",
+        "if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:",
+        "if False:",
+        "a link made after the folder was looked through would be written to",
+        ("tests/test_links.py::test_what_is_opened_for_writing_is_looked_at_once_it_is_open",),
+    ),
+    Mutation(
+        "a folder is sent as if it were a file",
+        "pipeline/results/mlflow/sender.py",
+        "if not path.is_file() or path.stat().st_nlink > 1:",
+        "if not path.exists():",
+        "MLflow would be sent what links in it lead to",
+        ("tests/test_links.py::test_a_folder_that_records_name_as_a_file_sends_nothing",),
+    ),
+    Mutation(
+        "a user ends at the first @",
+        "pipeline/addresses.py",
+        'return (rest[: places[-1].start()], rest[places[-1].end() :]) if places else ("", rest)',
+        'return (rest[: places[0].start()], rest[places[0].end() :]) if places else ("", rest)',
+        "the rest of a password with an @ in it would be printed and recorded",
+        ("tests/test_secrets.py::test_no_form_of_an_address_tells_its_password",),
+    ),
+    Mutation(
+        "pixels up to 255 pass as they are",
+        "pipeline/data/arrays.py",
+        "if _is_image(x) and np.max(x) > 127 and _within_a_byte(x):",
+        "if False:",
+        "a network would reach 11 % instead of 79, and nobody would know why",
+        ("tests/test_own_data.py::test_pixels_up_to_255_as_floats_are_noticed",),
+    ),
+    Mutation(
+        "the first validation images are all of one class",
+        "pipeline/data/images.py",
+        'if part == "validation":',
+        'if part == "none":',
+        "choices would be made on one class",
+        ("tests/test_own_data.py::test_the_first_of_the_validation_images_are_a_fair_sample",),
+    ),
+)
+
 MUTATIONS = (
     *TARGETS,
     *LEARNING,
@@ -1064,6 +1115,7 @@ MUTATIONS = (
     *EQUATIONS,
     *ARCHITECTURES,
     *PREDICTORS,
+    *FILES,
 )
 
 

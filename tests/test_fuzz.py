@@ -145,12 +145,12 @@ def test_a_ray_of_our_own_listens_on_this_machine_only(monkeypatch):
 
 
 def test_the_mlflow_ui_listens_on_this_machine_unless_told_otherwise(tmp_path):
-    from pipeline.command_line.options import Look
+    from pipeline.command_line.options import UiCommand
     from pipeline.results.mlflow import ui_command
 
     (tmp_path / "mlflow.db").touch()
     command = ui_command(tmp_path)
-    assert command[command.index("--host") + 1] == Look().host == "127.0.0.1" == socket.gethostbyname("localhost")
+    assert command[command.index("--host") + 1] == UiCommand().host == "127.0.0.1" == socket.gethostbyname("localhost")
 
 
 def test_a_password_of_a_tracking_server_is_written_nowhere(monkeypatch, environment):
