@@ -31,6 +31,7 @@ from pipeline.targets import ACTIVATIONS, MLP, Population, initialise
 from pipeline.targets.convnet import SmallConvNet
 from pipeline.targets.position import Position
 from pipeline.targets.wide_resnet import WideResNet
+from tests.support.reference_rules import synthesiser_parts
 
 ROOT = Path(__file__).parents[1]
 DEPTHS = [(6, 3), (6, 5, 3), (6, 7, 4, 3), (6, 7, 5, 4, 3)]
@@ -396,11 +397,16 @@ def slow_synthesis(model, state, x, y):
 
     def synthetic(h, own):
         """(B, C, pixels)"""
-        weight, bias, *labels = own
-        found = torch.stack(
-            [torch.stack([h[b, :, p] @ weight[0] + bias[0] for p in range(h.shape[2])], 1) for b in range(count)]
-        )
-        return found + (one_hot @ labels[0][0])[:, :, None] if labels else found
+        linear, inner, outer = synthesiser_parts(own)
+
+        def seen(weight, bias, *labels):
+            found = torch.stack(
+                [torch.stack([h[b, :, p] @ weight[0] + bias[0] for p in range(h.shape[2])], 1) for b in range(count)]
+            )
+            return found + (one_hot @ labels[0][0])[:, :, None] if labels else found
+
+        units = torch.softmax(seen(*inner), 1)
+        return seen(*linear) + torch.einsum("hc,bhp->bcp", outer[0], units) * units.shape[1] ** 0.5
 
     maps = leaf.detach().flatten(2)
     s1 = synthetic(maps, state[0].parameters) / (count * maps.shape[2])

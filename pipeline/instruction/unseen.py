@@ -42,21 +42,39 @@ def unseen(model: nn.Module, hooks: str = "refuse") -> Iterator[None]:
     if hooks == "refuse":
         _refuse_hooks(modules)
     kept = [_Kept(module) for _, module in modules]
-    everywhere = [getattr(global_hooks, name) for name in _GLOBAL]
-    kept_everywhere = [hook.copy() for hook in everywhere]
     try:
         for _, module in modules:
             module.__dict__["training"] = False  # no dropout, and running statistics where there are any
             _silence(module, fire=hooks == "fire")
-        for hook in everywhere if hooks != "fire" else ():
-            hook.clear()
         with _chance(model), _plain(model):
             yield
     finally:
-        for hook, before in zip(everywhere, kept_everywhere, strict=True):
-            _put_back(hook, before)
         for own in kept:
             own.restore()
+
+
+@contextlib.contextmanager
+def undisturbed(hooks: str) -> Iterator[None]:
+    """Without hooks that were registered for every module there is, the ENN's own among them; and outside of inference mode.
+
+    Raises:
+        Unreadable: there are forward hooks of this kind, and they are not ignored.
+    """
+    everywhere = [getattr(global_hooks, name) for name in _GLOBAL]
+    if hooks != "ignore" and any(everywhere[:2]):
+        raise Unreadable(
+            "a forward hook is registered for every layer of every module, the ENN's too; remove it, or give hooks='ignore' if "
+            "it only looks on."
+        )
+    kept = [hook.copy() for hook in everywhere]
+    try:
+        for hook in everywhere:
+            hook.clear()
+        with torch.inference_mode(False):
+            yield
+    finally:
+        for hook, before in zip(everywhere, kept, strict=True):
+            _put_back(hook, before)
 
 
 _GLOBAL = ("_global_forward_pre_hooks", "_global_forward_hooks", "_global_backward_hooks", "_global_backward_pre_hooks")
@@ -117,7 +135,6 @@ def _refuse_hooks(modules: list[tuple[str, nn.Module]]) -> None:
         for hook in getattr(own, kind).values()
         if not _of_torch(hook) and not of_a_rule(hook)
     ]
-    found += ["every layer"] * any(getattr(global_hooks, name) for name in _GLOBAL[:2])
     if found:
         raise Unreadable(
             f"layer {found[0]!r} has a forward hook, which may change what is computed and would see the ENN's probes; remove "
