@@ -78,8 +78,8 @@ def test_gradsigns_means_divide_by_all_and_by_live_weights():
 
 
 def test_in_single_precision_it_is_the_loop_but_for_rounding():
-    made = network(Cell.parse(CELLS["cell"]), channels=8, cells=2)
-    x, y = torch.randn(32, 3, 16, 16, generator=generator()), torch.arange(32) % 10
+    made = network(Cell.parse(CELLS["cell"]), channels=8, cells=1)
+    x, y = torch.randn(20, 3, 16, 16, generator=generator()), torch.arange(20) % 10
     assert score("gradsign", made, (x, y)) == pytest.approx(reference.gradsign(made, x, y), rel=5e-4)
 
 
@@ -191,7 +191,7 @@ def blocks(made):
 def test_az_nas_is_what_its_paper_says(network_name):
     made, x, _ = NETWORKS[network_name]()
     if network_name.startswith("cell"):
-        x = x[..., :8, :8]  # the paper's sizes halve without a rest
+        x = x[:3, :, :4, :4]  # the paper's sizes halve without a rest
     parameters = {name: own.requires_grad_() for name, own in drawn(made, "he").items()}
     found = features(made, parameters, x)
     copied = reference.loaded(made, parameters)

@@ -104,7 +104,7 @@ def synflow(network, x, y):
         for own in network.parameters():
             own.abs_()
     network(torch.ones_like(x[:1])).sum().backward()
-    return sum(float((own * own.grad).abs().sum()) for own in weights(network) if own.grad is not None)
+    return sum(float((own.detach() * own.grad).abs().sum()) for own in weights(network) if own.grad is not None)
 
 
 def hooked(network, x, kinds, training=True):
