@@ -283,9 +283,9 @@ def table(results: dict[str, Any]) -> str:
         "second-hand from Lee & Ham, AZ-NAS, CVPR 2024, table 1."
     )
     how = (
-        "With one image to a batch BatchNorm is the normalisation of that image, so that a pass of several images, in which it is "
-        "one, gives the gradients of each ([how](../predictors.md#gradsign)). Whether a network allows that is found out first: "
-        "one of three images is computed both ways, which is part of the time."
+        "With one image to a batch BatchNorm is the normalisation of that image, so that a pass of several images, in which "
+        "it is one, gives the gradients of each ([how](../predictors.md#gradsign)). Whether a network allows that is found out "
+        "first: one of three images is computed both ways, which is part of the time."
     )
     return tables.blocks(
         how,
