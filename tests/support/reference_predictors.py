@@ -134,7 +134,7 @@ def fisher(network, x, y):
     for _, _, own in found:
         for channel in range(own.shape[1]):
             if own.grad is not None:
-                each = [float((own[n, channel] * own.grad[n, channel]).sum()) for n in range(len(x))]
+                each = [float((own[n, channel].detach() * own.grad[n, channel]).sum()) for n in range(len(x))]
                 total += sum(value**2 for value in each) / len(x) / 2
     return total
 
