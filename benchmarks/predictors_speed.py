@@ -282,7 +282,13 @@ def table(results: dict[str, Any]) -> str:
         f"Medians of {len(results['others'])} of these cells; `enn` reads no convolutions. Published: on the authors' GPUs, "
         "second-hand from Lee & Ham, AZ-NAS, CVPR 2024, table 1."
     )
+    how = (
+        "With one image to a batch BatchNorm is the normalisation of that image, so that a pass of several images, in which "
+        "it is one, gives the gradients of each ([how](../predictors.md#gradsign)). Whether a network allows that is found out "
+        "first: one of three images is computed both ways, which is part of the time."
+    )
     return tables.blocks(
+        how,
         tables.table(["one cell", "ms", "times GradSign"], rows),
         caption,
         tables.table(["predictor", "ms", "published, ms"], others),

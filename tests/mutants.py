@@ -1020,8 +1020,8 @@ PREDICTORS = (
     Mutation(
         "GradSign adds signs that do not agree",
         "pipeline/predictors/gradsign.py",
-        "return float(sum(int(own.abs().sum()) for own in sign_sums(",
-        "return float(sum(int(own.sum()) for own in sign_sums(",
+        "int(own.abs().sum(dtype=torch.float64))",
+        "int(own.sum(dtype=torch.float64))",
         "weights that agree on going down would take away from those that agree on going up",
         ("tests/test_predictors.py::test_gradsign_is_the_loop_over_examples",),
     ),

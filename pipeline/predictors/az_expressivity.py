@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.az_nas import AZNAS, entropies, lowest
@@ -13,7 +13,7 @@ from pipeline.predictors.az_nas import AZNAS, entropies, lowest
 class Expressivity(AZNAS):
     """Σ entropy."""
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         return lowest(sum(entropies(self.drawn_features(network, x))))
 
 

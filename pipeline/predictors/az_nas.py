@@ -16,10 +16,11 @@ from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
+from pipeline.predictors.checks import defined
 from pipeline.predictors.drawn import drawn
 from pipeline.predictors.observe import Outputs
 from pipeline.predictors.predictor import Predictor
@@ -45,22 +46,26 @@ class AZNAS(Predictor):
     source: ClassVar[str] = "Lee & Ham, AZ-NAS: Assembling Zero-Cost Proxies for Network Architecture Search, CVPR 2024"
     data: ClassVar[bool] = False
     labels: ClassVar[bool] = False
+    real: ClassVar[bool] = True
     least: ClassVar[int] = 2
 
-    def drawn_features(self, network: nn.Module, x: Float[Tensor, "N ..."]) -> list[Feature]:
+    def drawn_features(self, network: nn.Module, x: Shaped[Tensor, "N ..."]) -> list[Feature]:
         """Features of Gaussian images under weights that are drawn anew.
 
         Raises:
             UserError: there are fewer than two.
+            Undefined: they are not finite.
         """
         parameters = {name: own.requires_grad_() for name, own in drawn(network, "he").items()}
         found = features(network, parameters, torch.randn(x.shape, dtype=x.dtype).to(x.device))
+        for own in found:
+            defined(own.values.detach())
         if len(found) < 2:
             raise UserError("AZ-NAS compares the features of layers, and this network has one layer; give a deeper one.")
         return found
 
 
-def features(network: nn.Module, parameters: dict[str, Tensor], x: Float[Tensor, "N ..."]) -> list[Feature]:
+def features(network: nn.Module, parameters: dict[str, Tensor], x: Shaped[Tensor, "N ..."]) -> list[Feature]:
     """f_0, f_1, …"""
     if isinstance(network, CellNetwork):
         found: list[Feature] = []

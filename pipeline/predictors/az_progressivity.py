@@ -5,7 +5,7 @@ import itertools
 import math
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.az_nas import AZNAS, entropies, lowest
@@ -15,7 +15,7 @@ from pipeline.predictors.az_nas import AZNAS, entropies, lowest
 class Progressivity(AZNAS):
     """min over l of the gain of entropy."""
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         gains = [after - before for before, after in itertools.pairwise(entropies(self.drawn_features(network, x)))]
         return -math.inf if any(map(math.isnan, gains)) else lowest(min(gains))
 

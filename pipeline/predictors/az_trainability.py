@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.az_nas import AZNAS, Feature, rows
@@ -21,7 +21,7 @@ from pipeline.predictors.az_nas import AZNAS, Feature, rows
 class Trainability(AZNAS):
     """mean of −σ − 1/σ + 2."""
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         found = self.drawn_features(network, x)
         signs = [torch.randint(2, own.values.shape).to(own.values) * 2 - 1 for own in found]
         return trainability(found, signs)

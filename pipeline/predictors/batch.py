@@ -6,14 +6,14 @@ Letters: N examples.
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.predictors.weights import weights
 
 
-def batch_gradients(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], graph: bool = False) -> list[Tensor]:
+def batch_gradients(network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"], graph: bool = False) -> list[Tensor]:
     """With respect to each weight, 0 where no path leads from it to the outputs.
 
     Args:

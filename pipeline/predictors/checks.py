@@ -7,10 +7,22 @@ from pipeline.errors import UserError, reason_of, shown
 from pipeline.predictors.weights import weights
 
 
+class Undefined(ArithmeticError):
+    """A score is not defined for this network: it is NaN."""
+
+
+def defined(values: Tensor) -> None:
+    """Raises Undefined unless all are finite: nothing that is computed from others would mean anything."""
+    if not bool(torch.isfinite(values).all()):
+        raise Undefined
+
+
 def network(network: nn.Module) -> None:
     """Raises UserError unless it is a module with a convolution or a linear layer."""
     if not isinstance(network, nn.Module):
         raise UserError(f"a predictor scores a torch.nn.Module and got {shown(network)}; give a network.")
+    if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in network.parameters()):
+        raise UserError("the network has lazy layers that do not know their sizes yet; call it once on a batch.")
     if not weights(network):
         raise UserError(
             f"the network ({type(network).__name__}) has no weights: no convolution and no linear layer; give one that has."
@@ -18,7 +30,13 @@ def network(network: nn.Module) -> None:
 
 
 def batch(
-    network: nn.Module, batch: tuple[Tensor, Tensor], examples: int, least: int, data: bool, labels: bool
+    network: nn.Module,
+    batch: tuple[Tensor, Tensor],
+    examples: int = 0,
+    least: int = 1,
+    data: bool = True,
+    labels: bool = True,
+    real: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """The examples that a predictor looks at, where the network's parameters are and of their type.
 
@@ -26,9 +44,11 @@ def batch(
         examples: how many; 0: all.
         least: how many it needs.
         data, labels: whether it looks at them; what it does not look at may be anything of the right shape.
+        real: whether it cannot look at whole numbers.
 
     Raises:
         UserError: they are none.
+        Undefined: the network's class scores are not finite.
     """
     x, y = pair(batch)
     count = examples or len(x)
@@ -41,16 +61,20 @@ def batch(
     x, y = x[:count], y[:count]
     like = next(iter(weights(network).values()))
     x, y = (own.clone() if own.is_inference() else own for own in (x, y))
+    if real and not x.is_floating_point():
+        raise UserError(f"this predictor changes the images, which hold whole numbers ({x.dtype}); choose another predictor.")
     if data and not bool(torch.isfinite(x).all()):
         raise UserError("the images hold numbers that are not finite; give others, or scale them first.")
     x, y = x.to(like.device, like.dtype) if x.is_floating_point() else x.to(like.device), y.to(like.device).long()
+    scores = class_scores(network, x[:1] if data else torch.zeros_like(x[:1]))
+    classes = scores.shape[1]
+    if labels and not bool(((y >= 0) & (y < classes)).all()):
+        raise UserError(
+            f"labels run from {int(y.min())} to {int(y.max())} and the network has {classes} classes, 0 to {classes - 1}; "
+            "give labels or a network that fit."
+        )
     if data:
-        outputs = class_scores(network, x[:1])
-        if labels and not bool(((y >= 0) & (y < outputs)).all()):
-            raise UserError(
-                f"labels run from {int(y.min())} to {int(y.max())} and the network has {outputs} classes, 0 to {outputs - 1}; "
-                "give labels or a network that fit."
-            )
+        defined(scores)
     return x, y
 
 
@@ -66,8 +90,8 @@ def pair(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def class_scores(network: nn.Module, x: Tensor) -> int:
-    """K, the number of classes, from one example, in evaluation mode and without a trace.
+def class_scores(network: nn.Module, x: Tensor) -> Tensor:
+    """(1, K) of one example, in evaluation mode and without a trace.
 
     Raises:
         UserError: the network does not take the example, or makes no class scores of it.
@@ -88,4 +112,4 @@ def class_scores(network: nn.Module, x: Tensor) -> int:
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(x) or not outputs.is_floating_point():
         said = f"outputs of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
         raise UserError(f"the network makes {said} of one example, which are no class scores (1, classes); give one that does.")
-    return outputs.shape[1]
+    return outputs

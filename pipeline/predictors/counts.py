@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors import checks
@@ -24,11 +24,12 @@ class Count(Predictor):
     statistics: ClassVar[str] = "none"
 
     def score(self, network: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> float:
-        if isinstance(network, CellNetwork):  # nothing of it is used, so nothing is to be put back
-            return float(self.count(network, list(network.layers(*checks.pair(batch)[0].shape[-2:]))))
+        x = checks.pair(batch)[0]
+        if isinstance(network, CellNetwork) and x.ndim == 4 and x.shape[1] == 3:  # nothing is used, so nothing is put back
+            return float(self.count(network, list(network.layers(*x.shape[2:]))))
         return super().score(network, batch, generator)
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         return float(self.count(network, layers(network, x)))
 
     @abstractmethod

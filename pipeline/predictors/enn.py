@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.enn import Critic, load_critic
@@ -36,10 +36,10 @@ class ENNValue(Predictor):
     enn: str = ""
     """path of an ENN, or its name in the package; none: the one of the package that fits"""
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         if self.enn:
             return _read(load_critic(self.enn, str(x.device)), network, x)
-        inputs, classes = math.prod(x.shape[1:]), checks.class_scores(network, torch.zeros_like(x[:1]))
+        inputs, classes = math.prod(x.shape[1:]), checks.class_scores(network, torch.zeros_like(x[:1])).shape[1]
         refused: Unreadable | None = None
         for name in shipped():
             critic = load_critic(name, str(x.device))

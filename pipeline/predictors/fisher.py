@@ -8,7 +8,7 @@ where a are the outputs of convolutions and linear layers for one batch: how muc
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -23,7 +23,7 @@ class Fisher(Predictor):
 
     source: ClassVar[str] = "Turner et al., BlockSwap: Fisher-guided Block Substitution for Network Compression, ICLR 2020"
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         with Outputs(network, linear=True) as seen:
             loss = cross_entropy(network(x), y)
         outputs = [own for own, _ in seen.linear]

@@ -1,5 +1,6 @@
 """Multiply-adds of the convolutions and linear layers for one image; those of edges that no path uses count where a
-NAS-Bench-201 network holds them, as the benchmark counts them. (Half of what others call FLOPs; the ranks are the same.)"""
+NAS-Bench-201 network holds them, as the benchmark counts them. Products inside of ``nn.MultiheadAttention`` do not count.
+(Half of what others call FLOPs; the ranks are the same.)"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

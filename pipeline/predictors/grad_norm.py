@@ -4,7 +4,7 @@ the initial weights, for one batch."""
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.batch import batch_gradients
@@ -17,7 +17,7 @@ class GradNorm(Predictor):
 
     source: ClassVar[str] = "Abdelfattah et al., Zero-Cost Proxies for Lightweight NAS, ICLR 2021"
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         return sum(float(own.norm()) for own in batch_gradients(network, x, y))
 
 

@@ -12,12 +12,13 @@ Letters: N examples, n of a pass, K classes.
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from pipeline.errors import UserError
 from pipeline.predictors.alone import ONE_VALUE, Alone
+from pipeline.predictors.checks import defined
 from pipeline.predictors.weights import weights
 
 Taken = Callable[[int, Tensor], None]
@@ -33,7 +34,7 @@ LARGE = 31 << 20
 """bytes; see :func:`_keep_memory`"""
 
 
-def each_gradient(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], take: Taken, size: int = 0) -> bool:
+def each_gradient(network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"], take: Taken, size: int = 0) -> bool:
     """Hand the gradients of every example to ``take``, weight by weight, pass by pass; a network in training mode.
 
     Args:
@@ -44,6 +45,7 @@ def each_gradient(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, 
 
     Raises:
         UserError: a BatchNorm has no statistics of one example.
+        Undefined: class scores or gradients are not finite.
     """
     parameters = list(weights(network).values())
     size = size or (PASS if x.device.type == "cpu" else len(x))
@@ -65,13 +67,14 @@ def _keep_memory(x: Tensor) -> None:
 
 
 def one_by_one(
-    network: nn.Module, parameters: Sequence[Tensor], x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], take: Taken
+    network: nn.Module, parameters: Sequence[Tensor], x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"], take: Taken
 ) -> list[Tensor]:
     """The definition: each example is a batch. Returns their class scores."""
     found = []
     for own, label in zip(x.split(1), y.split(1), strict=True):
         try:
             scores = network(own)
+            defined(scores.detach())
             loss = cross_entropy(scores, label)
         except ValueError as error:
             if "more than 1 value per channel" in str(error):
@@ -79,6 +82,8 @@ def one_by_one(
             raise
         for number, gradient in enumerate(_gradients(loss, parameters)):
             if gradient is not None:
+                if number == 0:  # on its way back what is not a number comes to the first layer
+                    defined(gradient)
                 take(number, gradient[None])
         found.append(scores.detach()[0])
     return found
@@ -110,6 +115,8 @@ def _together(
         number = numbers[id(weight)]
         uses[number] -= 1
         gradients = gradients if number not in waiting else waiting.pop(number) + gradients
+        if number == 0:
+            defined(gradients)
         if uses[number]:  # a layer that is used again: its gradient is the sum over its uses
             waiting[number] = gradients
         else:
@@ -117,6 +124,7 @@ def _together(
 
     with Alone(parameters, sink, called, laid_out):
         scores = network(_laid_out(x))
+        defined(scores.detach())
         loss = cross_entropy(scores, y, reduction="sum")
     seen = all(gradient is None for gradient in _gradients(loss, parameters))
     for number, gradients in waiting.items():  # of uses that no path leads to the outputs from

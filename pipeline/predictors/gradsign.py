@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.gradients import each_gradient
@@ -38,11 +38,11 @@ class GradSign(Predictor):
     chunk: int = 0
     """examples of a pass; 0: as suits the device"""
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
-        return float(sum(int(own.abs().sum()) for own in sign_sums(network, x, y, self.chunk)))
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+        return float(total(sign_sums(network, x, y, self.chunk)))
 
 
-def sign_sums(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0) -> list[Tensor]:
+def sign_sums(network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0) -> list[Tensor]:
     """Σ_n sgn g_n of every weight."""
     sums = _zeros(network)
 
@@ -54,7 +54,7 @@ def sign_sums(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"
 
 
 def signs_and_count(
-    network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0
+    network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"], chunk: int = 0
 ) -> tuple[list[Tensor], int]:
     """Σ_n sgn g_n of every weight, and how many weights have a g_n that is not 0."""
     sums, counts = _zeros(network), _zeros(network)
@@ -68,7 +68,13 @@ def signs_and_count(
 
 
 def _zeros(network: nn.Module) -> list[Tensor]:
-    return [torch.zeros_like(weight, memory_format=torch.contiguous_format) for weight in weights(network).values()]
+    """Of at least single precision, in which whole numbers are exact."""
+    return [torch.zeros(own.shape, dtype=torch.float32, device=own.device) for own in weights(network).values()]
+
+
+def total(sums: list[Tensor]) -> int:
+    """Σ_k |…|, exactly."""
+    return sum(int(own.abs().sum(dtype=torch.float64)) for own in sums)
 
 
 PREDICTOR = GradSign

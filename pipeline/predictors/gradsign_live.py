@@ -6,19 +6,19 @@ What is left of GradSign once the count of live weights is divided out. NaN wher
 import math
 from dataclasses import dataclass
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from pipeline.predictors.gradsign import GradSign, signs_and_count
+from pipeline.predictors.gradsign import GradSign, signs_and_count, total
 
 
 @dataclass(frozen=True)
 class GradSignLive(GradSign):
     """The mean over live weights."""
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         sums, count = signs_and_count(network, x, y, self.chunk)
-        return sum(int(own.abs().sum()) for own in sums) / count if count else math.nan
+        return total(sums) / count if count else math.nan
 
 
 PREDICTOR = GradSignLive

@@ -8,10 +8,10 @@ uses count in the number.
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
-from pipeline.predictors.gradsign import GradSign, sign_sums
+from pipeline.predictors.gradsign import GradSign, sign_sums, total
 
 
 @dataclass(frozen=True)
@@ -20,9 +20,9 @@ class GradSignMean(GradSign):
 
     dead_weights: ClassVar[bool] = True
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         sums = sign_sums(network, x, y, self.chunk)
-        return sum(int(own.abs().sum()) for own in sums) / sum(own.numel() for own in sums)
+        return total(sums) / sum(own.numel() for own in sums)
 
 
 PREDICTOR = GradSignMean

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.batch import or_zeros
@@ -27,10 +27,11 @@ class JacobCov(Predictor):
 
     source: ClassVar[str] = "Mellor et al., Neural Architecture Search without Training, 2020 (arXiv 2006.04647, version 1)"
     labels: ClassVar[bool] = False
+    real: ClassVar[bool] = True
     layers: ClassVar[str] = "all"
     least: ClassVar[int] = 2
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         inputs = x.clone().requires_grad_()
         (jacobian,) = or_zeros(network(inputs).sum(), [inputs])
         return of_jacobian(jacobian.flatten(1))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.observe import relus
@@ -25,7 +25,7 @@ class Naswot(Predictor):
     layers: ClassVar[str] = "ReLUs"
     least: ClassVar[int] = 2
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         spectrum = torch.linalg.eigvalsh(agreements(relus(network, x, "naswot")))
         singular = spectrum[0] <= len(spectrum) * torch.finfo(spectrum.dtype).eps * spectrum[-1]
         return -math.inf if bool(singular) else float(spectrum.log().sum())

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from pipeline.errors import UserError
+from pipeline.predictors.checks import defined
 from pipeline.predictors.paths import LINEAR_MAPS, TRANSPOSED
 from pipeline.predictors.weights import weights
 
@@ -62,9 +63,11 @@ def relus(network: nn.Module, x: Tensor, name: str) -> list[Tensor]:
 
     Raises:
         UserError: there is none.
+        Undefined: the class scores are not finite.
     """
     with torch.no_grad(), Outputs(network, relus=True) as seen:
-        network(x)
+        outputs = network(x)
+    defined(outputs)
     if not seen.relus:
         raise UserError(f"{name} reads where ReLUs let through, and this network computes none; choose another predictor.")
     return [own.flatten(1) > 0 for own in seen.relus]

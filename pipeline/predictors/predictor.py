@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors import checks
@@ -56,6 +56,8 @@ class Predictor(ABC):
     """whose weights, gradients or outputs it looks at"""
     dead_weights: ClassVar[bool] = False
     """whether weights that no path from input to output uses count; if so, equal cells score differently"""
+    real: ClassVar[bool] = False
+    """whether it puts images of its own in the place of those given, or differentiates by them: whole numbers will not do"""
     least: ClassVar[int] = 1
     """examples that it needs"""
 
@@ -75,8 +77,11 @@ class Predictor(ABC):
         """
         checks.network(network)
         with untouched(network, int(torch.randint(1 << 62, (), generator=generator))):
-            x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels)
-            value = float(self.value(network, x, y))
+            try:
+                x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels, self.real)
+                value = float(self.value(network, x, y))
+            except checks.Undefined:
+                return math.nan
         return math.nan if value == math.inf else value
 
     def scored(self, network: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Scored:
@@ -86,6 +91,6 @@ class Predictor(ABC):
         return Scored(value, 1000 * (time.perf_counter() - started))
 
     @abstractmethod
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         """The score of a network that may be used freely: it is in training mode, dropout off, and is put back afterwards; the
         process's random numbers are seeded."""

@@ -4,7 +4,7 @@ the loss of one batch would change, to first order, if a weight went."""
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.batch import batch_gradients
@@ -18,7 +18,7 @@ class Snip(Predictor):
 
     source: ClassVar[str] = "Lee, Ajanthan & Torr, SNIP, ICLR 2019"
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         pairs = zip(weights(network).values(), batch_gradients(network, x, y), strict=True)
         return sum(float((weight.detach() * gradient).abs().sum()) for weight, gradient in pairs)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.observe import relus
@@ -21,7 +21,7 @@ class Swap(Predictor):
     labels: ClassVar[bool] = False
     layers: ClassVar[str] = "ReLUs"
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         packed = [np.packbits(own.T.cpu().numpy(), axis=1) for own in relus(network, x, "swap")]
         patterns = np.ascontiguousarray(np.concatenate(packed))
         return float(len(np.unique(patterns.view(np.dtype((np.void, patterns.shape[1]))))))

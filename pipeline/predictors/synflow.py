@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
@@ -31,7 +31,7 @@ class SynFlow(Predictor):
     labels: ClassVar[bool] = False
     statistics: ClassVar[str] = "none"
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         sizes = {name: own.detach().abs().double().requires_grad_() for name, own in network.named_parameters()}
         buffers = {name: own.double() if own.is_floating_point() else own for name, own in network.named_buffers()}
         ones = torch.ones_like(x[:1], dtype=torch.float64 if x.is_floating_point() else x.dtype)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.drawn import drawn
@@ -33,8 +33,9 @@ class Zen(Predictor):
     source: ClassVar[str] = "Lin et al., Zen-NAS: A Zero-Shot NAS for High-Performance Image Recognition, ICCV 2021"
     data: ClassVar[bool] = False
     labels: ClassVar[bool] = False
+    real: ClassVar[bool] = True
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         parameters = drawn(network, "unit")
         image, noise = (torch.randn(x.shape, dtype=x.dtype).to(x.device) for _ in range(2))
         return change(network, parameters, image, noise)

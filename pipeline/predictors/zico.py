@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor, nn
 
 from pipeline.predictors.batch import batch_gradients
+from pipeline.predictors.checks import defined
 from pipeline.predictors.predictor import Predictor
 
 BATCHES = 2
@@ -27,13 +28,14 @@ class ZiCo(Predictor):
     source: ClassVar[str] = "Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023"
     least: ClassVar[int] = BATCHES
 
-    def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
+    def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         parts = zip(x.chunk(BATCHES), y.chunk(BATCHES), strict=True)
         found = [batch_gradients(network, xs, ys) for xs, ys in parts]
         return sum(_of_layer(torch.stack(gradients)) for gradients in zip(*found, strict=True))
 
 
 def _of_layer(gradients: Tensor) -> float:
+    defined(gradients)
     mean, deviation = gradients.abs().mean(0), gradients.std(0, correction=0)
     varying = deviation > 0
     total = float((mean[varying] / deviation[varying]).sum())

@@ -104,7 +104,7 @@ def synflow(network, x, y):
         for own in network.parameters():
             own.abs_()
     network(torch.ones_like(x[:1])).sum().backward()
-    return sum(float((own * own.grad).abs().sum()) for own in weights(network) if own.grad is not None)
+    return sum(float((own.detach() * own.grad).abs().sum()) for own in weights(network) if own.grad is not None)
 
 
 def hooked(network, x, kinds, training=True):
@@ -134,7 +134,7 @@ def fisher(network, x, y):
     for _, _, own in found:
         for channel in range(own.shape[1]):
             if own.grad is not None:
-                each = [float((own[n, channel] * own.grad[n, channel]).sum()) for n in range(len(x))]
+                each = [float((own[n, channel].detach() * own.grad[n, channel]).sum()) for n in range(len(x))]
                 total += sum(value**2 for value in each) / len(x) / 2
     return total
 
