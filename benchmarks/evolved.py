@@ -135,8 +135,8 @@ def verdict(results: dict[str, Any]) -> str:
     return (
         f"Of the {own['compared']} best of {own['equations']} equations, evolved or drawn at random, "
         f"{own['gains'] or 'not one'} is better than backpropagation on fresh seeds, tuned from the same rates (in runs that "
-        f"are {results['settings']['longer']} times longer: {own['gains_longer'] or 'not one'}). The best of them by its mean is "
-        f"{own['best']}, {own['difference']}."
+        f"are {results['settings']['longer']} times longer: {own['gains_longer'] or 'not one'}). The best of "
+        f"them by its mean is {own['best']}, {own['difference']}."
     )
 
 
