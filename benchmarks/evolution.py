@@ -21,18 +21,18 @@ from typing import Any
 
 import torch
 
-from benchmarks import edges, equations, quick, tables
+from benchmarks import equations, quick
 from benchmarks.cache import Cache
+from benchmarks.evolved import CHANCE, ENDS, FILES, NEAR, doubts, figures, table, verdict
 from pipeline.cluster import Placement
 from pipeline.config import Config
 from pipeline.data import Dataset, load
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.learning.expression.fingerprint import fingerprint
-from pipeline.learning.expression.spelling import parse, plain, spelt
+from pipeline.learning.expression.spelling import parse, plain
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
-from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
 from pipeline.search.drive import drive
 from pipeline.search.equations import family
@@ -42,14 +42,11 @@ from pipeline.search.plan import Plan
 from pipeline.search.reading import read_plan
 from pipeline.seeding import stream
 
+__all__ = ["doubts", "figures", "table", "verdict"]
 ROOT = Path(__file__).resolve().parents[1]
-FILES = {"evolved": "backprop_evolution", "drawn": "backprop_random"}
-"""searches, and their files in tune_configs"""
 BEST, TUNING, SEEDS, LONGER = 5, 10, 30, 6
 """equations of each search, seeds that choose a rate, fresh seeds, times the run's length"""
 BACKPROP, CONTROLS = "(Wᵀs)∘σ′", {"feedback alignment": "(Rᵀs)∘σ′", "frozen": "h − h"}
-CHANCE, NEAR = 15.0, 1.0
-"""accuracy up to which nothing was learned (of ten classes), and points below backpropagation"""
 NETWORKS, MEMBERS, REPEATS = ((784, 100, 10), (784, 100, 50, 10), (784, 100, 100, 50, 10)), 64, 9
 MOST_SIDES: int | None = None
 QUICK = {"BEST": 1, "TUNING": 2, "SEEDS": 3, "LONGER": 2, "NETWORKS": ((64, 16, 10),), "MEMBERS": 4, "REPEATS": 2}
@@ -232,11 +229,10 @@ def compared(config: Config, contenders: Sequence[tuple[str, str]], dataset: Dat
             part = cache.part("fresh", lambda own=own: fresh(own, dataset), config=own)
             row |= {key + ("" if steps == config.training.steps else "_longer"): value for key, value in part.value.items()}
         rows.append(row)
-    for end in ("", "_longer"):
+    for end in ENDS:
         for row in rows:
             row[f"mean{end}"], row[f"mean{end}_low"], row[f"mean{end}_high"] = mean_interval(row[f"accuracies{end}"])
             row[f"difference{end}"] = paired(row[f"accuracies{end}"], rows[0][f"accuracies{end}"])
-        tables.correct([row[f"difference{end}"] for row in rows[1:]])
     return rows
 
 
@@ -250,149 +246,6 @@ def fresh(config: Config, dataset: Dataset) -> dict[str, Any]:
     population = trained(config, seeds, [rate], steps, dataset)
     found = population.evaluate(*dataset.tensors("test"))
     return {"rate": rate, "accuracies": found.accuracy.double().tolist(), "diverged": int((population.diverged_at >= 0).sum())}
-
-
-# -- its page ------------------------------------------------------------------------------------------------------------
-
-
-def _code(text: str) -> str:
-    """An equation in a cell of a table."""
-    return f"`{spelt(parse(text))}`".replace("|", "\\|")
-
-
-SAID = {"evolved": "evolved", "drawn": "at random"}
-
-
-def table(results: dict[str, Any]) -> str:
-    """Fresh seeds; then how the searches ended; the winner's ancestors; what equations cost."""
-    own, facts = results["settings"], results["provenance"]
-    head = [
-        "found",
-        "equation",
-        "test accuracy, %",
-        "difference",
-        tables.P,
-        "rate",
-        f"× {own['longer']}, difference",
-        tables.P,
-        "diverged",
-    ]
-    rows = []
-    for row in results["rows"]:
-        first = row is results["rows"][0]
-        cells = [SAID.get(row["source"], row["source"]), _code(row["equation"]), tables.interval(row, "mean", ".2f", 100)]
-        for end in ("", "_longer"):
-            difference = row[f"difference{end}"]
-            cells += ["–", "–"] if first else [tables.signed(difference), tables.p_cell(difference)]
-            cells += [] if end else [edges.marked(f"{row['rate']:g}", edges.at_edge(row["rate"], own["rates"]))]
-        rows.append([*cells, str(row["diverged"] + row["diverged_longer"])])
-    caption = (
-        f"`{tables.command(facts)}`: {own['seeds']} fresh paired seeds, digits, {own['steps']} steps of Adam on hidden layers "
-        f"of {', '.join(map(str, own['hidden']))} (tanh), and {own['longer']} times as many; each row chose its rate from "
-        f"{', '.join(f'{rate:g}' for rate in own['rates'])} on {own['tuning']} other seeds and validation data, for either "
-        f"length. {tables.CORRECTED_P} ({tables.where(facts)})."
-    )
-    ends = [
-        [
-            SAID[name],
-            f"{found['equations']:,}",
-            f"{found['finished']:,}",
-            f"{found['diverged']:,}",
-            f"{found['chance']:,}",
-            f"{found['near']:,}",
-            f"{found['above']:,}",
-            f"{found['best'][0]['accuracy']:.1f}",
-            f"{found['seconds'] / found['equations']:.2f}",
-        ]
-        for name, found in results["searches"].items()
-    ]
-    searches = tables.table(
-        ["search", "equations", "to the end", "diverged", "at chance", "near", "above", "best, %", "s per equation"], ends
-    )
-    note = (
-        f"*Diverged*: in every member after its last stage; *at chance*: at most {CHANCE:g} % right; *near*: at most {NEAR:g} "
-        f"point below backpropagation judged the same way ({results['backpropagation']:.1f} %); *above*: above it. On "
-        "validation data, at the best of the rates; seconds of one processor."
-    )
-    speeds = results["speed"]
-    cost = tables.table(
-        ["times the fused pass", *(row["network"] for row in speeds)],
-        [[_code(text), *(f"{row['ratios'][text]:.2f}" for row in speeds)] for text in speeds[0]["ratios"]],
-    )
-    chain = tables.table(
-        ["equation", "came about by", "validation accuracy, %", ""],
-        [[row["name"], row["how"], as_cell(row["accuracy"], ".1f"), _code(row["equation"])] for row in results["family"]],
-    )
-    return tables.blocks(
-        edges.noted(tables.blocks(tables.table(head, rows, 2), caption)),
-        searches,
-        note,
-        "The winner's ancestors:",
-        chain,
-        "What equations cost:",
-        cost,
-    )
-
-
-def figures(results: dict[str, Any]) -> dict[str, Any]:
-    searches, best = results["searches"], max(results["rows"][1:], key=lambda row: row["mean"])
-    count, (evolved, drawn) = results["distinct"], (searches[name] for name in FILES)
-    ratios = [ratio for row in results["speed"] for ratio in row["ratios"].values()]
-    own = {name: [row for row in results["rows"] if row["source"] == name] for name in SAID}
-    return {
-        "equations": f"{sum(own['equations'] for own in searches.values()):,}",
-        "seconds": f"{sum(own['seconds'] for own in searches.values()):,.0f}",
-        "seconds_each": tables.spread([own["seconds"] / own["equations"] for own in searches.values()]),
-        "most_seconds": f"{max(own['most_seconds'] for own in searches.values()):.2f}",
-        "distinct": f"{count['distinct']:,}",
-        "written": f"{count['written']:,}",
-        "diverging": f"{count['diverged']:,}",
-        "cost": tables.spread(ratios),
-        "best": f"`{spelt(parse(best['equation']))}`",
-        "difference": tables.outcome(best["difference"])
-        if "p_holm" in best["difference"]
-        else tables.gained(best["difference"]),
-        "gains": sum(tables.told(row["difference"]) == tables.GAIN for row in results["rows"][1:]),
-        "losses": sum(tables.told(row["difference"]) == tables.LOSS for rows in own.values() for row in rows),
-        "gains_longer": sum(tables.told(row["difference_longer"]) == tables.GAIN for row in results["rows"][1:]),
-        "compared": sum(map(len, own.values())),
-        "unexplained": tables.spread([100 * share for shares in results["unexplained"].values() for share in shares], ".0f"),
-        "depth": results["settings"]["depth"],
-        "evolved": evolved,
-        "drawn": drawn,
-    }
-
-
-def verdict(results: dict[str, Any]) -> str:
-    own = figures(results)
-    beats = "None" if not own["gains"] else f"{own['gains']}"
-    return (
-        f"{beats} of the {own['compared']} best of {own['equations']} equations, evolved or drawn at random, "
-        f"{'beats' if own['gains'] in (0, 1) else 'beat'} backpropagation on fresh seeds, tuned from the same rates (in runs "
-        f"that are {results['settings']['longer']} times longer: {own['gains_longer'] or 'none'}). The best of them by its mean is "
-        f"{own['best']}, {own['difference']}."
-    )
-
-
-def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
-    """Whether evolution finds what backpropagation is not, and what was hoped for of speed."""
-    own, most = figures(results), max(ratio for row in results["speed"] for ratio in row["ratios"].values())
-    each = max(search["seconds"] / search["equations"] for search in results["searches"].values())
-    found = [
-        tables.Doubt(
-            "Evolution finds an equation that beats backpropagation, tuned with the same rates.",
-            f"of the {own['compared']} best {own['gains'] or 'none'} does on fresh seeds, of {own['equations']} that were "
-            "tried.",
-            held=own["gains"] > 0,
-        )
-    ]
-    if most > 1.6:
-        found.append(
-            tables.Doubt("An equation of depth 1 costs at most 1.6 times the fused pass.", f"{most:.2f} times.", held=False)
-        )
-    if each > 0.5:
-        found.append(tables.Doubt("An equation takes at most 0.5 s of the processor on digits.", f"{each:.2f} s.", held=False))
-    return found
 
 
 if __name__ == "__main__":

@@ -56,7 +56,8 @@ def plain(tree: Tree) -> str:
 def _spelt(tree: Tree) -> tuple[str, int]:
     """The text, and how strongly it binds."""
     if isinstance(tree, Leaf):
-        return tree.name, WHOLE if len(tree.name) <= 3 else BEFORE  # a pull is read as a product
+        product = OPERANDS[tree.name].computed and len(tree.name) > 2  # a pull, which is read as a product
+        return tree.name, BEFORE if product else WHOLE
     if isinstance(tree, Unary):
         return _unary(tree)
     entry = BINARIES[tree.name]
