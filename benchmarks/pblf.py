@@ -119,6 +119,10 @@ def main() -> int:
     parser.add_argument("--device", default="cpu", help="such as cuda (default: cpu)")
     parser.add_argument("--work", type=Path, help="folder of finished parts (default: runs/PROTOCOL)")
     options = parser.parse_args()
+    if min(own for own in (options.candidates, options.seeds, options.epochs + 1, 2) if own is not None) < 2:
+        parser.error("--candidates and --seeds are at least 2, --epochs at least 1")
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
+        parser.error(f"there is no GPU for --device {options.device}; leave it out")
     if options.quick:
         globals().update(QUICK)
     changed = {"CANDIDATES": options.candidates, "SEEDS": options.seeds}
