@@ -123,6 +123,15 @@ PAGES = (
     searched("image_resolution", "Search: how small may the weight image be", "Gain against milliseconds by resolution"),
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
+    Page(
+        "pblf",
+        "Is there a better derivative, or is it a learning rate?",
+        results=("pblf-digits",),
+        pictures=(
+            ("pblf-digits-components.png", "All φ that were judged in two principal components, coloured by accuracy"),
+            ("pblf-digits-betas.png", "The path of two weights for several factors β, under SGD and under Adam"),
+        ),
+    ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),
