@@ -138,6 +138,15 @@ PAGES = (
         "Searches over architectures, with a predictor in front",
         pictures=(("assisted.png", "Test accuracy of the best cell so far, by simulated seconds"),),
     ),
+    Page(
+        "pblf",
+        "Is there a better derivative, or is it a learning rate?",
+        results=("pblf-digits",),
+        pictures=(
+            ("pblf-digits-components.png", "All φ that were judged in two principal components, coloured by accuracy"),
+            ("pblf-digits-betas.png", "The path of two weights for several factors β, under SGD and under Adam"),
+        ),
+    ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),

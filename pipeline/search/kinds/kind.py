@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
+from pipeline.names import SamplerName
 from pipeline.search.values import Record, Stage
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class Kind:
     """its candidates learn from populations that are recorded once for all of them"""
     least_targets: int
     """in the last stage, to measure anything"""
-    samplers: tuple[str, ...] = ()
+    samplers: tuple[SamplerName, ...] = ()
     """who may propose its candidates; empty: all that propose values of settings"""
     trained_by: str
     """the command that trains what was found"""
