@@ -61,8 +61,17 @@ def test_every_arm_has_the_same_number_of_candidates_on_the_same_targets(config)
     )
 
 
-@pytest.mark.parametrize("optimiser", ["sgd", "adam", "adamw"])
-@pytest.mark.parametrize("arm", ["conventional", "dfa", "pfa", "cdni"])
+@pytest.mark.parametrize(
+    ("arm", "optimiser"),
+    [
+        ("conventional", "sgd"),
+        ("conventional", "adam"),
+        ("conventional", "adamw"),
+        ("pfa", "sgd"),
+        ("pfa", "adam"),
+        ("cdni", "adam"),
+    ],
+)
 def test_a_candidate_is_trained_as_it_would_be_alone(config, digits, arm, optimiser):
     """To the bit, also of a neighbour that diverges; the twin: another rate gives other weights."""
     training = dataclasses.replace(config.training, optimiser=optimiser, weight_decay=0.01, schedule="cosine")
@@ -83,7 +92,7 @@ def trained_alone(config, digits, arm, seeds, rates):
     population = new_population(config, target_of(config, digits), seeds, x, learning_rate=rates)
 
     class Alone(Making):
-        learning_rate = rates
+        learning_rate = property(lambda _: rates)
 
     rule = ARMS[arm].rule(Alone(ARMS[arm], Task("alone", arm, seeds, (1.0,), keep=False), config, population, {}))
     advance(population, rule, rule.init(population), Batches(x, y, config.training.batch_size, seeds, False), 20)
@@ -309,15 +318,14 @@ def test_every_preset_can_be_compared_on(preset):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("command")
-    said = finish(folder, "compare", "--output", "run", "--local", *OPTIONS)
-    return folder / "run", said
+    folder = tmp_path_factory.mktemp("command") / "run"
+    assert main(["compare", "--output", str(folder), "--local", *OPTIONS]) == 0
+    return folder
 
 
-def test_the_command_says_and_writes_its_table(finished):
-    folder, said = finished
-    report = read_json(folder / "report.json")
-    assert [row["arm"] for row in report["rows"]] == ["conventional", "fa", "frozen"] and "test error on digits" in said
+def test_the_command_writes_its_table(finished):
+    folder, report = finished, read_json(finished / "report.json")
+    assert [row["arm"] for row in report["rows"]] == ["conventional", "fa", "frozen"]
     assert all(f"| {row['arm']} | 4 |" in (folder / "report.md").read_text() for row in report["rows"])
     assert {path.name for path in (folder / "figures").iterdir()} == {"accuracy.png", "angles.png"}
     assert read_json(folder / "config.json")["work"] == "compare" and not list(folder.glob("enn*"))
@@ -331,7 +339,7 @@ def test_the_command_says_and_writes_its_table(finished):
 
 
 def test_given_again_it_only_shows(finished, capsys, monkeypatch):
-    folder, _ = finished
+    folder = finished
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     monkeypatch.chdir(folder.parent)
     assert main(["compare", "--output", "run"]) == 0
@@ -342,7 +350,7 @@ def test_given_again_it_only_shows(finished, capsys, monkeypatch):
 
 @pytest.mark.parametrize("command", ["run", "train-enn", "instruct", "explain", "report"])
 def test_a_folder_holds_one_kind_of_work(command, finished, capsys, tmp_path):
-    assert main([command, "--output", str(finished[0]), "--local"]) == 2
+    assert main([command, "--output", str(finished), "--local"]) == 2
     assert "holds a comparison without an ENN" in capsys.readouterr().err
     other = tmp_path / "run"
     other.mkdir()
@@ -353,7 +361,7 @@ def test_a_folder_holds_one_kind_of_work(command, finished, capsys, tmp_path):
 
 
 def test_other_settings_and_changed_results_are_refused(finished, capsys, tmp_path):
-    copy = shutil.copytree(finished[0], tmp_path / "run")
+    copy = shutil.copytree(finished, tmp_path / "run")
     assert main(["compare", "--output", str(copy), "--local", "--arms", "backprop", "dfa"]) == 2
     assert "holds a run with other settings (compare.arms" in capsys.readouterr().err
     population = read_json(copy / "arms" / "fa-0.json")
@@ -370,4 +378,4 @@ def test_killed_it_goes_on_to_the_same_bits(number, finished, folder):
     os.killpg(running.process.pid, number)
     assert running.process.wait() == (130 if number == signal.SIGINT else -number)
     finish(folder, "compare", "--output", "run", "--local", *OPTIONS)
-    assert_same(results(folder / "run"), results(finished[0]))
+    assert_same(results(folder / "run"), results(finished))

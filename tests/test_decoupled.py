@@ -13,7 +13,8 @@ STEPS, RATE, TARGET = 12, 1e-3, MLP((64, 8, 10), "tanh")
 
 
 def batches(digits):
-    return Batches(*digits.tensors("train"), 20, [3], shared_order=True)
+    x, y = digits.tensors("train")
+    return Batches(x, y, 20, [3], shared_order=True)
 
 
 def trained_in_halves(digits, rule, lag):
