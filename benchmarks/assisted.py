@@ -42,7 +42,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
-from pipeline.results.tables import as_cell
+from pipeline.results.tables import NONE, as_cell
 from pipeline.seeding import numpy_stream, stream
 
 REPEATS, BUDGET, CHARGED_EPOCHS = 500, 12_000.0, 12
@@ -101,7 +101,7 @@ def main() -> int:
     }
     facts |= {"costs": {form: cost_of(form, options.quick) for form in forms}, "best_there_is": best_there_is(options.quick)}
     write_json(results / "assisted.json", facts)
-    draw(told, results / "assisted.png")
+    draw(read_json(results / "assisted.json"), results / "assisted.png")
     print(table(read_json(results / "assisted.json")))
     return 0
 
@@ -226,7 +226,13 @@ def row(runs: Runs, told: Mapping[Runs, Mapping[str, Any]]) -> dict[str, Any]:
     own, plain = told[runs], told[Runs(runs.data, runs.algorithm, PLAIN, True)]
     mean, low, high = mean_interval(own["accuracy"])
     found: dict[str, Any] = {"data": runs.data, "algorithm": runs.algorithm, "form": runs.form, "charged": runs.charged}
-    found |= {"accuracy": mean, "accuracy_low": low, "accuracy_high": high, "trained": float(np.mean(own["trained"]))}
+    found |= {
+        "accuracy": mean,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "trained": float(np.mean(own["trained"])),
+        "curve": own["curve"],
+    }
     if runs.form != PLAIN:
         found["difference"] = paired(own["accuracy"], plain["accuracy"])
         live = told.get(Runs(runs.data, runs.algorithm, "live_params", runs.charged))
@@ -235,28 +241,25 @@ def row(runs: Runs, told: Mapping[Runs, Mapping[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def draw(told: Mapping[Runs, Mapping[str, Any]], path: Path) -> None:
+def draw(results: Mapping[str, Any], path: Path) -> None:
     """Anytime curves: a panel for each algorithm and data set, a line for each form; scoring is charged."""
     from matplotlib.figure import Figure
 
     from pipeline.results.figures.style import KINDS, legend, plain, save
 
-    figure = Figure(figsize=(12, 8.5), layout="constrained")
-    panels = figure.subplots(len(TABLES), len(ALGORITHMS), sharex=True, squeeze=False)
-    for (line, data), (at, algorithm) in itertools.product(enumerate(TABLES), enumerate(ALGORITHMS)):
-        panel = panels[line][at]
-        for number, form in enumerate(FORMS):
-            if (own := told.get(Runs(data, algorithm, form, True))) is not None:
-                panel.plot(
-                    np.array(CURVE) * BUDGET / 1000,
-                    np.array(own["curve"], dtype=float),
-                    color=KINDS[number % len(KINDS)],
-                    label=form.replace("_", " "),
-                )
-        values = [value for form in FORMS if (own := told.get(Runs(data, algorithm, form, True))) for value in own["curve"][5:]]
-        values = [value for value in values if value is not None and math.isfinite(value)]
-        if values:
-            panel.set_ylim(min(values), max(values) + 0.05 * (max(values) - min(values) + 1e-9))
+    rows = [own for own in _rows(results) if own["charged"]]
+    algorithms = [name for name in ALGORITHMS if any(own["algorithm"] == name for own in rows)]
+    figure = Figure(figsize=(1.5 + 2.7 * len(algorithms), 8.5), layout="constrained")
+    panels = figure.subplots(len(TABLES), len(algorithms), sharex=True, squeeze=False)
+    for (line, data), (at, algorithm) in itertools.product(enumerate(TABLES), enumerate(algorithms)):
+        panel, ends = panels[line][at], []
+        for own in [own for own in rows if (own["data"], own["algorithm"]) == (data, algorithm)]:
+            values = np.array(own["curve"], dtype=float)
+            colour = KINDS[FORMS.index(own["form"]) % len(KINDS)]
+            panel.plot(np.array(CURVE) * results["budget"] / 1000, values, color=colour, label=own["form"].replace("_", " "))
+            ends += values[5:][np.isfinite(values[5:])].tolist()
+        if ends:
+            panel.set_ylim(min(ends), max(ends) + 0.05 * (max(ends) - min(ends) + 1e-9))
         panel.set_title(f"{algorithm}, {data}", fontsize=9)
         plain(panel)
         if at == 0:
@@ -272,38 +275,25 @@ def draw(told: Mapping[Runs, Mapping[str, Any]], path: Path) -> None:
 
 def table(results: dict[str, Any]) -> str:
     """One row per data set, algorithm and form; then GradSign and the combination against the count."""
-    head = [
-        "data set",
-        "algorithm",
-        "form",
-        "trained",
-        "test accuracy %",
-        "against plain",
-        tables.P,
-        "without the cost of scoring",
-        "against live weights",
-    ]
-    lines = []
     rows = _rows(results)
+    against = any("against_live" in own for own in rows)
+    head = ["data set", "search", "form", "trained", "test %", "against plain", tables.P, "cost not charged"]
+    lines = []
     for own in [one for one in rows if one["charged"]]:
         free = [] if own["form"] == PLAIN else [tables.pick(rows, **_key(own), charged=False)]
-        lines.append(
-            [
-                own["data"],
-                own["algorithm"],
-                own["form"].replace("_", " "),
-                as_cell(own["trained"], ".0f"),
-                tables.interval(own, "accuracy", ".2f", 1),
-                tables.signed(own["difference"], 1) if free else "–",
-                tables.p_cell(own["difference"]) if free else "–",
-                tables.signed(free[0]["difference"], 1) if free else "–",
-                tables.signed(own["against_live"], 1) if "against_live" in own else "–",
-            ]
-        )
+        cells = [own["data"], own["algorithm"], own["form"].replace("_", " ")]
+        cells += [as_cell(own["trained"], ".0f"), as_cell(own["accuracy"], ".2f")]
+        cells += [tables.signed(own["difference"], 1), tables.p_cell(own["difference"])] if free else [NONE, NONE]
+        cells += [tables.gained(free[0]["difference"], 1)] if free else [NONE]
+        live = tables.signed(own["against_live"], 1) if "against_live" in own else NONE
+        lines.append([*cells, live] if against else cells)
+    head += ["against live weights"] * against
     costs = ", ".join(
         f"{form.replace('_', ' ')} {1000 * cost:,.0f} ms" for form, cost in results["costs"].items() if form != PLAIN
     )
     best = ", ".join(f"{name} {value:.2f}" for name, value in results["best_there_is"].items())
+    missing = [name for name in ALGORITHMS if all(own["algorithm"] != name for own in rows)]
+    waits = f" Not searched yet: {', '.join(missing)}." * bool(missing)
     caption = (
         f"`{tables.command(results)}`: {results['repeats']} paired repeats, {results['budget']:,.0f} simulated seconds each. "
         "The reward is the table's validation accuracy after 200 epochs, of one run drawn for each repeat, at 12/200 of its "
@@ -312,7 +302,7 @@ def table(results: dict[str, Any]) -> str:
         f"({costs}), once for equal cells, while the seconds of training are a GPU's. "
         "The best combination of predictors that every cell has scores of, chosen on one half of the cells on CIFAR-10: "
         f"{' + '.join(results['combination'])}. The best cells of the table: {best} ({tables.where(results)}). "
-        f"{tables.CORRECTED_P}."
+        f"{tables.CORRECTED_P}.{waits}"
     )
     return tables.blocks(tables.table(head, lines, left=3), caption)
 

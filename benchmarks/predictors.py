@@ -401,9 +401,9 @@ def verdict(results: dict[str, Any], *_: Any) -> str:
     if own["gradsign"] == "–":
         sums = "The"
     return (
-        f"{sums} number of live weights, which needs neither data nor a gradient, all {own['cells']} with τ = {own['live']}. "
-        f"The best combination by ranks, over {own['best_over']}, is {own['best']}: τ = {own['best_tau']} where it was not "
-        "chosen."
+        f"{sums} number of live weights, which needs neither data nor a gradient, ranks all {own['cells']} with "
+        f"τ = {own['live']}. The best combination by ranks, over {own['best_over']}, is {own['best']}: "
+        f"τ = {own['best_tau']} where it was not chosen."
     )
 
 

@@ -20,6 +20,8 @@ from benchmarks.cache import Cache, Part, constants, enn_digest, made_by
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "benchmarks"
 SLOW = {
+    "benchmarks.scores": "it makes networks of cells, as tests of scores do",
+    "benchmarks.assisted": "it searches as the tests of searches do",
     "benchmarks.scaling": "it starts Ray's workers a dozen times",
     "tests.support.faults": "it runs the program to its end five times",
 }
