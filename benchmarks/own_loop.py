@@ -296,7 +296,7 @@ def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
         f"In {own['settings']} settings that no ENN has seen the worst change under the guard is {own['worst']} points, "
-        f"without it {own['worst_blind']}; {own['gained']} gain. At home an ENN adds {own['home']} points under the guard and "
+        f"without it {own['worst_blind']}; at home an ENN changes the accuracy by {own['home']} points under the guard and by "
         f"{own['home_blind']} without it. The loop takes {own['time']} times as long."
     )
 

@@ -115,6 +115,7 @@ PAGES = (
         "On top of what people use",
         pictures=(("baselines-44.png", "Validation error against steps and seconds in the shortest runs"),),
     ),
+    Page("own-loop", "In somebody's own loop"),
     Page("scarce", "Scarce and wrong labels"),
     Page("ablations", "What matters in training an ENN"),
     Page("prediction", "Who predicts best"),

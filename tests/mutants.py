@@ -418,7 +418,7 @@ INSTRUCTION = (
         'module.__dict__["training"] = False',
         "pass",
         "V would be noise, and running statistics would move",
-        ("tests/test_instruction.py::test_a_reading_is_of_the_network_as_it_predicts",),
+        ("tests/test_own_loop.py::test_any_module_is_instructed_by_what_it_computes",),
     ),
     Mutation(
         "the fast reading forgets the softmax's mean",

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize, prune, spectral_norm, weight_norm
+from torch.utils.checkpoint import checkpoint
 
 from grad_instructor import integrations
 from pipeline.enn.readers import Unreadable
@@ -148,6 +149,36 @@ class TwoInputs(Three):
         return {"one": super().forward(x * mask), "other": super().forward(x)}
 
 
+class Listed(Three):
+    """Keeps a parameter in a list, and uses that."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = [self.a.weight]
+
+    def forward(self, x):
+        return self.b(F.relu(self.h(F.relu(F.linear(x, self.kept[0], self.a.bias)))))
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cells, self.last = nn.LSTM(3, 5, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.last(self.cells(x.view(-1, 2, 3))[0][:, -1])
+
+
+class Checkpointed(Three):
+    def __init__(self, reentrant):
+        super().__init__()
+        self.reentrant = reentrant
+
+    def forward(self, x):
+        h = F.relu(self.a(x))
+        return self.b(checkpoint(lambda h: F.relu(self.h(h)), h, use_reentrant=self.reentrant))
+
+
 class Halved(nn.Module):
     def forward(self, weight):
         return weight / 2
@@ -198,6 +229,9 @@ LINEAR = {
 ANY = {
     "batch normalisation, dropout": norm_chain,
     "an adapter": lambda: plain(LowRankAdapter(FIRST()), nn.ReLU(), nn.Linear(5, 3)),
+    "parameters in a list": Listed,
+    "recurrent": Recurrent,
+    "checkpointed": lambda: Checkpointed(False),
     "no bias": lambda: plain(nn.Linear(6, 5, bias=False), nn.LeakyReLU(), nn.Linear(5, 3)),
     "convolutions": lambda: plain(nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 2, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3)),
 } | {f"returns a {kind}": lambda kind=kind: Outputs(kind) for kind in ("tuple", "dict", "named", "dict without a name")}
@@ -325,9 +359,11 @@ def test_a_reader_of_weights_refuses_what_is_no_chain_and_names_the_layer(reader
             {"input_shape": (6,)},
             r"outputs of shape \(3, 1\) and this ENN reads 3",
         ),
+        (lambda: Checkpointed(True), {"input_shape": (6,), "strength": 1.0}, "cannot be differentiated .*use_reentrant"),
         (lambda: torch.nn.LazyLinear(3), {"input_shape": (6,)}, "lazy"),
         (lambda: nn.Linear(6, 3, device="meta"), {}, "meta device"),
-        (lambda: torch.jit.script(nn.Sequential(nn.Linear(6, 3))), {}, "TorchScript"),
+        (lambda: torch.jit.script(nn.Sequential(nn.Linear(6, 3))), {}, "the model is a TorchScript"),
+        (lambda: plain(torch.jit.script(nn.Linear(6, 3))), {"input_shape": (6,)}, "layer '0' is a TorchScript"),
         (lambda: type("FullyShardedDataParallel", (Three,), {})(), {}, "sharded"),
         (lambda: plain(type("FSDPModule", (Three,), {})()), {}, "layer '0' is sharded"),
     ],

@@ -203,7 +203,9 @@ class Forward:
             with torch.enable_grad():
                 hidden = self.critic.hidden(self._features(model, progress))
                 value = self.critic.value_from(hidden)
-                found = self._gradients(value.sum(), list(leaves.values()))
+                found = self._gradients(value.sum(), [*leaves.values(), *self.tensors])
+            # a module that keeps its parameters in a list, say, uses these and not the copies: what is asked for is the sum
+            found = [_sum(own, kept) for own, kept in zip(found, found[len(leaves) :], strict=False)]
             return Slopes(value.detach(), hidden.detach(), [None if own is None else _finite(own.to(hidden)) for own in found])
 
         return self._inside(leaves, inside)
@@ -211,7 +213,15 @@ class Forward:
     def _gradients(self, value: Tensor, leaves: list[Tensor], slope: Tensor | None = None) -> Sequence[Tensor | None]:
         found: Sequence[Tensor | None] = [None] * len(leaves)
         if value.requires_grad:
-            found = torch.autograd.grad(value, leaves, slope, allow_unused=True)
+            try:
+                found = torch.autograd.grad(value, leaves, slope, allow_unused=True)
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:  # of torch, or of a function of somebody's
+                raise Unreadable(
+                    f"the model cannot be differentiated on the probes ({reason_of(error)}); change what it is made of, or say "
+                    "by forward= how to get scores that can."
+                ) from error
         if all(own is None for own in found):
             raise Unreadable(
                 "what the model returns depends on none of its trained parameters (is it computed without gradients?); say by "
@@ -297,6 +307,10 @@ def _scores(model: nn.Module, forward: Call | None, inputs: Tensor, shape: tuple
             "input_shape, or say by forward= how it is called."
         ) from error
     return class_scores(output, len(inputs), classes)
+
+
+def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    return other if one is None else one if other is None else one + other
 
 
 def _finite(gradient: Tensor) -> Tensor:

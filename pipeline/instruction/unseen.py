@@ -154,24 +154,30 @@ def _silence(module: nn.Module, fire: bool) -> None:
 def _chance(model: nn.Module) -> Iterator[None]:
     """Randomness of its own, torch's from ``SEED``; afterwards every generator is where it was."""
     devices = sorted({own.device for own in model.parameters() if own.device.type not in ("cpu", "meta")}, key=str)
-    accelerators = [getattr(torch, device.type) for device in devices]
     before, numpy = random.getstate(), sys.modules.get("numpy")
     of_numpy = numpy.random.get_state() if numpy else None
-    of_torch = torch.get_rng_state()
-    of_devices = [own.get_rng_state(device) for own, device in zip(accelerators, devices, strict=True)]
+    of_torch, of_devices = torch.get_rng_state(), [_generator(device).get_state() for device in devices]
     try:
         torch.default_generator.manual_seed(SEED)
-        for own, device in zip(accelerators, devices, strict=True):
-            with own.device(device):
-                own.manual_seed(SEED)
+        for device in devices:
+            _generator(device).manual_seed(SEED)
         yield
     finally:
         random.setstate(before)
         torch.set_rng_state(of_torch)
-        for own, device, state in zip(accelerators, devices, of_devices, strict=True):
-            own.set_rng_state(state, device)
+        for device, state in zip(devices, of_devices, strict=True):
+            _generator(device).set_state(state)
         if numpy:
             numpy.random.set_state(of_numpy)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """Of an accelerator."""
+    own = getattr(torch, device.type)
+    if device.type == "mps":
+        return own._get_default_mps_generator()
+    own.init()  # which makes the generators, where nothing has asked for them yet
+    return own.default_generators[own.current_device() if device.index is None else device.index]
 
 
 @contextlib.contextmanager

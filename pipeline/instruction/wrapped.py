@@ -34,14 +34,13 @@ def unwrapped(model: Any) -> nn.Module:
 
 
 def _check_whole(model: nn.Module) -> None:
-    if isinstance(model, torch.jit.ScriptModule):
-        raise Unreadable(
-            "the model is a TorchScript module, whose weights cannot be exchanged; give the module that it was made of."
-        )
     for name, module in model.named_modules():
-        kinds = [kind.__name__ for kind in type(module).__mro__]
+        where, kinds = f"layer {name!r}" if name else "the model", [kind.__name__ for kind in type(module).__mro__]
+        if isinstance(module, torch.jit.ScriptModule):
+            raise Unreadable(
+                f"{where} is a TorchScript module, which cannot be read without a trace; give what it was made of."
+            )
         if any(kind in SHARDED for kind in kinds):
-            where = f"layer {name!r}" if name else "the model"
             raise Unreadable(
                 f"{where} is sharded (FSDP), so that no process has all weights that the ENN would read; train it with "
                 "DistributedDataParallel, or without an ENN."
