@@ -54,7 +54,7 @@ def _parts(address: str) -> tuple[str, str, str, str]:
     """The scheme, who uses it, the scheme with its slashes, and the rest."""
     found = _SCHEME.match(address) or re.match(r"(.*?)(:)(//)", address, re.DOTALL)
     if found is None:
-        user, rest = _user(address, _STORES[0])
+        user, rest = _user(address, _STORES[0] if address.startswith(("/", ".", "~")) else "")  # a path, or no address at all
         return "", user, "", rest
     scheme, rest = found[1], address[found.end() :]
     kind, slashes = scheme.split("+")[0].lower(), len(re.findall(r"/|%2F|%252F|\\", found[3], re.IGNORECASE))

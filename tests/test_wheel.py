@@ -90,15 +90,16 @@ print(sorted({{module.__file__ for module in ours if not (module.__file__ or {si
 critic, data = grad_instructor.load("digits-mlp"), grad_instructor.load_dataset("digits")
 print(critic.home.target.widths, data.digest, *grad_instructor.shipped())
 print(grad_instructor.read_plan(__import__("pathlib").Path({site!r}) / "tune_configs" / "smoke.yaml").budget.candidates)
+print(grad_instructor.read_plan("smoke").budget.candidates)
 """
 
 
 def test_everything_public_works_from_another_folder(site, tmp_path, digits):
     text = EVERYTHING.format(packages=PACKAGES, site=str(site))
-    elsewhere, enn, plan = python(site, tmp_path, "-c", text).splitlines()
+    elsewhere, enn, plan, by_name = python(site, tmp_path, "-c", text).splitlines()
     strangers, count = elsewhere.rsplit(" ", 1)
     assert strangers == "[]" and int(count) > 60
-    assert enn == f"(64, 32, 10) {digits.digest} {' '.join(grad_instructor.shipped())}" and plan == "8"
+    assert enn == f"(64, 32, 10) {digits.digest} {' '.join(grad_instructor.shipped())}" and plan == by_name == "8"
     assert list(tmp_path.iterdir()) == []
 
 

@@ -63,9 +63,8 @@ def dispatch(argv: list[str]) -> int:
         return 0
     name = argv[0]
     if name not in COMMANDS:
-        raise UserError(
-            f"unknown command {shown(name)}; choose from {', '.join(COMMANDS)} (did you mean {nearest(name, [*COMMANDS, 'help', 'version'])!r}?)."
-        )
+        near = nearest(name, [*COMMANDS, "help", "version"])
+        raise UserError(f"unknown command {shown(name)}; choose from {', '.join(COMMANDS)} (did you mean {near!r}?).")
     words = expand_aliases(argv[1:], name)
     takes = COMMANDS[name].takes
     starts = {

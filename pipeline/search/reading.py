@@ -32,16 +32,17 @@ _FORMS = ("choice", "float", "integer", "bits")
 DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 
 
-def read_plan(path: Path, protocol: str | None = None) -> Plan:
+def read_plan(path: Path | str, protocol: str | None = None) -> Plan:
     """The search that a YAML file describes.
 
     Args:
+        path: the file, or the name of one that comes with the package, such as ``smoke``.
         protocol: a preset in place of the file's.
 
     Raises:
         UserError: the file cannot be read or is not such a file; one sentence about the first thing that is wrong.
     """
-    path = _named(path)
+    path = _named(Path(path))
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"{path} is larger than a search file can be; give one of tune_configs.")
