@@ -16,9 +16,11 @@ Writes benchmarks/results/assisted.json and assisted.png.
 """
 
 import functools
+import hashlib
 import itertools
 import math
 import sys
+import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -37,7 +39,7 @@ from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.table import EPOCHS, TABLES, Table, read_tables
 from pipeline.data import data_folder
 from pipeline.errors import UserError
-from pipeline.files import read_json, sha256_of, write_json
+from pipeline.files import read_json, write_json
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.results.tables import as_cell
@@ -51,8 +53,8 @@ CURVE = tuple(np.linspace(0.02, 1.0, 50).round(3).tolist())
 """shares of the budget at which curves are drawn"""
 QUICK = {"REPEATS": 3, "BUDGET": 2000.0}
 SPACE = SPACES["nasbench201"]
-GAINS = {"cifar10": 0.3, "cifar100": 1.1, "imagenet16-120": 1.0}
-"""points that the authors report at best"""
+SURE = 0.001
+"""a corrected p-value below which a search is said to be ahead"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Runs:
 def main() -> int:
     parser = quick.parser_of(__doc__)
     parser.add_argument("--work", type=Path, default=Path("runs/assisted"), help="folder of what is done already")
+    parser.add_argument("--algorithms", nargs="*", default=ALGORITHMS, help="these alone")
     parser.add_argument("--processes", type=int, default=1, help="at a time")
     options = parser.parse_args()
     if options.quick:
@@ -80,9 +83,8 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     facts = provenance("python -m benchmarks.assisted", 0)
-    inputs = {} if options.quick else {"scores": sha256_of(quick.RESULTS / "predictors-scores.json"), "best": best_names()}
-    cache = Cache.of(__file__, globals(), work, facts, **inputs)
-    every = [runs for runs in planned() if runs.form in forms]
+    cache = Cache.of(__file__, globals(), work, facts)
+    every = [runs for runs in planned() if runs.form in forms and runs.algorithm in options.algorithms]
     if options.processes > 1:
         with ProcessPoolExecutor(options.processes) as pool:
             found = list(pool.map(functools.partial(part, cache, options.quick), every))
@@ -172,9 +174,17 @@ def best_there_is(quickly: bool) -> dict[str, float]:
 def part(cache: Cache, quickly: bool, runs: Runs) -> dict[str, Any]:
     """All repeats of one search, from the cache where they are there."""
     name = f"{runs.data} {runs.algorithm} {runs.form}{'' if runs.charged else ' free'}"
-    found = cache.part(name, lambda: repeated(runs, quickly), runs=runs).value
+    column = prepared(quickly)[runs.form]
+    decided = {"scores": None if column is None else hashlib.sha256(column.tobytes()).hexdigest()}
+    decided |= {"cost": cost_of(runs.form, quickly) if runs.charged else 0.0, "table": digest_of(known(quickly)[runs.data])}
+    found = cache.part(name, lambda: repeated(runs, quickly), runs=runs, **decided).value
     print(f"{name}: {np.mean(found['accuracy']):.2f}", flush=True)
     return found
+
+
+def digest_of(table: Table) -> str:
+    """Of all that a search meets."""
+    return hashlib.sha256(table.validation.tobytes() + table.need_seconds().tobytes() + table.accuracy.tobytes()).hexdigest()
 
 
 def repeated(runs: Runs, quickly: bool) -> dict[str, Any]:
@@ -191,7 +201,9 @@ def repeated(runs: Runs, quickly: bool) -> dict[str, Any]:
         found.append(float(accuracy[trace.best]))
         trained.append(len(trace.indices))
         curves.append(curve(trace.seconds, trace.rewards, accuracy[trace.indices]))
-    return {"accuracy": found, "trained": trained, "curve": np.nanmean(curves, axis=0).tolist()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where no repeat has trained a cell by then
+        return {"accuracy": found, "trained": trained, "curve": np.nanmean(curves, axis=0).tolist()}
 
 
 def one_run(table: Table, repeat: int) -> Float[np.ndarray, " N"]:
@@ -237,7 +249,7 @@ def draw(told: Mapping[Runs, Mapping[str, Any]], path: Path) -> None:
             if (own := told.get(Runs(data, algorithm, form, True))) is not None:
                 panel.plot(
                     np.array(CURVE) * BUDGET / 1000,
-                    own["curve"],
+                    np.array(own["curve"], dtype=float),
                     color=KINDS[number % len(KINDS)],
                     label=form.replace("_", " "),
                 )
@@ -272,8 +284,9 @@ def table(results: dict[str, Any]) -> str:
         "against live weights",
     ]
     lines = []
-    for own in [one for one in results["rows"] if one["charged"]]:
-        free = [] if own["form"] == PLAIN else [tables.pick(results["rows"], **_key(own), charged=False)]
+    rows = _rows(results)
+    for own in [one for one in rows if one["charged"]]:
+        free = [] if own["form"] == PLAIN else [tables.pick(rows, **_key(own), charged=False)]
         lines.append(
             [
                 own["data"],
@@ -297,10 +310,20 @@ def table(results: dict[str, Any]) -> str:
         "training seconds, as there are no accuracies after 12 epochs to be had, which the authors of GradSign used; so "
         "numbers are not to be set beside theirs. Scoring one cell is charged as it took one core here "
         f"({costs}), once for equal cells, while the seconds of training are a GPU's. "
-        f"combination: {' + '.join(results['combination'])}, chosen on one half of the cells on CIFAR-10. The best cells of "
-        f"the table: {best} ({tables.where(results)}). {tables.CORRECTED_P}."
+        "The best combination of predictors that every cell has scores of, chosen on one half of the cells on CIFAR-10: "
+        f"{' + '.join(results['combination'])}. The best cells of the table: {best} ({tables.where(results)}). "
+        f"{tables.CORRECTED_P}."
     )
     return tables.blocks(tables.table(head, lines, left=3), caption)
+
+
+def _rows(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those that say something of their own: a combination of one predictor that has its own rows is left out."""
+    names = results["combination"]
+    alone = len(names) == 1 and names[0] in FORMS
+    found = [own for own in results["rows"] if not (alone and own["form"] == "combination")]
+    tables.correct(own["difference"] for own in found if own["form"] != PLAIN and own["charged"])
+    return found
 
 
 def _key(own: Mapping[str, Any]) -> dict[str, Any]:
@@ -310,7 +333,7 @@ def _key(own: Mapping[str, Any]) -> dict[str, Any]:
 def figures(results: dict[str, Any]) -> dict[str, Any]:
     """Numbers for templates."""
     assisted = _assisted(results)
-    gained = [own for own in assisted if (own["difference"].get("p_holm") or 1) < 0.001 and own["difference"]["difference"] > 0]
+    gained = [own for own in assisted if (own["difference"].get("p_holm") or 1) < SURE and own["difference"]["difference"] > 0]
     against = [own["against_live"]["difference"] for own in assisted if own["form"] == "gradsign" and "against_live" in own]
     return {
         "assisted": len(assisted),
@@ -325,19 +348,17 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 
 def _assisted(results: dict[str, Any]) -> list[dict[str, Any]]:
     """Rows of the assisted forms, whose scoring is charged."""
-    return [own for own in results["rows"] if own["charged"] and own["form"] != PLAIN]
+    return [own for own in _rows(results) if own["charged"] and own["form"] != PLAIN]
 
 
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     against = own["gradsign_against_live"]
     text = (
-        f"{own['counted']} assisted searches end ahead of their plain form (p < 0.001), the cost of scoring charged; "
-        f"differences are {own['spread']} points."
+        f"{own['counted']} assisted searches end ahead of their plain form (p < {SURE}), the cost of scoring charged. The "
+        f"differences are {own['spread']} points of test accuracy"
     )
-    return (
-        text if against == "–" else f"{text} With GradSign in place of a count of live weights they end {against} points apart."
-    )
+    return f"{text}." if against == "–" else f"{text}; GradSign in place of a count of live weights makes {against}."
 
 
 def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
@@ -345,7 +366,7 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
     found = [
         tables.Doubt(
             "Every search over architectures gets further with a predictor in front of it.",
-            f"{own['counted']} do, with p < 0.001; differences {own['spread']} points",
+            f"{own['counted']} do, with p < {SURE}; differences {own['spread']} points",
             own["gained"] == own["assisted"],
         )
     ]
@@ -355,7 +376,8 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
             tables.Doubt(
                 "GradSign helps a search more than counting live weights does.",
                 f"{against} points apart",
-                _median([one["difference"] for one in better]) > 0 and all((one.get("p") or 1) < 0.05 for one in better),
+                _median([one["difference"] for one in better]) > 0
+                and all((one.get("p") or 1) < tables.LEVEL for one in better),
             )
         )
     return found

@@ -27,6 +27,7 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
+from pipeline.instruction import own_guard
 from pipeline.results.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,6 +133,20 @@ PAGES = (
             ("pblf-digits-betas.png", "The path of two weights for several factors β, under SGD and under Adam"),
         ),
     ),
+    Page(
+        "evolution",
+        "Equations that evolve",
+        pictures=(
+            ("evolution-family.png", "Validation accuracy of all equations judged to the end, and the winner's ancestors"),
+            ("evolution-ratios.png", "The ratio r / b of each hidden unit, for the best equations"),
+        ),
+    ),
+    Page("predictors", "What predictors tell of architectures", results=("predictors", "predictors-scores")),
+    Page(
+        "assisted",
+        "Searches over architectures, with a predictor in front",
+        pictures=(("assisted.png", "Test accuracy of the best cell so far, by simulated seconds"),),
+    ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("reading", "What reading costs in one's own loop"),
@@ -192,6 +207,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "doubts": [(page, doubt) for page in PAGES for doubt in page.of("doubts")],
         "output": output,
         "outputs": read_json(quick.RESULTS / "outputs.json"),
+        "guard": own_guard,
         "reference": reference,
         "tables": tables,
         "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",

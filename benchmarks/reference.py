@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import tables
 from pipeline.config import Config
 
 PACKAGE = "grad_instructor"
@@ -75,6 +76,71 @@ def rules() -> str:
         own = [f"- `{field}`: {_cell(told)}" for field, told in _settings_of(kind).items()]
         parts += ["*Settings:*", "\n".join(own)] if own else []
     return "\n\n".join(parts)
+
+
+SERVED = {
+    "layers": "all that are made of layers",
+    "positions": "all that are made of layers, at positions",
+    "chains": "chains",
+}
+"""what a rule's :attr:`pipeline.learning.SignalRule.serves` means to whoever has a module"""
+
+
+def served() -> str:
+    """Rows of a table: which modules a learning rule serves."""
+    signals = importlib.import_module("pipeline.learning").SIGNALS
+    rules = {kind: [f"`{name}`" for name, own in signals.items() if own.serves == kind] for kind in SERVED}
+    return "\n".join(f"| {', '.join(names)} | {SERVED[kind]} |" for kind, names in rules.items())
+
+
+def language() -> str:
+    """The language of equations: its operands and operators, as their registries have them."""
+    home = "pipeline.learning.expression"
+    grammar, operands, unaries, binaries = (
+        importlib.import_module(f"{home}.{name}") for name in ("grammar", "operands", "unaries", "binaries")
+    )
+    leaves = [
+        [_code(own.name), _code(own.plain), grammar.said(own.shape), own.means + " (ours; no search proposes it)" * own.ours]
+        for own in operands.OPERANDS.values()
+    ]
+    ones = [
+        [_code(own.shown.replace("∙", "x")), _code(own.name), own.means, ", ".join(f"{value:g}" for value in own.values)]
+        for own in unaries.UNARIES.values()
+    ]
+    pairs = [[_code(own.shown), _code(own.name), own.means] for own in binaries.BINARIES.values()]
+    return tables.blocks(
+        f"### Types\n\n{module(f'{home}.grammar')}",
+        f"### Spelling\n\n{module(f'{home}.spelling')}",
+        "### Operands and operators",
+        tables.table(["operand", "ASCII", "rows × columns", "what it is"], leaves, 4),
+        tables.table(["unary operator", "ASCII", "what it does to x", "c in a search"], ones, 4),
+        tables.table(["binary operator", "ASCII", "what it makes of two"], pairs, 3),
+        f"### Equal equations\n\n{module(f'{home}.simplify')}",
+        module(f"{home}.fingerprint"),
+    )
+
+
+def _code(text: str) -> str:
+    """In a cell of a table."""
+    return f"`{text}`".replace("|", "\\|")
+
+
+def predictors() -> str:
+    """A table of all predictors, and a section for each: what its file says of it, and its settings."""
+    registry = importlib.import_module("pipeline.predictors").PREDICTORS
+    head = ["predictor", "looks at", "at which layers", "BatchNorm by", "weights that no path uses"]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- | --- | --- | --- |"]
+    sections = []
+    for name, kind in registry.items():
+        seen = ", ".join(word for word, there in (("images", kind.data), ("labels", kind.labels)) if there) or "no data"
+        statistics = {"batch": "the batch", "example": "each example", "none": "–"}[kind.statistics]
+        dead = "count" if kind.dead_weights else "–"
+        lines.append(f"| [`{name}`](#{name}) | {seen} | {kind.layers} | {statistics} | {dead} |")
+        sections.append(f"## {name}\n\n{module(f'pipeline.predictors.{name}')}\n\n*Source:* {kind.source}.")
+        own = {field: told for field, told in _settings_of(kind).items() if field != "examples"}
+        if own:
+            sections += ["*Settings:*", "\n".join(f"- `{field}`: {_cell(told)}" for field, told in own.items())]
+    return "\n\n".join(["\n".join(lines), *sections, f"## az_nas\n\n{module('pipeline.predictors.az_nas')}"])
 
 
 def _settings_of(kind: type) -> dict[str, str]:

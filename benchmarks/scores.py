@@ -7,9 +7,9 @@
     python -m benchmarks.scores --quick                # seconds, digits
 
 Cells that compute the same are scored once: 5,260 stand for all 15,625. Those of ``EVERY`` score each of them, those of
-``SOME`` the ones among 1,000 uniformly drawn cells, which come first. GradSign's one pass gives its sum, the live weights, and so both means.
-Every cell starts from the same seed and sees the same 128 training examples. A part (some cells, one predictor) is a file of
---work; the file of results is written from the parts that there are, and says how many there are to be.
+``SOME`` the ones among 1,000 uniformly drawn cells, which come first. Every cell starts from the same seed and sees the same
+128 training examples. A part (some cells, one predictor) is a file of --work; the file of results is written from the parts
+that there are, and says how many there are to be.
 
 Writes benchmarks/results/predictors-scores.json.
 """
@@ -41,9 +41,10 @@ from pipeline.seeding import stream, torch_stream
 from pipeline.targets.nasbench201 import Cell, network
 
 SEED, EXAMPLES = 0, 128
-EVERY = ("gradsign", "jacob_cov")
+EVERY = ("gradsign", "synflow")
 """scored on all cells, in this order"""
-SOME = ("naswot", "synflow", "grad_norm", "snip", "swap", "zico", "fisher", "grasp", "az_nas")
+SOME = ("jacob_cov", "naswot", "swap", "az_expressivity", "az_trainability", "az_progressivity")
+SOME += ("grad_norm", "snip", "zico", "fisher", "zen", "grasp")
 """scored on the drawn cells"""
 DRAWN = 1000
 LONG = 20

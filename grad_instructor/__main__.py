@@ -6,7 +6,7 @@ import sys
 
 from grad_instructor.neighbours import Shadowed, check, check_workers
 
-WORKING = ("run", "train-enn", "instruct", "compare", "search")
+WORKING = ("run", "train-enn", "instruct", "compare", "search", "predict")
 """commands that may start Ray"""
 
 

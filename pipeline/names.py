@@ -74,6 +74,20 @@ PredictorName = Literal[
     "flops",
     "live_params",
     "live_flops",
+    "grad_norm",
+    "snip",
+    "grasp",
+    "synflow",
+    "fisher",
+    "jacob_cov",
+    "naswot",
+    "zico",
+    "zen",
+    "swap",
+    "az_expressivity",
+    "az_progressivity",
+    "az_trainability",
+    "enn",
 ]
 """:mod:`pipeline.predictors`"""
 

@@ -34,35 +34,43 @@ def differences(one, other) -> int:
 # -- spaces ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-class TestSpaces:
-    def test_index_and_text_lead_back(self, space: Space) -> None:
-        codes = list(space)
-        assert len(codes) == space.size and [space.index(code) for code in codes[:99]] == list(range(99))
-        for number in numpy_stream(0, "codes").integers(space.size, size=50).tolist():
-            code = space.at(number)
-            assert space.index(code) == number and codes[number] == code
-            again = space.code(space.text(code))
-            assert again == code or (space.name == "mlp" and space.text(again) == space.text(code))
+EACH = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 
-    def test_drawn_uniformly(self, space: Space) -> None:
-        drawn = np.array(space.draw(numpy_stream(0, "uniform"), 6000))
-        for place, count in enumerate(space.counts):
-            shares = np.bincount(drawn[:, place], minlength=count) / len(drawn)
-            assert np.abs(shares - 1 / count).max() < 0.03
 
-    def test_a_mutation_edits_one_decision(self, space: Space) -> None:
-        code = space.at(space.size // 3)
-        found = space.mutate(code, numpy_stream(0, "edits"), 4000)
-        assert all(differences(code, other) == 1 for other in found)
-        assert set(found) == set(space.neighbours(code)) and len(set(found)) == sum(count - 1 for count in space.counts)
-        places = Counter(next(n for n, (a, b) in enumerate(zip(code, other, strict=True)) if a != b) for other in found)
-        assert max(abs(count / 4000 - 1 / len(space.counts)) for count in places.values()) < 0.04
+@EACH
+def test_index_and_text_lead_back(space: Space) -> None:
+    codes = list(space)
+    assert len(codes) == space.size and [space.index(code) for code in codes[:99]] == list(range(99))
+    for number in numpy_stream(0, "codes").integers(space.size, size=50).tolist():
+        code = space.at(number)
+        assert space.index(code) == number and codes[number] == code
+        again = space.code(space.text(code))
+        assert again == code or (space.name == "mlp" and space.text(again) == space.text(code))
 
-    def test_encoded_one_hot(self, space: Space) -> None:
-        one, other = space.at(0), space.at(1)
-        assert space.encode(one).sum() == len(space.counts) and len(space.encode(one)) == sum(space.counts)
-        assert (space.encode(one) != space.encode(other)).sum() == 2
+
+@EACH
+def test_drawn_uniformly(space: Space) -> None:
+    drawn = np.array(space.draw(numpy_stream(0, "uniform"), 6000))
+    for place, count in enumerate(space.counts):
+        shares = np.bincount(drawn[:, place], minlength=count) / len(drawn)
+        assert np.abs(shares - 1 / count).max() < 0.03
+
+
+@EACH
+def test_a_mutation_edits_one_decision(space: Space) -> None:
+    code = space.at(space.size // 3)
+    found = space.mutate(code, numpy_stream(0, "edits"), 4000)
+    assert all(differences(code, other) == 1 for other in found)
+    assert set(found) == set(space.neighbours(code)) and len(set(found)) == sum(count - 1 for count in space.counts)
+    places = Counter(next(n for n, (a, b) in enumerate(zip(code, other, strict=True)) if a != b) for other in found)
+    assert max(abs(count / 4000 - 1 / len(space.counts)) for count in places.values()) < 0.04
+
+
+@EACH
+def test_encoded_one_hot(space: Space) -> None:
+    one, other = space.at(0), space.at(1)
+    assert space.encode(one).sum() == len(space.counts) and len(space.encode(one)) == sum(space.counts)
+    assert (space.encode(one) != space.encode(other)).sum() == 2
 
 
 def test_equal_cells_have_one_canonical() -> None:

@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from pipeline.cluster import Placement
 from pipeline.command_line.beginning import compare_defaults
-from pipeline.command_line.options import Command, Look, Options, SearchCommand
+from pipeline.command_line.options import Command, Options, PredictCommand, ReportCommand, SearchCommand
 from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS
@@ -60,7 +60,10 @@ NOT_TRIED = {
 """what no test does, and what it needs; the text must say so in a sentence with the words "not tried here\""""
 EXTRAS = {
     r"ray (job|up|exec|down|rsync-|dashboard)|ray start .*--(include-dashboard=true|dashboard-host)": "cluster",
-    r"python -m benchmarks\.prediction": "benchmarks",
+    r"python -m benchmarks\.prediction\b": "benchmarks",
+    r"python -m benchmarks\.assisted": "architectures",
+    r"grad-instructor predict( --architectures|.* --dataset cifar10)": "architectures",
+    r"grad-instructor search tune_configs/nas_[rea]": "architectures",
 }
 """what a command needs beyond `pip install .`; the text must name the extra"""
 
@@ -176,9 +179,11 @@ def ours(arguments: list[str]) -> None:
     default = Command(Options(), Placement(), PRESETS[preset])
     if name == "compare":
         default = compare_defaults(rest)
-    kind, start = {"search": (SearchCommand, None)}.get(name, (type(default), default))
-    if name in ("ui", "sync", "doctor"):
-        kind, start = Look, Look()
+    kind, start = {"search": (SearchCommand, None), "predict": (PredictCommand, None)}.get(name, (type(default), default))
+    if COMMANDS[name].only_looks:
+        kind, start = COMMANDS[name].takes, None
+    if name == "report":
+        kind, start = ReportCommand, ReportCommand(**vars(default))
     if rest and rest[-1].startswith("--") and "=" not in rest[-1] and rest[-1] != "--local":
         rest = [*rest, "X"]  # an option that a sentence names without a value
     try:

@@ -68,6 +68,8 @@ class Ladder:
             if (task := self._open(number)) is not None:
                 return task
         while len(self.chosen) < self.total and self._may_propose():
+            if len(self.chosen) >= self.total:  # what was told meanwhile has ended the search
+                break
             self.chosen.append(self._propose(len(self.chosen)))
             if (task := self._open(len(self.chosen) - 1)) is not None:
                 return task
