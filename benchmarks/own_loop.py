@@ -125,7 +125,7 @@ SETTINGS = (
 )
 
 
-QUICK = {"SEEDS": 2, "STEPS": 6, "SETTINGS": SETTINGS[1::6]}
+QUICK = {"SEEDS": 2, "STEPS": 6, "SETTINGS": SETTINGS[5::6]}
 
 
 def main() -> int:
