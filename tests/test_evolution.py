@@ -98,23 +98,23 @@ def proposed(plan):
 
 @pytest.fixture(scope="module")
 def evolved(tmp_path_factory):
-    """Seventy equations: ten of them random, then children of the best five."""
-    return proposed(small(tmp_path_factory.mktemp("evolved"), sampler=Sampler("genetic", 10, 5), budget=Budget(70, 4)))
+    """Fifty equations: ten of them random, then children of the best five."""
+    return proposed(small(tmp_path_factory.mktemp("evolved"), sampler=Sampler("genetic", 10, 5), budget=Budget(50, 4)))
 
 
 def test_evolution_climbs_and_random_search_does_not(evolved, tmp_path):
     def mean(trees):
         return sum(map(worth, trees)) / len(trees)
 
-    drawn = proposed(small(tmp_path, sampler=Sampler("random"), budget=Budget(40, 4)))
-    assert mean(evolved.trees[50:]) > mean(drawn.trees[20:]) + 1.5
-    assert abs(mean(drawn.trees[20:]) - mean(drawn.trees[:20])) < 1
+    drawn = proposed(small(tmp_path, sampler=Sampler("random"), budget=Budget(24, 4)))
+    assert mean(evolved.trees[35:]) > mean(drawn.trees[12:]) + 1
+    assert abs(mean(drawn.trees[12:]) - mean(drawn.trees[:12])) < 1
 
 
 def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, digits):
     plan, by = small(tmp_path), on_digits(digits)
     straight = done(plan, tmp_path / "straight", by)
-    for most in (3, 1, 6):
+    for most in (3, 6):
         assert done(plan, tmp_path / "parts", by, most) is None
     parts = done(plan, tmp_path / "parts", by)
     assert parts == straight and len(straight) == 10
@@ -130,7 +130,7 @@ def test_a_search_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path, digits
 def test_no_equation_is_judged_twice_and_a_child_is_of_one_that_was_known_and_good(evolved):
     found = evolved
     prints = [fingerprint(spelt(tree)) for tree in found.trees]
-    assert len(set(prints)) == 70 and [own["fingerprint"] for own in found.noted] == prints
+    assert len(set(prints)) == 50 and [own["fingerprint"] for own in found.noted] == prints
     assert [own["how"] for own in found.noted[:10]] == ["given"] + ["random"] * 9
     assert max(own["tries"] for own in found.noted) > 1, "nothing was ever drawn twice"
     for number, own in enumerate(found.noted[10:], 10):

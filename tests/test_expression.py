@@ -276,14 +276,14 @@ def test_what_a_sentence_proposes_types():
 
 def test_a_simpler_equation_is_the_same():
     draws, shorter = Random(5), 0
-    for number in range(40):
+    for number in range(25):
         tree = equation(draws, 1 + number % 3)
         own, other = probed(spelt(tree)), probed(spelt(simplified(tree)))
         shorter += simplified(tree) != tree
         assert (own is None) == (other is None), spelt(tree)
         if own is not None:
             torch.testing.assert_close(own, other, rtol=1e-7, atol=1e-12)
-    assert shorter > 10
+    assert shorter > 6
 
 
 @pytest.mark.parametrize(
