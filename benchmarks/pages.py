@@ -27,6 +27,7 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
+from pipeline.instruction import own_guard
 from pipeline.results.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -123,6 +124,14 @@ PAGES = (
     searched("image_resolution", "Search: how small may the weight image be", "Gain against milliseconds by resolution"),
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
+    Page(
+        "evolution",
+        "Equations that evolve",
+        pictures=(
+            ("evolution-family.png", "Validation accuracy of all equations judged to the end, and the winner's ancestors"),
+            ("evolution-ratios.png", "The ratio r / b of each hidden unit, for the best equations"),
+        ),
+    ),
     Page("predictors", "What predictors tell of architectures", results=("predictors", "predictors-scores")),
     Page(
         "assisted",
@@ -189,6 +198,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "doubts": [(page, doubt) for page in PAGES for doubt in page.of("doubts")],
         "output": output,
         "outputs": read_json(quick.RESULTS / "outputs.json"),
+        "guard": own_guard,
         "reference": reference,
         "tables": tables,
         "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",

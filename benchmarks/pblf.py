@@ -31,7 +31,7 @@ import torch
 from benchmarks import pblf_extras, quick, tables
 from benchmarks.cache import Cache
 from pipeline.cluster import Placement
-from pipeline.config import PRESETS, Config
+from pipeline.config import Config
 from pipeline.config.rule import PHI
 from pipeline.data import Dataset
 from pipeline.errors import UserError
@@ -145,7 +145,7 @@ def main() -> int:
 
 def run(protocol: str, device: str, is_quick: bool, facts: dict[str, Any], results: Path, work: Path) -> None:
     """All parts, then the file and its pictures."""
-    config = PRESETS[protocol]
+    config = read_plan(FILE, protocol).config()
     if is_quick:
         config = dataclasses.replace(config, training=dataclasses.replace(config.training, steps=20))
         config = dataclasses.replace(config, rl=dataclasses.replace(config.rl, period=10))
@@ -224,11 +224,12 @@ def searched(name: str, protocol: str, config: Config, dataset: Dataset, cache: 
     plan = read_plan(FILE, protocol)
     own = SEARCHES[name]
     learns = {} if own["name"] == "random" else {"startup": STARTUP, "random_every": RANDOM_EVERY}
+    sampler: dict[str, Any] = own | learns | {"population": GENERATION}
     settings = plan.groups[0].settings | {"training.steps": config.training.steps, "rl.period": config.rl.period}
     plan = dataclasses.replace(
         plan,
         groups=(dataclasses.replace(plan.groups[0], settings=settings),),
-        sampler=Sampler(**own, **learns, population=GENERATION),
+        sampler=Sampler(**sampler),
         budget=dataclasses.replace(plan.budget, candidates=CANDIDATES, batch=BATCH),
     )
     started = time.thread_time()

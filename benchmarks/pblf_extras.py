@@ -3,6 +3,7 @@
 Letters: P members, N candidates.
 """
 
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ TOY_STEPS, TOY_RATE = 300, {"sgd": 0.3, "adam": 0.01}
 def speed(config: Config, dataset: Dataset, together: Sequence[int], is_quick: bool) -> list[dict[str, Any]]:
     """Seconds of this thread per candidate on digits and on the protocol's data: as one population of so many, one at a time,
     and as a loop over ``nn.Module``s."""
-    sets = [(PRESETS["pblf-digits"], load("digits"))]
+    sets = [(dataclasses.replace(PRESETS["pblf-digits"], rl=config.rl), load("digits"))]
     if config.data.dataset != "digits" and not is_quick:
         sets.append((config, dataset))
     return [_speed(*own, batch, *((5, 1) if is_quick else (STEPS[own[1].name], TURNS))) for own in sets for batch in together]

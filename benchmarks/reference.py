@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
+from benchmarks import tables
 from pipeline.config import Config
 
 PACKAGE = "grad_instructor"
@@ -77,6 +78,71 @@ def rules() -> str:
     return "\n\n".join(parts)
 
 
+SERVED = {
+    "layers": "all that are made of layers",
+    "positions": "all that are made of layers, at positions",
+    "chains": "chains",
+}
+"""what a rule's :attr:`pipeline.learning.SignalRule.serves` means to whoever has a module"""
+
+
+def served() -> str:
+    """Rows of a table: which modules a learning rule serves."""
+    signals = importlib.import_module("pipeline.learning").SIGNALS
+    rules = {kind: [f"`{name}`" for name, own in signals.items() if own.serves == kind] for kind in SERVED}
+    return "\n".join(f"| {', '.join(names)} | {SERVED[kind]} |" for kind, names in rules.items())
+
+
+def language() -> str:
+    """The language of equations: its operands and operators, as their registries have them."""
+    home = "pipeline.learning.expression"
+    grammar, operands, unaries, binaries = (
+        importlib.import_module(f"{home}.{name}") for name in ("grammar", "operands", "unaries", "binaries")
+    )
+    leaves = [
+        [_code(own.name), _code(own.plain), grammar.said(own.shape), own.means + " (ours; no search proposes it)" * own.ours]
+        for own in operands.OPERANDS.values()
+    ]
+    ones = [
+        [_code(own.shown.replace("∙", "x")), _code(own.name), own.means, ", ".join(f"{value:g}" for value in own.values)]
+        for own in unaries.UNARIES.values()
+    ]
+    pairs = [[_code(own.shown), _code(own.name), own.means] for own in binaries.BINARIES.values()]
+    return tables.blocks(
+        f"### Types\n\n{module(f'{home}.grammar')}",
+        f"### Spelling\n\n{module(f'{home}.spelling')}",
+        "### Operands and operators",
+        tables.table(["operand", "ASCII", "rows × columns", "what it is"], leaves, 4),
+        tables.table(["unary operator", "ASCII", "what it does to x", "c in a search"], ones, 4),
+        tables.table(["binary operator", "ASCII", "what it makes of two"], pairs, 3),
+        f"### Equal equations\n\n{module(f'{home}.simplify')}",
+        module(f"{home}.fingerprint"),
+    )
+
+
+def _code(text: str) -> str:
+    """In a cell of a table."""
+    return f"`{text}`".replace("|", "\\|")
+
+
+def predictors() -> str:
+    """A table of all predictors, and a section for each: what its file says of it, and its settings."""
+    registry = importlib.import_module("pipeline.predictors").PREDICTORS
+    head = ["predictor", "looks at", "at which layers", "BatchNorm by", "weights that no path uses"]
+    lines = [f"| {' | '.join(head)} |", "| --- | --- | --- | --- | --- |"]
+    sections = []
+    for name, kind in registry.items():
+        seen = ", ".join(word for word, there in (("images", kind.data), ("labels", kind.labels)) if there) or "no data"
+        statistics = {"batch": "the batch", "example": "each example", "none": "–"}[kind.statistics]
+        dead = "count" if kind.dead_weights else "–"
+        lines.append(f"| [`{name}`](#{name}) | {seen} | {kind.layers} | {statistics} | {dead} |")
+        sections.append(f"## {name}\n\n{module(f'pipeline.predictors.{name}')}\n\n*Source:* {kind.source}.")
+        own = {field: told for field, told in _settings_of(kind).items() if field != "examples"}
+        if own:
+            sections += ["*Settings:*", "\n".join(f"- `{field}`: {_cell(told)}" for field, told in own.items())]
+    return "\n\n".join(["\n".join(lines), *sections, f"## az_nas\n\n{module('pipeline.predictors.az_nas')}"])
+
+
 def _settings_of(kind: type) -> dict[str, str]:
     """The fields of a learning rule's class, those that it has from others first, and what they mean."""
     found: dict[str, str] = {}
@@ -84,6 +150,43 @@ def _settings_of(kind: type) -> dict[str, str]:
         if dataclasses.is_dataclass(base) and "__annotations__" in vars(base):
             found |= {name: told for name, told in meanings(base).items() if name in base.__dataclass_fields__}
     return found
+
+
+def samplers() -> str:
+    """A table of the samplers of a search: what each is, and which options it reads."""
+    from pipeline.search.samplers import SAMPLERS
+
+    lines = ["| sampler | what it does | its options |", "| --- | --- | --- |"]
+    for name, form in SAMPLERS.items():
+        lines.append(f"| `{name}` | {_cell(form.says)} | {', '.join(f'`{own}`' for own in form.takes) or 'none'} |")
+    return "\n".join(lines)
+
+
+def search_file() -> str:
+    """A table for each part of a search's file: its keys, their defaults and what they mean."""
+    from pipeline.search import values
+
+    parts = []
+    for kind in (values.Sampler, values.Scheduler, values.Budget, values.Stage, values.Record, values.Predict):
+        told, name = meanings(kind), {values.Stage: "stages"}.get(kind, kind.__name__.lower())
+        rows = []
+        for own in dataclasses.fields(kind):
+            given = own.default is not dataclasses.MISSING
+            rows.append((own.name, own.default if given else "to be given", told[own.name]))
+        rows = [(own, "" if default is None else default, text) for own, default, text in rows]
+        parts.append(f"### {name}\n\n{_markdown(inspect.getdoc(kind) or '')}\n\n{_settings_table(rows)}")
+    return "\n\n".join(parts)
+
+
+def kinds() -> str:
+    """A table of the kinds of search: what may vary, and what candidates are compared by."""
+    from pipeline.search.kinds import KINDS
+
+    lines = ["| kind | candidates | settings that may vary | compared by |", "| --- | --- | --- | --- |"]
+    for name, kind in KINDS.items():
+        varied = ", ".join(f"`{own}*`" for own in kind.searched)
+        lines.append(f"| `{name}` | {kind.over} | {varied} | {', '.join(f'`{own}`' for own in kind.objectives)} |")
+    return "\n".join(lines)
 
 
 def module(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from grad_instructor.neighbours import Shadowed, check, is_command_line
 
 if TYPE_CHECKING:
-    from grad_instructor import learning, predictors, targets
+    from grad_instructor import integrations, learning, predictors, targets
     from grad_instructor.calls import Report, SearchReport, run, search
     from pipeline import __version__
     from pipeline.cluster import Placement
@@ -111,6 +111,7 @@ HOMES = {
     "Placement": "pipeline.cluster",
     "UserError": "pipeline.errors",
     # namespaces
+    "integrations": "grad_instructor.integrations:",
     "learning": "grad_instructor.learning:",
     "predictors": "grad_instructor.predictors:",
     "targets": "grad_instructor.targets:",
@@ -164,6 +165,7 @@ __all__ = [
     "__version__",
     "from_dotted",
     "initialise",
+    "integrations",
     "learning",
     "load",
     "load_dataset",

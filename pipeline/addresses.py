@@ -21,7 +21,7 @@ _STORES = ("s3", "gs", "gcs", "hdfs")
 """schemes of addresses in which an @ may stand in a folder's name as well"""
 _ADDRESS = re.compile(r"[A-Za-z][\w+.-]*(?::|%3A)(?:/|%2F){2}[^\s'\"<>]*", re.IGNORECASE)
 _WORDS = "pass|pwd|token|secret|key|user|auth|sig|cred|sas|code"
-_NAMED = re.compile(rf"([?&;]|%3F|%26)([^=&;\s?]*(?:{_WORDS})[^=&;\s?]*)(=|%3D)[^&;\s'\"]*", re.IGNORECASE)
+_NAMED = re.compile(rf"([?&;#]|%3F|%26|%23)([^=&;\s?]*(?:{_WORDS})[^=&;\s?]*)(=|%3D)[^&;\s'\"]*", re.IGNORECASE)
 _secrets: set[str] = set()
 
 
@@ -38,8 +38,6 @@ def keep_secret(address: str) -> None:
 def shown_address(address: str) -> str:
     """An address as it may be shown: the scheme, what stands behind the last @, and of a query what is known to be harmless."""
     scheme, _, shown, rest = _parts(address)
-    if not scheme:
-        return _by_name(rest)
     before, items, fragment = _query(rest, scheme)
     told = [f"{name}={_value(name, value)}" if equals else HIDDEN for name, equals, value in (i.partition("=") for i in items)]
     return _by_name(f"{shown}{before}{'?' if items else ''}{'&'.join(told)}{'#' + HIDDEN if fragment else ''}")
@@ -54,11 +52,13 @@ def without_secrets(text: str) -> str:
 
 def _parts(address: str) -> tuple[str, str, str, str]:
     """The scheme, who uses it, the scheme with its slashes, and the rest."""
-    found = _SCHEME.match(address)
+    found = _SCHEME.match(address) or re.match(r"(.*?)(:)(//)", address, re.DOTALL)
     if found is None:
-        return "", "", "", address
+        user, rest = _user(address, _STORES[0])
+        return "", user, "", rest
     scheme, rest = found[1], address[found.end() :]
-    user, rest = _user(rest, scheme.split("+")[0].lower())
+    kind, slashes = scheme.split("+")[0].lower(), len(re.findall(r"/|%2F|%252F|\\", found[3], re.IGNORECASE))
+    user, rest = _user(rest, "" if slashes < 3 and kind in _NO_USERS else kind)  # a host stands behind two slashes
     return scheme, user, found[0], rest
 
 
@@ -67,11 +67,12 @@ def _user(rest: str, scheme: str) -> tuple[str, str]:
     query = re.search(rf"[?#][^=?@]*=.*{_AT}", rest, re.IGNORECASE | re.DOTALL)
     before = rest[: query.start()] if query else rest  # an @ in a value says nothing of users
     places = list(re.finditer(_AT, before, re.IGNORECASE))
-    if scheme in _NO_USERS or not places:
+    if not places:
         hides = query and scheme not in _NO_USERS and re.search(rf"{_COLON}(?!\d*($|/))", before, re.IGNORECASE)
         return (before, HIDDEN + rest[len(before) :]) if hides else ("", rest)
-    if scheme in _STORES and not re.search(_COLON, before[: places[-1].start()], re.IGNORECASE):  # part of a folder's name
-        places = [place for place in places if place.start() < len(before.partition("/")[0])]
+    if not re.search(_COLON, before[: places[-1].start()], re.IGNORECASE):  # a user alone, or part of a folder's name
+        authority = {**dict.fromkeys(_NO_USERS, 0), **dict.fromkeys(_STORES, len(before.partition("/")[0]))}
+        places = [place for place in places if place.start() < authority.get(scheme, len(rest))]
     return (rest[: places[-1].start()], rest[places[-1].end() :]) if places else ("", rest)
 
 

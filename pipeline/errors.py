@@ -34,7 +34,8 @@ def reason_of(error: BaseException) -> str:
     """Why something of another package failed, in a sentence of ours: its first line of words, or, without any, its type.
     Addresses in it tell no password."""
     lines = without_secrets(str(error)).strip().splitlines()
-    return (lines[0][:LONGEST].rstrip(" .") if lines else "") or type(error).__name__
+    first = "".join(letter if letter.isprintable() else " " for letter in (lines[0] if lines else ""))
+    return first[:LONGEST].rstrip(" .") or type(error).__name__
 
 
 _SHORT = reprlib.Repr()

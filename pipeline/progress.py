@@ -1,5 +1,6 @@
 """Progress of long work: one live line with the time left on a terminal, plain lines otherwise."""
 
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -11,9 +12,30 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 _AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 """square brackets in a folder's name are no markup"""
-console = Console(**_AS_IT_IS) if sys.stdout.isatty() else Console(**_AS_IT_IS, width=120, soft_wrap=True)
+_WIDTH = os.environ.get("COLUMNS", "")
+_OF_A_FILE = max(40, int(_WIDTH)) if _WIDTH.isdecimal() and len(_WIDTH) < 5 else 120
+console = Console(**_AS_IT_IS) if sys.stdout.isatty() else Console(**_AS_IT_IS, width=_OF_A_FILE, soft_wrap=True)
 QUIET = 2.0
 """without a terminal, seconds that must pass between two lines of progress"""
+
+
+def warn(sentence: str) -> None:
+    """Say what is wrong but stops nothing; also where nothing else is to be said."""
+    (Console(**_AS_IT_IS, stderr=True, soft_wrap=True) if console.quiet else console).print(f"warning: {sentence}")
+
+
+@contextmanager
+def saying(quiet: bool = False, results_only: bool = False) -> Iterator[None]:
+    """During the block the console is ``quiet``; or it goes where errors go, so that what is printed is a result alone."""
+    before = console.quiet, console._file
+    console.quiet = quiet or console.quiet
+    if results_only:
+        console.file = sys.stderr
+    try:
+        yield
+    finally:
+        console.quiet = before[0]
+        console._file = before[1]
 
 
 class Bar:

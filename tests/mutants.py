@@ -211,6 +211,41 @@ LEARNING = (
         "the order in which terms are named would change what they do",
         ("tests/test_learning.py::test_terms_add_before_any_of_them_moves_the_weights",),
     ),
+    Mutation(
+        "a module's layer pulls with its own weights whatever the rule says",
+        "pipeline/learning/modules/contexts.py",
+        "(self.weight if weights is None else weights)[0], delta, self.received)",
+        "self.weight[0], delta, self.received)",
+        "every rule with feedback of its own would be backpropagation on a module",
+        ("tests/test_modules.py::test_what_should_be_backpropagation_is",),
+    ),
+    Mutation(
+        "a module's positions count from the inputs of the first layer",
+        "pipeline/learning/modules/positions.py",
+        "        index = call.index - (not self.own)\n",
+        "        index = call.index - self.own\n",
+        "mode bits would belong to the position before",
+        (
+            "tests/test_modules.py::test_a_module_learns_as_the_populations_member_linear_or_of_one_pixel",
+            "tests/test_modules.py::test_a_learned_derivative_is_f_of_h_at_its_position",
+        ),
+    ),
+    Mutation(
+        "a rule's hooks stay while an ENN looks at a module",
+        "pipeline/instruction/unseen.py",
+        "(fire or _of_torch(hook)) and not of_a_rule(hook)",
+        "fire or _of_torch(hook)",
+        "the ENN's own gradient would go back through random feedback",
+        ("tests/test_modules.py::test_an_instruction_over_a_rule_is_that_over_backpropagation",),
+    ),
+    Mutation(
+        "a convolution pulls through padding of another kind as if it were zeros",
+        "pipeline/learning/modules/maps.py",
+        'return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)',
+        "return not isinstance(layer.padding, str)",
+        "what goes back at the borders would be wrong",
+        ("tests/test_modules.py::test_a_convolution_pulls_with_other_weights_as_a_slow_loop_does",),
+    ),
 )
 
 ENN = (
@@ -344,6 +379,38 @@ INSTRUCTION = (
         "if False:",
         "a layer that its owner froze would be trained",
         ("tests/test_instruction.py::test_parameters_that_their_owner_froze_are_left_alone",),
+    ),
+    Mutation(
+        "a chain is believed to be one by its list of layers",
+        "pipeline/instruction/modules.py",
+        "why = chain.departs()",
+        'why = ""',
+        "a network with a layer used twice, or another activation, would be misread in silence",
+        ("tests/test_own_loop.py::test_what_is_computed_is_what_is_instructed",),
+    ),
+    Mutation(
+        "attributes of a module stay as the reading left them",
+        "pipeline/instruction/unseen.py",
+        "            own.restore()",
+        "            pass",
+        "one reading would un-freeze every frozen layer",
+        ("tests/test_own_loop.py::test_no_trace_where_the_forward_pass_fails_half_way",),
+    ),
+    Mutation(
+        "trust is not kept",
+        "pipeline/instruction/own_guard.py",
+        'self.known, self.trusted = state.get("known"), bool(state.get("trusted"))',
+        'self.known, self.trusted = None, bool(state.get("trusted"))',
+        "a loop that was stopped would go on otherwise",
+        ("tests/test_own_loop.py::test_a_loop_that_was_stopped_at_any_step_goes_on_to_the_same_bits",),
+    ),
+    Mutation(
+        "an ENN is followed far from its home",
+        "pipeline/instruction/own_guard.py",
+        "self.known = FIRST if self.readings == 1 else 0.0",
+        "self.known = 1.0",
+        "convolutional networks would lose points",
+        ("tests/test_own_loop.py::test_far_from_home_one_is_warned_once_and_the_enn_is_not_followed",),
     ),
     Mutation(
         "a module is read with its dropout",
@@ -774,6 +841,38 @@ SEARCH = (
         "the first stage would measure memory",
         ("tests/test_search.py::test_nothing_is_learned_from_runs_that_are_held_out",),
     ),
+    Mutation(
+        "a derivative goes to the members of another candidate",
+        "pipeline/search/kinds/rule.py",
+        "phi=phi.repeat_interleave(targets, 0)",
+        "phi=phi.repeat(targets, 1)",
+        "candidates of one population would be judged by each other's φ",
+        ("tests/test_rule_search.py::test_candidates_of_one_population_are_what_they_are_alone",),
+    ),
+    Mutation(
+        "a candidate of a batch does not wait for the batch before",
+        "pipeline/search/values.py",
+        "number // self.batch * self.batch",
+        "max(0, number // self.batch - 1) * self.batch",
+        "a sampler would know less than it could, and not say so",
+        ("tests/test_samplers.py::test_a_batch_sees_what_came_before_it_and_any_number_of_workers_finds_the_same",),
+    ),
+    Mutation(
+        "a trade-off counts for nothing",
+        "pipeline/search/samplers/acquisition.py",
+        "gain = mean - best - trade_off",
+        "gain = mean - best",
+        "EI at every trade-off would be the same search",
+        ("tests/test_samplers.py::test_an_acquisition_is_the_expectation_that_its_name_says",),
+    ),
+    Mutation(
+        "settings of a rule rename every search",
+        "pipeline/command_line/search.py",
+        '("rule.", "evolution."',
+        '("rool.", "evolution."',
+        "a finished search would be done again in another folder",
+        ("tests/test_rule_search.py::test_searches_of_before_keep_their_folders",),
+    ),
 )
 
 PUBLIC = (
@@ -816,6 +915,44 @@ PUBLIC = (
         "    if True:",
         "Ctrl-C would no longer be what it was in somebody's notebook",
         ("tests/test_calls.py::test_the_process_stays_as_it_was", "tests/test_calls.py::test_ctrl_c_is_theirs_to_catch"),
+    ),
+)
+
+EQUATIONS = (
+    Mutation(
+        "columns and rows of an equation's norms change places",
+        "pipeline/learning/expression/unaries.py",
+        "BOTH, COLUMN, ROW = (1, 2), (2,), (1,)",
+        "BOTH, COLUMN, ROW = (1, 2), (1,), (2,)",
+        "the papers' matrices are our transposes: another equation than the one that is written",
+        ("tests/test_expression.py::test_columns_of_the_papers_are_our_rows",),
+    ),
+    Mutation(
+        "what a clip hides is hidden",
+        "pipeline/learning/expression/evaluate.py",
+        "        if does.hides and not below.finite:\n            self.check(x)",
+        "        if does.hides and below.finite:\n            self.check(x)",
+        "a member in which something overflowed would go on as if nothing were",
+        ("tests/test_expression.py::test_a_member_in_which_something_is_not_finite_is_frozen_and_no_other_notices",),
+    ),
+    Mutation(
+        "what an equation draws is the same at each step",
+        "pipeline/learning/expression/evaluate.py",
+        "self.context.layer, place, self.step)",
+        "self.context.layer, place, 0)",
+        "noise that never changes is a fixed matrix",
+        (
+            "tests/test_expression.py::test_a_unary_operator_is_the_textbooks",
+            "tests/test_expression.py::test_what_is_drawn_is_the_members_own_and_new_at_each_step_and_place",
+        ),
+    ),
+    Mutation(
+        "evolution keeps the worst",
+        "pipeline/search/equations.py",
+        "(-self.fitness[number], number)",
+        "(self.fitness[number], number)",
+        "it would be no better than chance, and say nothing",
+        ("tests/test_evolution.py::test_evolution_climbs_and_random_search_does_not",),
     ),
 )
 
@@ -870,7 +1007,116 @@ ARCHITECTURES = (
     ),
 )
 
-MUTATIONS = (*TARGETS, *LEARNING, *ENN, *INSTRUCTION, *RL, *COMPARISON, *SEARCH, *FINISHED, *PUBLIC, *ARCHITECTURES)
+
+PREDICTORS = (
+    Mutation(
+        "any network's examples are believed to be alone in a pass",
+        "pipeline/predictors/gradients.py",
+        "return bool(agree and (distances",
+        "return bool(True or (distances",
+        "a network that mixes its examples would have gradients of nobody",
+        ("tests/test_predictors.py::test_gradsign_is_the_loop_over_examples",),
+    ),
+    Mutation(
+        "GradSign adds signs that do not agree",
+        "pipeline/predictors/gradsign.py",
+        "return float(sum(int(own.abs().sum()) for own in sign_sums(",
+        "return float(sum(int(own.sum()) for own in sign_sums(",
+        "weights that agree on going down would take away from those that agree on going up",
+        ("tests/test_predictors.py::test_gradsign_is_the_loop_over_examples",),
+    ),
+    Mutation(
+        "a pass's BatchNorm shares the batch's statistics",
+        "pipeline/predictors/alone.py",
+        "if not training:",
+        "if True:",
+        "no network with BatchNorm would be computed in passes, and all would be several times slower",
+        ("tests/test_predictors.py::test_examples_are_computed_together_where_that_is_the_same",),
+    ),
+    Mutation(
+        "a scored network stays in training mode",
+        "pipeline/predictors/untouched.py",
+        "module.training = training",
+        "module.training = True",
+        "scoring a network would change what it predicts afterwards",
+        ("tests/test_predictors.py::test_no_trace_is_left",),
+    ),
+    Mutation(
+        "networks stand in the wrong order",
+        "pipeline/predictors/rank.py",
+        "key=lambda place: -scores[place]",
+        "key=lambda place: scores[place]",
+        "the worst network would be chosen",
+        ("tests/test_predictors.py::test_networks_are_ranked",),
+    ),
+)
+
+FILES = (
+    Mutation(
+        "a hard link is a file like any other",
+        "pipeline/files.py",
+        "if os.lstat(names[0]).st_nlink > len(names):",
+        "if os.lstat(names[0]).st_nlink > 99:",
+        "a received folder would empty or overwrite a file of its user",
+        ("tests/test_links.py::test_whatever_is_no_plain_file_is_refused_by_name_and_nothing_behind_it_changes",),
+    ),
+    Mutation(
+        "what is opened for writing is not looked at",
+        "pipeline/files.py",
+        "if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:",
+        "if False:",
+        "a link made after the folder was looked through would be written to",
+        ("tests/test_links.py::test_what_is_opened_for_writing_is_looked_at_once_it_is_open",),
+    ),
+    Mutation(
+        "a folder is sent as if it were a file",
+        "pipeline/results/mlflow/sender.py",
+        "if not path.is_file() or path.stat().st_nlink > 1:",
+        "if not path.exists():",
+        "MLflow would be sent what links in it lead to",
+        ("tests/test_links.py::test_a_folder_that_records_name_as_a_file_sends_nothing",),
+    ),
+    Mutation(
+        "a user ends at the first @",
+        "pipeline/addresses.py",
+        'return (rest[: places[-1].start()], rest[places[-1].end() :]) if places else ("", rest)',
+        'return (rest[: places[0].start()], rest[places[0].end() :]) if places else ("", rest)',
+        "the rest of a password with an @ in it would be printed and recorded",
+        ("tests/test_secrets.py::test_no_form_of_an_address_tells_its_password",),
+    ),
+    Mutation(
+        "pixels up to 255 pass as they are",
+        "pipeline/data/arrays.py",
+        "if _is_image(x) and np.max(x) > 127 and _within_a_byte(x):",
+        "if False:",
+        "a network would reach 11 % instead of 79, and nobody would know why",
+        ("tests/test_own_data.py::test_pixels_up_to_255_as_floats_are_noticed",),
+    ),
+    Mutation(
+        "the first validation images are all of one class",
+        "pipeline/data/images.py",
+        'if part == "validation":',
+        'if part == "none":',
+        "choices would be made on one class",
+        ("tests/test_own_data.py::test_the_first_of_the_validation_images_are_a_fair_sample",),
+    ),
+)
+
+MUTATIONS = (
+    *TARGETS,
+    *LEARNING,
+    *ENN,
+    *INSTRUCTION,
+    *RL,
+    *COMPARISON,
+    *SEARCH,
+    *FINISHED,
+    *PUBLIC,
+    *EQUATIONS,
+    *ARCHITECTURES,
+    *PREDICTORS,
+    *FILES,
+)
 
 
 # Doing it -------------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """The command line given bad input: one sentence on stderr, exit code 2, at once, and nothing that was there is touched."""
 
+import dataclasses
 import fcntl
 import json
 import os
@@ -19,7 +20,7 @@ import pytest
 import torch
 
 from pipeline.command_line import main
-from pipeline.command_line.options import PredictCommand, SearchCommand
+from pipeline.command_line.options import Command
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
@@ -81,11 +82,15 @@ def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.Comple
 # -- options -----------------------------------------------------------------------------------------------------------
 
 BAD_OPTIONS = {
-    "unknown command": (["trian-enn"], "unknown command 'trian-enn'; choose from run, train-enn"),
+    "unknown command": (["trian-enn"], "unknown command 'trian-enn'; choose from run, train-enn.*did you mean 'train-enn'"),
+    "unknown command, huge": (["x" * 5000], r"unknown command 'xxx.*\.\.\.x+'; choose"),
     "unknown preset": (["run", "--preset", "digit"], "unknown preset 'digit'.*did you mean digits"),
     "unknown preset, with =": (["run", "--preset=mnits"], "unknown preset 'mnits'.*did you mean mnist"),
     "unknown option": (["run", "--worker", "2"], "unknown option --worker; did you mean --workers or"),
     "unknown option of doctor": (["doctor", "--prot", "1"], "unknown option --prot.*doctor --help"),
+    "an option that does not apply": (["sync", "--port", "1"], "unknown option --port"),
+    "JSON of what is no report": (["instruct", "--json"], "unknown option --json"),
+    "no search of that name": (["search", "smokes"], "cannot read the search file smokes .*did you mean 'smoke'"),
     "unknown key": (["run", "--rl.gama", "0.5"], r"unknown option --rl\.gama; did you mean --rl\.gamma"),
     "a word too many": (["run", "digits"], "digits"),
     "no value": (["run", "--rl.gamma"], r"rl\.gamma"),
@@ -347,7 +352,7 @@ HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "numpy")
 
 @pytest.mark.parametrize("command", [None, *COMMANDS])
 def test_help_is_complete_and_imports_nothing_heavy(command, tmp_path):
-    arguments = [*([command] if command else []), "--help"]
+    arguments = [command, "--help-all"] if command else ["--help"]
     program = f"""
 import sys
 from pipeline.command_line import main
@@ -362,11 +367,13 @@ print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
     if command is None:
         assert all(re.search(rf"^  {name} +\w", text, re.M) for name in COMMANDS)
     elif COMMANDS[command].only_looks:
-        assert all(f"--{name}" in text for name in ("output", "data-folder", "tracking-uri", "experiment", "host", "port"))
+        own = [own.name.replace("_", "-") for own in dataclasses.fields(COMMANDS[command].takes)]
+        assert {"output", "tracking-uri"} <= set(own) and all(f"--{name}" in text for name in own)
+        assert ("--port" in text) is (command == "ui"), "options stand only where they apply"
     else:
         names = (
             []
-            if COMMANDS[command].takes in (SearchCommand, PredictCommand)
+            if not issubclass(COMMANDS[command].takes, Command)
             else [name.replace("_", "-") for name in to_dotted(Config())] + ["preset", "config"]
         )
         names += ["output", "data-folder", "download", "tracking-uri", "experiment"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.arms import ARMS
+from pipeline.arms import ARMS, signals
 from pipeline.cluster import Placement
 from pipeline.command_line import comparing, main
 from pipeline.command_line.parsing import expand_aliases
@@ -24,7 +24,7 @@ from pipeline.errors import UserError
 from pipeline.files import read_json
 from pipeline.instruction.angles import angles, between
 from pipeline.instruction.loop import advance
-from pipeline.learning import bound, named
+from pipeline.learning import Training, bound, named
 from pipeline.results import rule_tables
 from pipeline.results.tables import report_rows
 from pipeline.setting import new_population, target_of
@@ -149,6 +149,22 @@ def test_no_rates_leave_everything_as_it_was(config, digits, tmp_path):
 def test_rates_that_make_no_sense(config, settings, said):
     with pytest.raises(UserError, match=said):
         validate(dataclasses.replace(config, compare=dataclasses.replace(config.compare, **settings)))
+
+
+@pytest.mark.parametrize("arm", ["dni", "cdni"])
+def test_synthesisers_follow_the_targets_schedule(config, digits, arm):
+    """By the end they learn nothing any more; the twin: under a constant schedule they do."""
+    for schedule, last in (("cosine", 0.0), ("constant", 1.0)):
+        training = dataclasses.replace(config.training, schedule=schedule)
+        one = dataclasses.replace(config, training=training)
+        population = new_population(one, target_of(one, digits), [3], digits.tensors("train")[0])
+        task = Task("one", arm, (3,), (1.0,), keep=False)
+        rule = ARMS[arm].rule(Making(ARMS[arm], task, one, population, {})).signal.synthesisers
+        assert rule._settings(torch.zeros(1), training.steps).learning_rate == pytest.approx(last * signals.SYNTHESISERS)
+    with pytest.raises(UserError, match="say how many steps there are"):
+        Training(1e-3, schedule="cosine")
+    with pytest.raises(UserError, match="hidden units are -1; give at least 0"):
+        named("dni", hidden=-1)
 
 
 # -- angles ------------------------------------------------------------------------------------------------------------

@@ -149,6 +149,7 @@ def test_a_space_that_is_used_up_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "pipeline.learning.expression.drawing.equation", lambda draws, deepest: Binary("+", Leaf("z"), Leaf("h"))
     )
+    monkeypatch.setattr("pipeline.search.equations.MOST_TRIES", 5)
     plan = small(tmp_path, sampler=Sampler("random"), budget=Budget(3, 1))
     with pytest.raises(UserError, match=r"for candidate 002 have all been judged before.*\.$"):
         proposed(plan)

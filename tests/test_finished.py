@@ -69,6 +69,23 @@ def test_a_finished_run_is_only_shown(undisturbed):
     assert shorter == said, "the folder's own settings are those of the command"
 
 
+def test_the_report_as_json_is_alone_and_quiet_says_nothing(undisturbed, capfd, environment):
+    from pipeline.command_line import main
+
+    def said(*arguments: str) -> tuple[str, str]:
+        assert main(["report", "--output", str(undisturbed), *arguments]) == 0
+        return capfd.readouterr()
+
+    out, err = said("--json")
+    assert json.loads(out) == json.loads((undisturbed / "report.json").read_text())
+    assert "test accuracy on digits" in err and "results" in err
+    assert said("--quiet") == ("", "")
+    out, err = said("--json", "--quiet")
+    assert json.loads(out)["rows"] and not err
+    out, err = said()
+    assert "test accuracy on digits" in out and not err, "the next command speaks again"
+
+
 def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy):
     removed = copy / "figures" / "accuracy.png"
     drawn = removed.read_bytes()

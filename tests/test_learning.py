@@ -1,5 +1,8 @@
 """Learning rules: through the contract backpropagation is the fused path, another signal is not, and terms go over any."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -265,6 +268,18 @@ def test_a_guard_refuses_a_signal_that_is_no_gradient():
     guarded = movement(fresh(), Update(SIGNALS["backprop"](), [instruct(Guard())]))
     assert torch.equal(guarded, movement(fresh(), instruct(Guard())))
     assert not torch.equal(movement(fresh(), Update(FeedbackAlignment(), [instruct()])), movement(fresh(), instruct()))
+
+
+def test_a_way_back_begins_at_the_gradient_of_the_loss_and_takes_no_signal():
+    """Costates are products with the Hessian: whoever asks a population for gradients in ``rl`` gives it a batch alone."""
+    calls = [
+        node
+        for file in (Path(__file__).parents[1] / "rl").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "grads"
+    ]
+    assert len(calls) >= 2 and not any(call.keywords for call in calls)
+    assert all(len(call.args) == (1 if isinstance(call.args[0], ast.Starred) else 2) for call in calls)
 
 
 def test_a_run_under_an_update_is_measured_and_guarded_as_under_its_instruction_alone():

@@ -51,6 +51,10 @@ def test_known_counts():
     assert sum(cell.live() == cell for cell in ALL) == 9_445
     assert len({cell.benchmark_string() for cell in ALL}) == 6_466
     assert len({cell.canonical() for cell in ALL}) == 5_260
+    meanings: dict[str, set] = {}
+    for cell in ALL:
+        meanings.setdefault(cell.benchmark_string(), set()).add(cell.canonical())
+    assert sum(len(found) > 1 for found in meanings.values()) == 430
 
 
 def function(cell, weights):

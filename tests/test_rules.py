@@ -30,7 +30,7 @@ TARGET, SEEDS, STEPS = MLP((6, 6, 5, 4, 3), "tanh"), (5, 6, 7), 12
 TRAINED = {"tp": "inverses", "dtp": "inverses", "dni": "synthesisers", "cdni": "synthesisers", "pfa": "backward"}
 """rules that train something of their own, and the setting that says how"""
 STRENGTHS = torch.tensor([0.03, 0.1, 0.3], dtype=torch.float64)
-RANDOM = {"fa", "dfa", "ifa", "brsf", "frsf", "tp", "dtp", "pfa", "expression"}
+RANDOM = {"dni", "cdni", "fa", "dfa", "ifa", "brsf", "frsf", "tp", "dtp", "pfa", "expression"}
 """rules in which something is drawn"""
 CHANGING = {"brsf", *TRAINED}
 """rules that remember something from step to step"""

@@ -224,7 +224,8 @@ def test_no_candidate_of_a_file_that_is_read_has_settings_that_are_refused(case,
     text = case.read_text() if isinstance(case, Path) else _space(*TOGETHER[case])
     plan = _plan(tmp_path, text, sampler=Sampler("random"), budget=Budget(30))
     for group in plan.groups:
-        proposals = (KINDS[plan.kind].proposals or Proposals)(plan, group, tmp_path / group.name)
+        own, folder = KINDS[plan.kind].proposals, tmp_path / group.name
+        proposals = own(plan, group, folder, None) if own else Proposals(plan, group, folder)
         chosen = [proposals.propose(number) for number in range(proposals.total)]
         configs = [plan.config(group, own) for own in chosen]  # raises where they are refused
         assert len({identity(config) for config in configs}) == len({json.dumps(own) for own in chosen}) > 1

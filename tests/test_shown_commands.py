@@ -22,7 +22,7 @@ from packaging.requirements import Requirement
 
 from pipeline.cluster import Placement
 from pipeline.command_line.beginning import compare_defaults
-from pipeline.command_line.options import Command, Look, Options, PredictCommand, SearchCommand
+from pipeline.command_line.options import Command, Options, PredictCommand, ReportCommand, SearchCommand
 from pipeline.command_line.parsing import expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS
@@ -180,8 +180,10 @@ def ours(arguments: list[str]) -> None:
     if name == "compare":
         default = compare_defaults(rest)
     kind, start = {"search": (SearchCommand, None), "predict": (PredictCommand, None)}.get(name, (type(default), default))
-    if name in ("ui", "sync", "doctor"):
-        kind, start = Look, Look()
+    if COMMANDS[name].only_looks:
+        kind, start = COMMANDS[name].takes, None
+    if name == "report":
+        kind, start = ReportCommand, ReportCommand(**vars(default))
     if rest and rest[-1].startswith("--") and "=" not in rest[-1] and rest[-1] != "--local":
         rest = [*rest, "X"]  # an option that a sentence names without a value
     try:

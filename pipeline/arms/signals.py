@@ -1,14 +1,19 @@
 """Learning rules: something else than the gradient goes backwards (:mod:`pipeline.learning`), at the run's learning rate unless
 ``compare.rates`` has one chosen for each."""
 
+from collections.abc import Callable
+
 from pipeline.arms.arm import Arm, Setup
 
+SYNTHESISERS = 3e-3
+"""learning rate of synthesisers, by Adam: chosen on validation data of MNIST"""
 
-def _arm(name: str, what: str, colour: str) -> Arm:
+
+def _arm(name: str, what: str, colour: str, rule: Callable[[Setup], object] | None = None) -> Arm:
     return Arm(
         name=name,
         says=f"{what}, at the run's learning rate",
-        rule=lambda setup: setup.rules.Update(setup.signal(name)),
+        rule=rule or (lambda setup: setup.rules.Update(setup.signal(name))),
         colour=colour,
     )
 
@@ -18,6 +23,17 @@ def products(setup: Setup) -> object:
     training = setup.config.training
     own = setup.signals.Training(setup.learning_rate, training.optimiser, training.momentum, training.weight_decay)
     return setup.rules.Update(setup.signal("pfa", backward=own))
+
+
+def synthetic(name: str) -> Callable[[Setup], object]:
+    """Synthesisers learn at a rate of their own, by the target's schedule."""
+
+    def rule(setup: Setup) -> object:
+        training = setup.config.training
+        own = setup.signals.Training(SYNTHESISERS, schedule=training.schedule, steps=training.steps)
+        return setup.rules.Update(setup.signal(name, synthesisers=own))
+
+    return rule
 
 
 ARMS = (
@@ -30,8 +46,8 @@ ARMS = (
     _arm("frozen", "only the last layer learns", "#BBBBBB"),
     _arm("tp", "target propagation", "#DDCC77"),
     _arm("dtp", "difference target propagation", "#999933"),
-    _arm("dni", "synthetic gradients", "#1B9E77"),
-    _arm("cdni", "synthetic gradients that see the label", "#7570B3"),
+    _arm("dni", "synthetic gradients", "#1B9E77", synthetic("dni")),
+    _arm("cdni", "synthetic gradients that see the label", "#7570B3", synthetic("cdni")),
     _arm("pblf", "a learned derivative, unless set otherwise the dissertation's of random search for 20 epochs", "#A6761D"),
     Arm(
         name="pfa",

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from pipeline import interrupts
 from pipeline.addresses import keep_secret, shown_address, without_secrets
@@ -12,11 +13,11 @@ from pipeline.cluster import prepare_environment
 from pipeline.command_line import comparing, guest
 from pipeline.command_line.beginning import compare_defaults, defaults
 from pipeline.command_line.folders import check_name
-from pipeline.command_line.options import Command, CompareCommand, Look
-from pipeline.command_line.parsing import expand_aliases, option, parse
+from pipeline.command_line.options import Command, CompareCommand, ReportCommand
+from pipeline.command_line.parsing import HELP, expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest, shown
 
 
 def in_a_guest(arguments: list[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def run(argv: list[str]) -> int:
     try:
         _print_what_can_be_printed()
         _keep_secrets(argv)
-        works = bool(argv) and argv[0] in COMMANDS and COMMANDS[argv[0]].uses_ray and not {"-h", "--help"} & set(argv)
+        works = bool(argv) and argv[0] in COMMANDS and COMMANDS[argv[0]].uses_ray and not HELP & set(argv)
         prepare_environment(not any(word.partition("=")[0] == "--address" for word in argv), works)
         return dispatch(argv)
     except UserError as error:
@@ -50,29 +51,41 @@ def run(argv: list[str]) -> int:
 
 def dispatch(argv: list[str]) -> int:
     """Find the command, read its options, and do it."""
-    if not argv or argv[0] in ("-h", "--help"):
+    if argv[:1] == ["help"]:
+        argv = [*(argv[1:] if argv[1:2] and argv[1] in COMMANDS else []), "--help"]
+    if not argv or argv[0] in HELP:
         print(overview())
         return 0 if argv else 2
-    if argv[0] == "--version":
+    if argv[0] in ("--version", "version"):
         from pipeline import __version__
 
         print(f"grad-instructor {__version__}")
         return 0
     name = argv[0]
     if name not in COMMANDS:
-        raise UserError(f"unknown command {name!r}; choose from {', '.join(COMMANDS)}.")
+        raise UserError(
+            f"unknown command {shown(name)}; choose from {', '.join(COMMANDS)} (did you mean {nearest(name, [*COMMANDS, 'help', 'version'])!r}?)."
+        )
     words = expand_aliases(argv[1:], name)
     takes = COMMANDS[name].takes
-    starts = {Command: lambda: defaults(words), CompareCommand: lambda: compare_defaults(words), Look: Look}
-    options = parse(takes, starts.get(takes, lambda: None)(), name, words)
+    starts = {
+        Command: lambda: defaults(words),
+        CompareCommand: lambda: compare_defaults(words),
+        ReportCommand: lambda: ReportCommand(**vars(defaults(words))),
+    }
+    options = parse(takes, None if HELP & set(words) else starts.get(takes, lambda: None)(), name, words)
     if options is None:  # its help was asked for
         return 0
     if isinstance(options, CompareCommand):
         comparing.check_arms(options.config)
-    check_name(options.options.output if isinstance(options, Command) else options.output)
+    places: Any = options.options if isinstance(options, Command) else options
+    check_name(places.output)
     if isinstance(options, Command):
         validate(options.config)
-    return function_of(name)(options, line_of(argv))
+    from pipeline.progress import saying
+
+    with saying(getattr(places, "quiet", False), getattr(options, "json", False)):
+        return function_of(name)(options, line_of(argv))
 
 
 ADDRESSES = ("--tracking-uri", "--storage-path", "--address")
@@ -114,7 +127,7 @@ def overview() -> str:
             "",
             "Start with:  grad-instructor run          (real handwritten digits, about two minutes)",
             "then:        grad-instructor run --preset mnist",
-            "Options of a command:  grad-instructor COMMAND --help",
+            "Options of a command:  grad-instructor COMMAND --help  (--help-all with every setting)",
         ]
     )
 

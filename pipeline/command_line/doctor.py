@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.command_line.options import Look
+from pipeline.command_line.options import DoctorCommand
 from pipeline.data import found
 from pipeline.progress import console
 from pipeline.results.mlflow import health
 from pipeline.results.provenance import provenance
 
 
-def command(look: Look, _line: str) -> int:
+def command(look: DoctorCommand, _line: str) -> int:
     """What is here."""
     facts = provenance("grad-instructor doctor", 0)
     for name, value in facts.items():

@@ -2,16 +2,21 @@
 
 import fcntl
 import os
+import typing
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline import names
 from pipeline.command_line.beginning import saved_settings
 from pipeline.command_line.options import Command
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
 from pipeline.files import no_link, read_json, refuse_links
+
+DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
+"""names of data sets; anything else is somebody's own file, which may lie elsewhere tomorrow"""
 
 
 def check_settings(command: Command) -> None:
@@ -43,7 +48,7 @@ def compare_kinds(place: str, there: Any, here: str) -> None:
 
 def compare_settings(place: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> None:
     """Raises UserError where the run in ``place`` has other settings (by dotted name) than are given here."""
-    files = all(name.endswith(".npz") for name in (here["data.dataset"], str(there["data.dataset"])))
+    files = not {here["data.dataset"], str(there["data.dataset"])} & set(DATASETS)
     changed = [key for key in here if here[key] != there[key] and not (files and key == "data.dataset")]
     if changed:
         key, more = changed[0], f", and {len(changed) - 1} more" if len(changed) > 1 else ""

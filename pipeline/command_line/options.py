@@ -27,6 +27,8 @@ class Places:
     """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
+    quiet: bool = False
+    """say nothing but warnings and errors; what was done is in the folder"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +36,7 @@ class Options(Places):
     """Where things are, and which settings to start from."""
 
     preset: str = "digits"
-    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow or paper-deep"""
+    """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow, paper-deep, pblf-digits or pblf-mnist"""
     config: Path | None = None
     """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
     adapt: str | None = None
@@ -84,6 +86,14 @@ class CompareCommand(Command):
         return f"compare-{super().name}"
 
 
+@dataclass(frozen=True)
+class ReportCommand(Command):
+    """What ``report`` takes."""
+
+    json: bool = False
+    """print report.json (rows, duels, provenance) instead of the table; whatever else is said goes where errors go"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SearchCommand(Places):
     """What ``search`` takes."""
@@ -117,17 +127,35 @@ class PredictCommand(Places):
 
 @dataclass(frozen=True)
 class Look:
-    """What the commands take that only look: ui, sync, doctor."""
+    """What all commands take that only look."""
 
     output: Path | None = None
     """folder of a run (default: the newest in runs/)"""
-    data_folder: str | None = None
-    """folder of the data sets"""
     tracking_uri: str | None = None
     """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the folder)"""
+
+
+@dataclass(frozen=True)
+class SyncCommand(Look):
+    """What ``sync`` takes."""
+
     experiment: str = "grad-instructor"
     """MLflow experiment"""
+
+
+@dataclass(frozen=True)
+class UiCommand(Look):
+    """What ``ui`` takes."""
+
     host: str = "127.0.0.1"
-    """ui: address to listen on"""
+    """address to listen on"""
     port: int = 5000
-    """ui: port to listen on"""
+    """port to listen on"""
+
+
+@dataclass(frozen=True)
+class DoctorCommand(Look):
+    """What ``doctor`` takes."""
+
+    data_folder: str | None = None
+    """folder of the data sets"""

@@ -7,14 +7,17 @@ import io
 import itertools
 import re
 import typing
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
 from pipeline.command_line import comparing
+from pipeline.command_line.options import Command
 from pipeline.command_line.registry import COMMANDS
+from pipeline.config import Config
 from pipeline.errors import UserError
 
+HELP = {"-h", "--help", "--help-all"}
 ALIASES = {"--dataset": "--data.dataset"}
 
 
@@ -24,9 +27,12 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
     Raises:
         UserError: one sentence about the first thing that is wrong.
     """
+    if HELP & set(arguments):
+        _print_help(kind, name, "--help-all" in arguments)
+        return None
     errors = io.StringIO()
     given = {} if default is None else {"default": default}
-    texts: Any = {"prog": f"grad-instructor {name}", "description": COMMANDS[name].text + "."}
+    texts = _texts(name)
     try:
         with contextlib.redirect_stderr(errors):
             parsed, unknown = tyro.cli(kind, **given, **texts, args=arguments, return_unknown_args=True)
@@ -38,6 +44,24 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
             return None
         problem = _one_sentence(errors.getvalue())
     raise UserError(f"{problem} (see `grad-instructor {name} --help`).")
+
+
+def _texts(name: str, more: str = "") -> Any:
+    return {"prog": f"grad-instructor {name}", "description": f"{COMMANDS[name].text}.{more}"}
+
+
+def _print_help(kind: Any, name: str, whole: bool) -> None:
+    """What a command takes; of settings, unless the ``whole`` is asked for, their groups alone."""
+    more = ""
+    if isinstance(kind, type) and issubclass(kind, Command) and not whole:
+        hidden = Annotated[Config, tyro.conf.arg(name=""), tyro.conf.Suppress]
+        brief = [("config", hidden, dataclasses.field(default_factory=Config))]
+        kind = dataclasses.make_dataclass("Brief", brief, bases=(kind,), frozen=True)
+        groups = typing.get_type_hints(Config)
+        dotted = [f"--{group}.*" if dataclasses.is_dataclass(hint) else f"--{group}" for group, hint in groups.items()]
+        more = f" Settings have dotted names: {', '.join(dotted)}; `grad-instructor {name} --help-all` explains each."
+    with contextlib.suppress(SystemExit):
+        tyro.cli(kind, **_texts(name, more), args=["--help"])
 
 
 def option(arguments: list[str], name: str) -> str | None:

@@ -17,6 +17,7 @@ from pipeline.digests import digest_of_json
 from pipeline.errors import UserError, nearest, shown
 from pipeline.files import read_json, refuse_links, sha256_of
 from pipeline.progress import console
+from pipeline.results.fitted import Fitted
 
 FORM = 1
 """of what the folder holds; scores of another form were computed otherwise, and the two do not mix"""
@@ -102,18 +103,12 @@ def _tables(predict: PredictCommand) -> dict[str, str]:
 
 def show(job: Work) -> None:
     """Print the table, from the folder's files alone."""
-    from rich import box
-    from rich.table import Table
-
     from pipeline.results.ranking import narrow_cells
 
     found = read_json(job.folder / "predict.json")
     try:
-        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-        for number, heading in enumerate(("predictor", "n", *found["columns"], "ms")):
-            table.add_column(heading, justify="left" if number == 0 else "right")
-        for row in found["rows"]:
-            table.add_row(*narrow_cells(row, found["columns"]))
+        rows = [narrow_cells(row, found["columns"]) for row in found["rows"]]
+        table = Fitted(["predictor", "n", *found["columns"], "ms"], rows, between=1)
         console.print(f"\n{found['caption']}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UserError(

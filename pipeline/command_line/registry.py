@@ -5,7 +5,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.command_line.options import Command, CompareCommand, Look, PredictCommand, SearchCommand
+from pipeline.command_line.options import (
+    Command,
+    CompareCommand,
+    DoctorCommand,
+    Look,
+    PredictCommand,
+    ReportCommand,
+    SearchCommand,
+    SyncCommand,
+    UiCommand,
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +30,7 @@ class Entry:
     @property
     def only_looks(self) -> bool:
         """It does no work in a folder."""
-        return self.takes is Look
+        return issubclass(self.takes, Look)
 
 
 COMMANDS: dict[str, Entry] = {
@@ -28,7 +38,7 @@ COMMANDS: dict[str, Entry] = {
     "train-enn": Entry("train an ENN by off-policy RL on the training runs of real targets", Command, True),
     "instruct": Entry("train fresh targets with and without the ENN's instruction (needs train-enn)", Command, True),
     "explain": Entry("Grad-CAM: what the ENN looks at, over the weight image (needs instruct)", Command),
-    "report": Entry("look at the test set, once: the table and the plots (needs instruct)", Command),
+    "report": Entry("look at the test set, once: the table and the plots (needs instruct)", ReportCommand),
     "compare": Entry(
         "compare learning rules and other ways of training without an ENN: --arms backprop fa dfa …", CompareCommand, True
     ),
@@ -36,9 +46,9 @@ COMMANDS: dict[str, Entry] = {
         "search over settings by a file of tune_configs: record once, judge in stages, stop early, report", SearchCommand, True
     ),
     "predict": Entry("score networks before they are trained, and see how well the scores rank them", PredictCommand, True),
-    "sync": Entry("send records to MLflow that could not be sent before", Look),
-    "ui": Entry("open the MLflow UI on a run's folder", Look),
-    "doctor": Entry("print versions, devices, data sets found, and the tracking server's health", Look),
+    "sync": Entry("send records to MLflow that could not be sent before", SyncCommand),
+    "ui": Entry("open the MLflow UI on a run's folder", UiCommand),
+    "doctor": Entry("print versions, devices, data sets found, and the tracking server's health", DoctorCommand),
 }
 
 

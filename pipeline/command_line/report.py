@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.arms import ARMS
-from pipeline.command_line.options import Command
+from pipeline.command_line.options import ReportCommand
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.files import read_json, write_atomic, write_json
@@ -14,9 +14,13 @@ from pipeline.results.seal import read_report, sealed
 from pipeline.results.tables import corrected, head_to_head_line, prediction_line, report_rows
 
 
-def command(options: Command, line: str) -> int:
+def command(options: ReportCommand, line: str) -> int:
     """Stage 4 alone."""
-    return do(Work("report", options, line), [report], show_report)
+    job = Work("report", options, line)
+    code = do(job, [report], show_report)
+    if options.json:
+        print((job.folder / "report.json").read_text(encoding="utf-8"), end="")
+    return code
 
 
 def report(job: Work) -> None:

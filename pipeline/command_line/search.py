@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline import cluster
 from pipeline.command_line.finished import is_finished
@@ -15,19 +15,17 @@ from pipeline.config import Config, to_dotted
 from pipeline.digests import digest_of_json
 from pipeline.files import read_json, refuse_links
 from pipeline.progress import console
+from pipeline.results.fitted import Fitted
 from pipeline.search.kinds import KINDS
 from pipeline.search.plan import Plan
 from pipeline.search.reading import read_plan
 from pipeline.search.values import Budget, Sampler
 
-if TYPE_CHECKING:
-    import rich.table
-
 FORM = 2
 """of what a search's folder holds; results of another form were judged otherwise, and the two do not mix"""
 PARTS = {"sampler": Sampler, "budget": Budget}
 LATER = {"sampler": ("acquisition", "trade_off", "mutation", "random_every"), "budget": ("batch",)}
-LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.")
+LATER_PARTS, LATER_SETTINGS = ("algorithm", "assist"), ("rule.", "evolution.", "architecture.", "compare.rates")
 """what there was not in the first files of this form: at its default it renames no search"""
 
 
@@ -95,16 +93,8 @@ def show_search(job: Work, plan: Plan) -> None:
             console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}")
 
 
-def _rich_table(markdown: str) -> "rich.table.Table":
+def _rich_table(markdown: str) -> Fitted:
     """The table of ``search.md`` for a terminal, settings under their last name."""
-    from rich import box
-    from rich.table import Table
-
     lines = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
     head, _, *rows = lines
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, heading in enumerate(head):
-        table.add_column(heading.rsplit(".", 1)[-1], justify="left" if number == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
+    return Fitted([heading.rsplit(".", 1)[-1] for heading in head], rows, between=1)

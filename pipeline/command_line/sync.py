@@ -2,14 +2,14 @@
 
 from pipeline.addresses import shown_address
 from pipeline.command_line.folders import check_is_run, newest_folder
-from pipeline.command_line.options import Look
+from pipeline.command_line.options import SyncCommand
 from pipeline.errors import UserError
 from pipeline.progress import console
 from pipeline.results.mlflow import Mirror
 from pipeline.results.records import Records
 
 
-def command(look: Look, _line: str) -> int:
+def command(look: SyncCommand, _line: str) -> int:
     """Send what could not be sent, each record once."""
     folder = (look.output or newest_folder()).absolute()
     check_is_run(folder)

@@ -7,12 +7,12 @@ import subprocess
 
 from pipeline import interrupts
 from pipeline.command_line.folders import check_is_run, newest_folder
-from pipeline.command_line.options import Look
+from pipeline.command_line.options import UiCommand
 from pipeline.progress import console
 from pipeline.results.mlflow import ui_command, ui_environment
 
 
-def command(look: Look, _line: str) -> int:
+def command(look: UiCommand, _line: str) -> int:
     """Open the MLflow UI on a run's folder."""
     folder = (look.output or newest_folder()).absolute()
     check_is_run(folder)

@@ -10,7 +10,7 @@ from pipeline import cluster, interrupts
 from pipeline.command_line.options import Command
 from pipeline.config import Config
 from pipeline.data import Dataset, data_folder, load, sources_digest
-from pipeline.progress import console
+from pipeline.progress import warn
 from pipeline.results.mlflow import Mirror
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
@@ -45,6 +45,8 @@ class Work:
         options = self.command.options
         dataset = load(self.config.data.dataset, options.data_folder, options.download)
         self.sources = self.find_sources()
+        for note in dataset.notes:
+            warn(note)
         return dataset
 
     def find_sources(self) -> str | None:
@@ -58,12 +60,12 @@ class Work:
     @cached_property
     def mirror(self) -> Mirror:
         options = self.command.options
-        return Mirror(self.folder, options.tracking_uri, options.experiment, lambda text: console.print(f"warning: {text}"))
+        return Mirror(self.folder, options.tracking_uri, options.experiment, warn)
 
     @cached_property
     def storage(self) -> Storage | None:
         uri = self.command.options.storage_path
-        return Storage(self.folder, uri, lambda text: console.print(f"warning: {text}")) if uri else None
+        return Storage(self.folder, uri, warn) if uri else None
 
     @cached_property
     def provenance(self) -> dict[str, Any]:

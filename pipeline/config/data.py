@@ -8,4 +8,4 @@ class DataConfig:
     """Which data the targets are trained on."""
 
     dataset: str = "digits"
-    """digits, mnist, … (see `doctor`), or the path of an .npz with x_train, y_train, x_test, y_test (short: --dataset)"""
+    """digits, mnist, … (see `doctor`), or the path of your own: .npz, .csv, .parquet, a folder of images (short: --dataset)"""

@@ -24,7 +24,7 @@ def _derivatives(dataset: str, hidden: tuple[int, ...], batch_size: int, steps: 
         data=DataConfig(dataset),
         target=TargetConfig(hidden=hidden, initialisation="he"),
         training=TrainingConfig(learning_rate=0.01, momentum=0.9, schedule="cosine", batch_size=batch_size, steps=steps),
-        rl=RLConfig(period=steps // 10, score_examples=1),  # no reward looks at the others: all choose
+        rl=RLConfig(period=steps // 10),
         compare=CompareConfig(curve_examples=5000),
     )
 

@@ -37,6 +37,8 @@ class Dataset:
     image_shape: tuple[int, ...]
     """(C, H, W) where it is known, otherwise (features,)"""
     classes: int
+    notes: tuple[str, ...] = ()
+    """what is odd about the data, in sentences, though they can be used"""
 
     def __post_init__(self) -> None:
         if math.prod(self.image_shape) != self.features:

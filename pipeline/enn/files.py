@@ -15,7 +15,7 @@ import torch
 
 from pipeline.config import ENNConfig, from_dotted
 from pipeline.enn.critic import Critic, Home
-from pipeline.errors import UserError
+from pipeline.errors import UserError, nearest, shown
 from pipeline.files import NO_JSON, parse_json, write_atomic, write_json
 from pipeline.targets import MLP
 
@@ -81,8 +81,10 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
     """The ENN saved at ``path`` (.safetensors, with its .json beside it), or one that comes with the package, by its name.
 
     Raises:
-        UserError: a file is missing, truncated, of another version, or the two do not belong together.
+        UserError: a file is missing, truncated, of another version, or the two do not belong together; or there is no such
+            device.
     """
+    place = _device(device)
     path = _shipped(path) if isinstance(path, str) and path in shipped() else Path(path)
     description = read_description(path)
     try:
@@ -91,7 +93,20 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
         raise UserError(f"cannot read the ENN {path} ({error.strerror}); give the path of an enn.safetensors.") from error
     if _checksum(weights, description) != description.get("sha256"):
         raise UserError(f"{path} is damaged or does not belong to {path.stem}.json; copy both files of the ENN again.")
-    return _build(description, weights, path).to(device).eval().requires_grad_(False)
+    return _build(description, weights, path).to(place).eval().requires_grad_(False)
+
+
+def _device(name: str) -> torch.device:
+    """Raises UserError where there is none of this name."""
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch says so by either
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise UserError(
+            f"device is {shown(name)}, which this machine or this torch has not; give one of {', '.join(there)}."
+        ) from error
+    return device
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -102,13 +117,20 @@ def read_description(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(
             f"cannot read {beside} ({error.strerror}); an ENN is two files, {path.name} and {beside.name}: train one with "
-            f"`grad-instructor train-enn`, give the path of one, or the name of one of the package: {', '.join(shipped())}."
+            f"`grad-instructor train-enn`, give the path of one, or the name of one of the package: {', '.join(shipped())}"
+            f"{_meant(path)}."
         ) from error
     except NO_JSON as error:
         raise UserError(f"{beside} is damaged (it is not JSON); copy both files of the ENN again.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{beside} is not an ENN of format {FORMAT}; train it again with this version of grad-instructor.")
     return description
+
+
+def _meant(path: Path) -> str:
+    """The ENN of the package that was probably meant, where a name was given and no path."""
+    is_name = path.parent == Path() and path.suffix == ""
+    return f" (did you mean {nearest(path.name, shipped())!r}?)" if is_name else ""
 
 
 def _checksum(weights: bytes, description: dict[str, Any]) -> str:

@@ -22,6 +22,10 @@ ROUGH = 2e-2
 """of all other types"""
 
 
+class Unfit(Unreadable):
+    """Layers do not fit in the order in which they are registered."""
+
+
 def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
     """The target that ``model`` consists of, and its parameters in the order of the target's slots.
 
@@ -36,7 +40,7 @@ def as_mlp(model: nn.Module) -> tuple[MLP, list[Tensor]]:
             if layer.bias is None:
                 raise Unreadable(f"layer {name!r} has no bias, which this reader expects; build it with bias=True.")
             if widths and layer.in_features != widths[-1]:
-                raise Unreadable(
+                raise Unfit(
                     f"layer {name!r} takes {layer.in_features} inputs but the layer before it gives {widths[-1]}; "
                     "only a chain of linear layers can be read."
                 )

@@ -1,6 +1,7 @@
 """Instruction in anyone's own training loop."""
 
 import copy
+import inspect
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import lbfgs
 
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import digest_of
@@ -23,11 +23,17 @@ from pipeline.instruction.memory import Bound, Latest, checked_state
 from pipeline.instruction.modules import Call, How, Readable, readable
 from pipeline.instruction.own_guard import FarFromHome, OwnGuard
 from pipeline.instruction.reading import instruction_scale, moving_rate
+from pipeline.instruction.unseen import undisturbed
+from pipeline.instruction.values import Number, Shape, Whole
 from pipeline.instruction.wrapped import unwrapped
+from pipeline.learning.modules import require_gradient_of
 
 LARGEST = 16.0
 """times the largest gradient of a mean cross-entropy by the output bias, whose entries' sizes sum to 2: beyond it gradients are
 taken for scaled ones"""
+_LBFGS = inspect.getfile(torch.optim.LBFGS)
+OURS = ("pipeline", "jaxtyping", "beartype")
+"""packages at which no warning points: this one, and what checks its types in the tests"""
 
 
 class Instructor:
@@ -54,10 +60,10 @@ class Instructor:
     def __init__(
         self,
         critic: Critic,
-        steps: int | None = None,
-        learning_rate: float | None = None,
-        strength: float | None = None,
-        input_shape: tuple[int, ...] | None = None,
+        steps: Whole | None = None,
+        learning_rate: Number | None = None,
+        strength: Number | None = None,
+        input_shape: Shape | None = None,
         guarded: bool | None = None,
         *,
         forward: Call | None = None,
@@ -78,8 +84,10 @@ class Instructor:
         """Begin a new run, of this model or another."""
         self.step, self.last = 0, None
         self.guard = OwnGuard() if self.guarded is None else Guard() if self.guarded else None
-        self._bound, self._read = Bound(), None
+        self._bound = Bound()
+        self._read: tuple[list[Any], nn.Module, Readable] | None = None
         self._instruction: dict[str, Push] = {}
+        self._lengths: dict[str, float] = {}
         self._strength = torch.zeros(1)
         self._value = float("nan")
 
@@ -92,11 +100,11 @@ class Instructor:
     def load(
         cls,
         path: str | Path,
-        steps: int | None = None,
-        learning_rate: float | None = None,
-        strength: float | None = None,
+        steps: Whole | None = None,
+        learning_rate: Number | None = None,
+        strength: Number | None = None,
         device: str = "cpu",
-        input_shape: tuple[int, ...] | None = None,
+        input_shape: Shape | None = None,
         guarded: bool | None = None,
         *,
         forward: Call | None = None,
@@ -127,7 +135,7 @@ class Instructor:
             critic, steps, learning_rate, strength, input_shape, guarded, forward=forward, hooks=hooks, optimizer=optimizer
         )
 
-    def instruct(self, model: nn.Module, scale: float = 1.0) -> None:
+    def instruct(self, model: nn.Module, scale: Number = 1.0) -> None:
         """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step. An ENN whose home is decoupled
         leaves the gradients alone and moves the parameters themselves.
 
@@ -139,11 +147,18 @@ class Instructor:
 
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
-            UserError: the model is not that of the steps before, or its gradients are those of a scaled loss.
+            UserError: the model is not that of the steps before, or its gradients are those of a scaled loss; or a guarded
+                instruction's model learns by a rule that sends back no gradient.
         """
-        scale, model = values.scale(scale), unwrapped(model)
+        scale = values.scale(scale)
         self._refuse_line_search()
-        read, home = self._reading(model), self.critic.home
+        if self.guard is not None:
+            require_gradient_of(model, "a guarded instruction (guarded=False leaves the guard out)")
+        with undisturbed(self.how.hooks):
+            self._instruct(model, scale)
+
+    def _instruct(self, given: nn.Module, scale: float) -> None:
+        (model, read), home = self._reading(given), self.critic.home
         self._bound.check(model, read.names, read.tensors)
         norm = self._gradient_norm(read, scale)
         if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
@@ -170,9 +185,12 @@ class Instructor:
         Raises:
             Unreadable: the model, or one of its layers, is none that this ENN can read; the message names the layer.
         """
-        read = readable(unwrapped(model), self.critic, self.how)
-        with torch.inference_mode(False), torch.no_grad(), _no_autocast(self._progress()):
-            return float(self.critic.value_of(read.features(self._progress())))
+        model = unwrapped(model)
+        with undisturbed(self.how.hooks), torch.no_grad():
+            progress = self._progress()
+            with _no_autocast(progress):
+                read = readable(model, self.critic, self.how)
+                return float(self.critic.value_of(read.features(progress)))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the instructor remembers, in tensors, numbers, text and lists: saved beside the model's, a run that was
@@ -183,12 +201,13 @@ class Instructor:
             "strength": self._strength.clone(),
             "value": self._value,
             "instruction": {name: _dense(push).clone() for name, push in self._instruction.items()},
+            "lengths": dict(self._lengths),
             "guard": {} if self.guard is None else self.guard.state_dict(),
             "names": list(self._bound.names),
             "sample": None if self._bound.sample is None else self._bound.sample.clone(),
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: Any) -> None:
         """Go on where :meth:`state_dict` was called, with an instructor that was made alike.
 
         Raises:
@@ -200,35 +219,35 @@ class Instructor:
         self.reset()
         self.step, self._strength, self._value = own["step"], own["strength"].clone(), own["value"]
         self._instruction = {str(name): push.clone() for name, push in own["instruction"].items()}
+        self._lengths = {str(name): float(length) for name, length in own["lengths"].items()}
         self._bound.names = list(own["names"])
         self._bound.sample = None if own["sample"] is None else own["sample"].clone()
         if self.guard is not None:
             self.guard.load_state_dict(own["guard"])
 
-    def _reading(self, model: nn.Module) -> Readable:
-        """As before where nothing has changed; looked at anew where its parameters are others, and a chain at every period."""
-        facts = [(name, id(own), own.requires_grad, own.dtype, own.device) for name, own in model.named_parameters()]
-        facts += [(name, id(own), False, type(own), None) for name, own in model.named_modules()]
-        if (
-            self._read is not None
-            and self._read[0] == facts
-            and (self.step % self.critic.home.period or self._read[1].confirm())
-        ):
-            return self._read[1]
-        self._read = facts, readable(model, self.critic, self.how)
+    def _reading(self, given: nn.Module) -> tuple[nn.Module, Readable]:
+        """The model within its wrappers, and how it is read: as before where nothing has changed, looked at anew where its
+        parameters or layers are others, and a chain at every period."""
+        facts: list[Any] = [(name, id(own), own.requires_grad, own.dtype, own.device) for name, own in given.named_parameters()]
+        facts += [(name, id(own), type(own)) for name, own in given.named_modules()]
+        if self._read is not None and self._read[0] == facts:
+            _, model, read = self._read
+            if self.step % self.critic.home.period or read.confirm():
+                return model, read
+        model = unwrapped(given)
+        read = readable(model, self.critic, self.how)
+        self._read = facts, model, read
         if isinstance(self.guard, OwnGuard):
             self.guard.far = bool(foreign(model, self.critic.home.target))
-        return self._read[1]
+        return model, read
 
     def _is_given_up(self) -> bool:
         """Whether there is no use in reading the weights any more."""
         return isinstance(self.guard, OwnGuard) and self.guard.far and self.guard.trust == 0
 
     def _is_stale(self, read: Readable) -> bool:
-        """Whether there is an instruction in use, and none of some tensor: one that was frozen until now, say."""
-        own = {name: tensor for name, tensor in zip(read.names, read.tensors, strict=True) if tensor.requires_grad}
-        found = self._instruction
-        return bool(found) and not found.keys() <= own.keys() | set(read.names)
+        """Whether the instruction in use is of tensors that are no longer there: a layer was pruned, say."""
+        return not self._instruction.keys() <= set(read.names)
 
     def _progress(self) -> Tensor:
         like = next(self.critic.parameters())
@@ -244,7 +263,7 @@ class Instructor:
         return [own.get(id(tensor), base) for tensor in read.tensors]
 
     def _refresh(self, read: Readable) -> None:
-        with torch.inference_mode(False), _no_autocast(self._progress()):
+        with _no_autocast(self._progress()):
             self._read_weights(read)
 
     def _read_weights(self, read: Readable) -> None:
@@ -270,6 +289,7 @@ class Instructor:
                 there = tensor.detach().to(gradient)
                 factor = instruction_scale(gradient[None], there[None], self._strength, rate, home.trust_region)
                 self._instruction[name] = gradient.mul_(factor)
+                self._lengths[name] = float(torch.linalg.vector_norm(gradient))
 
     def _by_low_rank(self, fast: LowRank, read: Readable, own: Tensor | None, rates: list[float]) -> bool:
         like, home = next(self.critic.parameters()), self.critic.home
@@ -284,6 +304,7 @@ class Instructor:
         if home.refresh > 1 or self.guard is not None:  # it is used more than once
             pushes = [_dense(push) for push in pushes]
         self._instruction = dict(zip(read.names, pushes, strict=True))
+        self._lengths = dict(zip(read.names, fast.lengths.tolist(), strict=True))
         return True
 
     def _gradient_norm(self, read: Readable, scale: float) -> float:
@@ -308,16 +329,15 @@ class Instructor:
         """Add or move; the norm of the instruction."""
         home, pushed = self.critic.home, []
         rate = moving_rate(self.critic, home.learning_rate, self.step / self.steps) if home.decoupled else None
-        known = (
-            None if self.optimizer is None else {id(own) for group in self.optimizer.param_groups for own in group["params"]}
-        )
+        groups = [] if self.optimizer is None else self.optimizer.param_groups
+        known = {id(own) for group in groups for own in group["params"]}
         for name, tensor in zip(read.names, read.tensors, strict=True):
             push = self._instruction.get(name)
             if not tensor.requires_grad:
                 continue
-            if push is None or (known is not None and id(tensor) not in known):
+            if push is None or (known and id(tensor) not in known):
                 continue
-            pushed.append(push)
+            pushed.append(name)
             if rate is not None:
                 with torch.no_grad():
                     add(tensor, push, rate)
@@ -326,7 +346,7 @@ class Instructor:
                 tensor.grad = torch.zeros_like(tensor)
             with torch.no_grad():
                 add(tensor.grad, push, -scale)
-        return float(torch.nn.utils.get_total_norm([_length(push) for push in pushed])) if pushed else 0.0
+        return sum(self._lengths[name] ** 2 for name in pushed) ** 0.5
 
     def _weaken(self, read: Readable, guard: Guard | OwnGuard) -> None:
         pairs = []
@@ -337,15 +357,17 @@ class Instructor:
         if not pairs:
             return
         guard.reading([grad for grad, _ in pairs], [own for _, own in pairs])
+        factor = float(guard.factor)
         for own in self._instruction.values():
             if isinstance(own, Tensor):
-                own.mul_(float(guard.factor))
+                own.mul_(factor)
+        self._lengths = {name: length * factor for name, length in self._lengths.items()}
 
     def _refuse_line_search(self) -> None:
         """LBFGS calls its closure several times a step, and searches along a line on which loss and gradient must agree."""
-        frame = sys._getframe(1)
+        frame = sys._getframe(2)
         while frame is not None:
-            if frame.f_code.co_filename == lbfgs.__file__:
+            if frame.f_code.co_filename == _LBFGS:
                 before = "call instruct before optimizer.step(closure)"
                 more = before if self.critic.home.decoupled else "use another optimiser, or a decoupled ENN"
                 raise UserError(
@@ -370,7 +392,7 @@ class Instructor:
         if lost:
             what = "it is not followed while that is so"
         message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
-        warnings.warn(message, FarFromHome, stacklevel=3)
+        warnings.warn(message, FarFromHome, stacklevel=_callers_level())
 
 
 _STATE = {
@@ -379,6 +401,7 @@ _STATE = {
     "strength": Tensor,
     "value": float,
     "instruction": Mapping,
+    "lengths": Mapping,
     "guard": Mapping,
     "names": Sequence,
     "sample": (Tensor, type(None)),
@@ -390,11 +413,12 @@ def _dense(push: Push) -> Tensor:
     return push.dense() if isinstance(push, Product) else push
 
 
-def _length(push: Push) -> Tensor:
-    """A tensor as long as the push."""
-    if isinstance(push, Product):
-        return ((push.left @ push.left.t()) * (push.right @ push.right.t())).sum().clamp_min(0).sqrt()
-    return push
+def _callers_level() -> int:
+    """Of the first caller that is not this package, for a warning that points at it."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _no_autocast(like: Tensor) -> torch.autocast:

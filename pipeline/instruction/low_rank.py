@@ -65,7 +65,8 @@ class LowRank:
         self.probes, self.weight, self.bias = critic.reader.probes.detach(), first.weight.detach(), first.bias.detach()
         self.last, self.last_bias = last.weight.detach()[0], last.bias.detach()[0]
         self.gram = self.probes @ self.probes.t()
-        self.value = self.last_bias  # V at the latest reading, once there was one
+        self.value = self.lengths = self.last_bias
+        """once there was a reading: V, and the norms of the instruction's tensors"""
 
     @torch.no_grad()
     def instructions(
@@ -114,6 +115,7 @@ class LowRank:
         sizes = torch.stack([torch.linalg.vector_norm(parameter) for parameter in parameters])
         least = norms.new_tensor([least_norm(parameter.numel()) for parameter in parameters])
         scales = within(strength, learning_rate * norms, torch.maximum(sizes, least).mul_(self.trust_region))
+        self.lengths = norms * scales
         found: list[Push] = []
         for push, scale in zip(in_order(pushes[::-1], target.slots), scales.unbind(), strict=True):
             found.append(Product(push.left * scale, push.right) if isinstance(push, Product) else push * scale)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 
-SAMPLES = 512
+SAMPLES = 128
 """values per tensor by which weights are known again"""
-MOVED, TURNED = 1.0, 0.2
-"""what no optimiser step does at once: the weights change by more than their norm, and point elsewhere (a cosine below that)"""
+MOVED, TURNED = 0.7, 0.35
+"""what no optimiser step does at once: the weights change by so much of their norm, and point elsewhere, at such a cosine"""
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Bound:
     def __init__(self) -> None:
         self.model: weakref.ref[nn.Module] | None = None
         self.names: list[str] = []
+        self.tensors: list[weakref.ref[Tensor]] = []
         self.sample: Tensor | None = None
         self.versions: list[int] = []
         self.gradient: Tensor | None = None
@@ -69,13 +70,15 @@ class Bound:
             )
         if self.sample is None or self.names != list(names):
             return
-        now = sample(tensors)
+        now, known = sample(tensors), [own() for own in self.tensors]
         before = self.sample.to(now)
+        replaced = bool(known) and not any(own is other for own, other in zip(known, tensors, strict=True))
         if now.shape != before.shape:
             return
-        apart, size = torch.linalg.vector_norm(now - before), torch.linalg.vector_norm(before)
-        cosine = torch.dot(now, before) / (size * torch.linalg.vector_norm(now)).clamp_min(1e-30)
-        if bool((apart > MOVED * size) & (cosine.abs() < TURNED) & (size > 0)):
+        both = torch.stack([before, now])
+        (size, turned), (_, new) = (both @ both.t()).tolist()  # squares, and the inner product
+        apart, far = size + new - 2 * turned, abs(turned) < TURNED * (size * new) ** 0.5
+        if replaced or (apart > MOVED**2 * size and far and size > 0):
             raise UserError(
                 "the model's weights are not those of the step before: it was initialised anew, or other weights were loaded; "
                 "call the instructor's reset() to begin a new run, or load_state_dict() with what was saved beside them."
@@ -91,6 +94,7 @@ class Bound:
     def remember(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
         """This model and its weights, as they are after a step was instructed."""
         self.model, self.names, self.sample = weakref.ref(model), list(names), sample(tensors)
+        self.tensors = [weakref.ref(own) for own in tensors]
         self.versions = [own._version for own in tensors]
         trained = [own.grad for own in tensors if own.grad is not None]
         self.gradient = min(trained, key=lambda own: own.numel()) if trained else None

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes, Unreadable
 from pipeline.errors import UserError, reason_of
-from pipeline.instruction.chain import as_mlp, computed, departure
+from pipeline.instruction.chain import Unfit, as_mlp, computed, departure
 from pipeline.instruction.reading import value_gradients
 from pipeline.instruction.scores import class_scores
 from pipeline.instruction.unseen import unseen
@@ -93,6 +93,13 @@ def readable(model: nn.Module, critic: Critic, how: How) -> Readable:
         return Forward(model, critic, how)
     try:
         target, tensors = as_mlp(model)
+    except Unfit as error:
+        if not probes:
+            raise
+        try:
+            return Forward(model, critic, how)
+        except Unreadable:
+            raise error from None
     except Unreadable as error:
         more = " Or give input_shape, and it is read by what it computes." if probes else ""
         raise Unreadable(f"{error}{more}") from None
@@ -239,9 +246,8 @@ class Forward:
     def _logits(self, model: nn.Module) -> Float[Tensor, "K C"]:
         like = next((own for own in model.parameters() if own.is_floating_point()), None)
         probes = _probes(self.critic, like).view(-1, *self.shape)
-        return _scores(model, self.how.forward, probes, self.shape, self.critic.reader.home.widths[-1]).to(
-            self.critic.reader.probes
-        )  # type: ignore[arg-type]
+        classes = self.critic.reader.home.widths[-1]
+        return _scores(model, self.how.forward, probes, self.shape, classes).to(next(self.critic.parameters()))
 
     def _inside(self, leaves: dict[str, Tensor], function: Callable[[nn.Module], Any]) -> Any:
         with unseen(self.model, self.how.hooks):

@@ -17,6 +17,7 @@ Our choice, all of it; measured by ``python -m benchmarks.own_loop``.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,11 +79,11 @@ class OwnGuard:
             self.known = min(1.0, max(0.0, (mean - NONE) / RANGE))
             self.trusted = self.trusted or self.known > 0
 
-    def state_dict(self) -> dict[str, float | None]:
+    def state_dict(self) -> dict[str, Any]:
         """What it has seen."""
         return {"readings": self.readings, "sum": self.sum, "known": self.known, "trusted": self.trusted}
 
-    def load_state_dict(self, state: Mapping[str, float | None]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was called."""
         self.readings, self.sum = int(state.get("readings") or 0), float(state.get("sum") or 0.0)
         self.known, self.trusted = state.get("known"), bool(state.get("trusted"))

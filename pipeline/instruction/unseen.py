@@ -1,9 +1,9 @@
 """A forward pass of somebody's module that leaves no trace.
 
-While it lasts every submodule is in evaluation mode, hooks of others are out of the way, autocast, inference mode and
-compilation are off, and chance is drawn from a stream of its own. Afterwards all is as it was, whatever happened: modes,
-attributes, lists and dictionaries of every submodule, hooks, the random state of torch, numpy and Python. (Parameters and
-buffers are the caller's: it gives the forward pass copies.)
+While it lasts every submodule is in evaluation mode, hooks of others and those of a learning rule are out of the way, autocast,
+inference mode and compilation are off, and chance is drawn from a stream of its own. Afterwards all is as it was, whatever
+happened: modes, attributes, lists and dictionaries of every submodule, hooks, the random state of torch, numpy and Python.
+(Parameters and buffers are the caller's: it gives the forward pass copies.)
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
 
 from pipeline.enn.readers import Unreadable
+from pipeline.learning.modules import of_a_rule
 
 BEFORE, AFTER = "_forward_pre_hooks", "_forward_hooks"
 BACKWARD = ("_backward_hooks", "_backward_pre_hooks")
@@ -41,21 +42,39 @@ def unseen(model: nn.Module, hooks: str = "refuse") -> Iterator[None]:
     if hooks == "refuse":
         _refuse_hooks(modules)
     kept = [_Kept(module) for _, module in modules]
-    everywhere = [getattr(global_hooks, name) for name in _GLOBAL]
-    kept_everywhere = [hook.copy() for hook in everywhere]
     try:
         for _, module in modules:
             module.__dict__["training"] = False  # no dropout, and running statistics where there are any
             _silence(module, fire=hooks == "fire")
-        for hook in everywhere if hooks != "fire" else ():
-            hook.clear()
         with _chance(model), _plain(model):
             yield
     finally:
-        for hook, before in zip(everywhere, kept_everywhere, strict=True):
-            _put_back(hook, before)
         for own in kept:
             own.restore()
+
+
+@contextlib.contextmanager
+def undisturbed(hooks: str) -> Iterator[None]:
+    """Without hooks that were registered for every module there is, the ENN's own among them; and outside of inference mode.
+
+    Raises:
+        Unreadable: there are forward hooks of this kind, and they are not ignored.
+    """
+    everywhere = [getattr(global_hooks, name) for name in _GLOBAL]
+    if hooks != "ignore" and any(everywhere[:2]):
+        raise Unreadable(
+            "a forward hook is registered for every layer of every module, the ENN's too; remove it, or give hooks='ignore' if "
+            "it only looks on."
+        )
+    kept = [hook.copy() for hook in everywhere]
+    try:
+        for hook in everywhere:
+            hook.clear()
+        with torch.inference_mode(False):
+            yield
+    finally:
+        for hook, before in zip(everywhere, kept, strict=True):
+            _put_back(hook, before)
 
 
 _GLOBAL = ("_global_forward_pre_hooks", "_global_forward_hooks", "_global_backward_hooks", "_global_backward_pre_hooks")
@@ -114,9 +133,8 @@ def _refuse_hooks(modules: list[tuple[str, nn.Module]]) -> None:
         for name, own in modules
         for kind in (BEFORE, AFTER)
         for hook in getattr(own, kind).values()
-        if not _of_torch(hook)
+        if not _of_torch(hook) and not of_a_rule(hook)
     ]
-    found += ["every layer"] * any(getattr(global_hooks, name) for name in _GLOBAL[:2])
     if found:
         raise Unreadable(
             f"layer {found[0]!r} has a forward hook, which may change what is computed and would see the ENN's probes; remove "
@@ -127,10 +145,9 @@ def _refuse_hooks(modules: list[tuple[str, nn.Module]]) -> None:
 def _silence(module: nn.Module, fire: bool) -> None:
     own = module.__dict__
     own.update({name: OrderedDict() for name in BACKWARD})
-    if not fire:
-        own.update(
-            {name: OrderedDict((key, hook) for key, hook in own[name].items() if _of_torch(hook)) for name in (BEFORE, AFTER)}
-        )
+    for name in (BEFORE, AFTER):
+        kept = [(key, hook) for key, hook in own[name].items() if (fire or _of_torch(hook)) and not of_a_rule(hook)]
+        own[name] = OrderedDict(kept)
 
 
 @contextlib.contextmanager

@@ -2,12 +2,19 @@
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
 from pipeline.errors import UserError, shown
 from pipeline.instruction.unseen import HOOKS
+
+if TYPE_CHECKING:
+    Whole: TypeAlias = int
+    Number: TypeAlias = float
+    Shape: TypeAlias = tuple[int, ...]
+else:  # what is none is refused here, in a sentence, by no checker of types
+    Whole = Number = Shape = Any
 
 
 def steps(value: Any) -> int:

@@ -1,6 +1,8 @@
-"""Synthetic gradients conditioned on the label (Jaderberg et al., 2017): S_i(h, y) = A_iᵀ h + a_i + C_iᵀ y.
+"""Synthetic gradients conditioned on the label (Jaderberg et al., 2017): a synthesiser sees y beside h.
 
-y is one-hot and C_i (P, K, width). For the rest see :mod:`pipeline.learning.dni`.
+    S_i(h, y) = A_iᵀ h + C_iᵀ y + a_i + V_iᵀ q_i(h, y),        q_i(h, y) = √H softmax(U_iᵀ h + D_iᵀ y + u_i)
+
+y is one-hot, C_i (P, K, width) and D_i (P, K, H). For the rest see :mod:`pipeline.learning.dni`.
 """
 
 from pipeline.learning.dni import SyntheticGradients

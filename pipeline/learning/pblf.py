@@ -69,7 +69,7 @@ class LearnedDerivative(SignalRule):
         if modes.shape not in ((hidden,), (members, hidden)) or not bool(((modes == 0) | (modes == 1)).all()):
             raise UserError(
                 f"mode bits of shape {tuple(modes.shape)} for {hidden} hidden layers and {members} members; give a 0 or a 1 "
-                "for each hidden layer, or such a row for each member."
+                "for each hidden layer (of a module: for each of its positions), or such a row for each member."
             )
         on, phi = modes.expand(members, hidden).bool(), phi.expand(members, len(PLAIN))
         return [_derivative(phi, on[:, layer]) if bool(on[:, layer].any()) else None for layer in range(hidden)]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.targets.optimisers import OPTIMISERS, Piece, Settings
+from pipeline.targets.schedules import SCHEDULES
 
 
 class Trained(NamedTuple):
@@ -27,10 +28,11 @@ class Trained(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """How a rule trains parameters of its own, beside the target's optimiser and without its schedule.
+    """How a rule trains parameters of its own, beside the target's optimiser.
 
     Raises:
-        UserError: an unknown optimiser, or (at the first step) learning rates that are not one per member.
+        UserError: an unknown optimiser, a schedule that is unknown or does not know how many steps there are, or (at the first
+            step) learning rates that are not one per member.
     """
 
     learning_rate: float | Tensor = 1e-3
@@ -39,10 +41,18 @@ class Training:
     """as :data:`pipeline.targets.optimisers.OPTIMISERS` names it"""
     momentum: float = 0.0
     weight_decay: float = 0.0
+    schedule: str = "constant"
+    """of the learning rate, as :data:`pipeline.targets.schedules.SCHEDULES` names it"""
+    steps: int = 0
+    """of the whole training, which a schedule needs to know"""
 
     def __post_init__(self) -> None:
         if self.optimiser not in OPTIMISERS:
             raise UserError(f"unknown optimiser {self.optimiser!r}; choose from {', '.join(OPTIMISERS)}.")
+        if self.schedule not in SCHEDULES or (self.schedule != "constant" and self.steps < 1):
+            raise UserError(
+                f"schedule {self.schedule!r}: choose from {', '.join(SCHEDULES)}, and say how many steps there are."
+            )
 
     def start(self, parameters: Sequence[Tensor]) -> Trained:
         """Parameters that have not been trained yet."""
@@ -61,11 +71,13 @@ class Training:
         for own, gradient, remembered in zip(trained.parameters, gradients, trained.remembered, strict=True):
             rows = [tensor.view(len(own), -1) for tensor in (own, gradient, *remembered)]
             piece = Piece(rows[0], rows[1], tuple(rows[2:]), torch.empty_like(rows[0]))
-            step(piece, self._settings(own), int(trained.step))
+            step(piece, self._settings(own, int(trained.step)), int(trained.step))
         trained.step.add_(1)
 
-    def _settings(self, like: Tensor) -> Settings:
+    def _settings(self, like: Tensor, step: int = 0) -> Settings:
         rate = self.learning_rate
         if isinstance(rate, Tensor):
             rate = rate.to(like.device, like.dtype).view(-1, 1)
+        if self.schedule != "constant":
+            rate = rate * SCHEDULES[self.schedule](min(1.0, step / self.steps))
         return Settings(rate, self.momentum, self.weight_decay)

@@ -16,6 +16,7 @@ examples are those of one convolution with n times as many groups.
 Letters: n examples of a pass, O outputs, I inputs, C channels.
 """
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -39,12 +40,15 @@ class Alone(TorchFunctionMode):
         weights: those that are watched.
         sink: what takes their gradients, in the backward pass.
         called: is told each weight when a layer is computed with it.
+        laid_out: weights in the layout that they are used in, by their ids: filled here, and good for as long as they stay.
     """
 
-    def __init__(self, weights: Iterable[nn.Parameter], sink: Sink, called: Callable[[Tensor], None]) -> None:
+    def __init__(
+        self, weights: Iterable[nn.Parameter], sink: Sink, called: Callable[[Tensor], None], laid_out: dict[int, Tensor]
+    ) -> None:
         super().__init__()
         self.watched, self.sink, self.called = {id(weight) for weight in weights}, sink, called
-        self.laid_out: dict[int, Tensor] = {}
+        self.laid_out = laid_out
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
         kwargs = kwargs or {}
@@ -205,7 +209,7 @@ class _Pointwise(torch.autograd.Function):
 
 def _positions(image: Tensor) -> Tensor:
     """(n, positions, C); no copy where channels are last."""
-    return image.movedim(1, -1).reshape(len(image), -1, image.shape[1])
+    return image.movedim(1, -1).reshape(image.shape[0], -1, image.shape[1])
 
 
 class _Linear(torch.autograd.Function):
@@ -250,9 +254,14 @@ def _mean(values: Tensor) -> Tensor:
     in 32 parts, for rounding errors as small as those of torch's own BatchNorm."""
     n, positions, channels = values.shape
     parts = math.gcd(positions, 32)
-    row = values.new_full((1, 1, positions // parts), 1 / positions).expand(n, -1, -1)
+    row = _row(positions // parts, 1 / positions, values.dtype, values.device).expand(n, -1, -1)
     return torch.bmm(row, values.reshape(n, positions // parts, parts * channels)).view(n, parts, channels).sum(1, keepdim=True)
 
 
+@functools.lru_cache(maxsize=32)
+def _row(length: int, value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    return torch.full((1, 1, length), value, dtype=dtype, device=device)
+
+
 def _image(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(len(values), *like.shape[2:], values.shape[-1]).movedim(-1, 1)
+    return values.view(values.shape[0], *like.shape[2:], values.shape[-1]).movedim(-1, 1)

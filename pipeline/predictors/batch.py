@@ -3,6 +3,8 @@
 Letters: N examples.
 """
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -22,7 +24,7 @@ def batch_gradients(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor
     return or_zeros(loss, parameters, graph)
 
 
-def or_zeros(of: Tensor, parameters: list[Tensor], graph: bool = False) -> list[Tensor]:
+def or_zeros(of: Tensor, parameters: Sequence[Tensor], graph: bool = False) -> list[Tensor]:
     """The gradients of a number, 0 where it does not depend on a tensor."""
     if not of.requires_grad:
         return [torch.zeros_like(parameter) for parameter in parameters]

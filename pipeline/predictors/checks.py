@@ -40,6 +40,7 @@ def batch(
         raise UserError(f"the batch has {len(x)} examples and {count} were asked for; give a larger batch or ask for fewer.")
     x, y = x[:count], y[:count]
     like = next(iter(weights(network).values()))
+    x, y = (own.clone() if own.is_inference() else own for own in (x, y))
     if data and not bool(torch.isfinite(x).all()):
         raise UserError("the images hold numbers that are not finite; give others, or scale them first.")
     x, y = x.to(like.device, like.dtype) if x.is_floating_point() else x.to(like.device), y.to(like.device).long()

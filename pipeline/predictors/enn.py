@@ -1,9 +1,12 @@
-"""V, what an ENN says of the weights before any step is taken: the score that the run will reach, in [0, 1].
+"""V, what an ENN says of a network before any step is taken: the score that its run will reach, in [0, 1].
 
-An ENN reads chains of linear layers with biases, as those that it has learned on; a network that it cannot read is refused,
-and the message names the layer. Of the ENNs of the package the first that has learned on as many inputs and classes is asked.
+An ENN reads chains of linear layers by their weights, and, if it reads by probes, any network of as many inputs and classes by
+what it makes of the probes (:class:`pipeline.instruction.Instructor`); a network that it cannot read is refused, and the
+message says why. Of the ENNs of the package the first is asked that has learned on as many inputs and classes and can read the
+network.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -13,9 +16,10 @@ from torch import Tensor, nn
 
 from pipeline.enn import Critic, load_critic
 from pipeline.enn.files import shipped
-from pipeline.enn.readers import Unreadable
+from pipeline.enn.readers import Probes, Unreadable
 from pipeline.errors import UserError
-from pipeline.instruction.modules import Readable, as_mlp
+from pipeline.instruction import Instructor
+from pipeline.predictors import checks
 from pipeline.predictors.predictor import Predictor
 
 
@@ -27,34 +31,37 @@ class ENNValue(Predictor):
     data: ClassVar[bool] = False
     labels: ClassVar[bool] = False
     statistics: ClassVar[str] = "none"
-    layers: ClassVar[str] = "a chain of linear layers"
+    layers: ClassVar[str] = "what the ENN reads"
 
     enn: str = ""
     """path of an ENN, or its name in the package; none: the one of the package that fits"""
 
     def value(self, network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
-        critic = load_critic(self.enn, str(x.device)) if self.enn else _fitting(network, str(x.device))
-        read = Readable.of_mlp(network, critic, check=True)
-        with torch.no_grad():
-            progress = torch.zeros(1, dtype=read.like.dtype, device=read.like.device)
-            return float(critic.value_of(read.features(read.stacked(), progress)))
+        if self.enn:
+            return _read(load_critic(self.enn, str(x.device)), network, x)
+        inputs, classes = math.prod(x.shape[1:]), checks.class_scores(network, torch.zeros_like(x[:1]))
+        refused: Unreadable | None = None
+        for name in shipped():
+            critic = load_critic(name, str(x.device))
+            if (critic.home.target.widths[0], critic.home.target.widths[-1]) == (inputs, classes):
+                try:
+                    return _read(critic, network, x)
+                except Unreadable as error:
+                    refused = error
+        raise refused or UserError(
+            f"no ENN of the package reads networks of {inputs} inputs and {classes} classes ({', '.join(shipped())}); train "
+            "one with `grad-instructor train-enn` and give its path as `enn`."
+        )
 
 
-def _fitting(network: nn.Module, device: str) -> Critic:
-    """Raises UserError where no ENN of the package has learned on such networks."""
-    target, _ = as_mlp(network)
-    for name in shipped():
-        critic = load_critic(name, device)
-        if (critic.home.target.widths[0], critic.home.target.widths[-1]) == (target.widths[0], target.widths[-1]):
-            try:
-                critic.reader.check(target)
-            except Unreadable:
-                continue
-            return critic
-    raise UserError(
-        f"no ENN of the package reads networks of {target.widths[0]} inputs and {target.widths[-1]} classes "
-        f"({', '.join(shipped())}); train one with `grad-instructor train-enn` and give its path as `enn`."
-    )
+def _read(critic: Critic, network: nn.Module, x: Tensor) -> float:
+    """As a chain of linear layers, or else by what the network computes."""
+    try:
+        return Instructor(critic, guarded=False).predict(network)
+    except Unreadable:
+        if not isinstance(critic.reader, Probes):
+            raise
+        return Instructor(critic, input_shape=tuple(x.shape[1:]), guarded=False).predict(network)
 
 
 PREDICTOR = ENNValue

@@ -24,8 +24,9 @@ Taken = Callable[[int, Tensor], None]
 """takes the number of a weight and its gradients for some examples (n, *weight.shape), 0 where it has none"""
 CLOSE = {torch.float64: (1e-8, 1e-8), torch.float32: (1e-3, 0.2)}
 """of both ways for one example: the largest distance of its class scores and of its gradients, in lengths of them"""
-TOGETHER, TRIED = 4, 3
-"""examples of the pass that is compared, and how many of them, at most, are computed both ways"""
+TOGETHER = 3
+"""examples of the pass that is compared; the one in the middle is computed alone as well, for the first or last may not see
+others"""
 PASS = 16
 """examples of a pass on a CPU, whose cache they have to fit; a GPU takes all at once"""
 LARGE = 31 << 20
@@ -47,9 +48,10 @@ def each_gradient(network: nn.Module, x: Float[Tensor, "N ..."], y: Int[Tensor, 
     parameters = list(weights(network).values())
     size = size or (PASS if x.device.type == "cpu" else len(x))
     _keep_memory(x)
-    if size > 1 and len(x) > 1 and _believable(network, parameters, x[:TOGETHER], y[:TOGETHER]):
+    laid_out: dict[int, Tensor] = {}
+    if size > 1 and len(x) > 1 and _believable(network, parameters, x[:TOGETHER], y[:TOGETHER], laid_out):
         for xs, ys in zip(x.split(size), y.split(size), strict=True):
-            _together(network, parameters, xs, ys, take)
+            _together(network, parameters, xs, ys, take, laid_out)
         return True
     one_by_one(network, parameters, x, y, take)
     return False
@@ -88,7 +90,14 @@ def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> Sequence[Tensor | 
     return torch.autograd.grad(loss, parameters, allow_unused=True)
 
 
-def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, take: Taken) -> Tensor | None:
+def _together(
+    network: nn.Module,
+    parameters: Sequence[nn.Parameter],
+    x: Tensor,
+    y: Tensor,
+    take: Taken,
+    laid_out: dict[int, Tensor],
+) -> Tensor | None:
     """One pass for all examples given, and their class scores; None where a weight is used in a way that it does not see."""
     numbers = {id(parameter): number for number, parameter in enumerate(parameters)}
     uses = [0] * len(parameters)
@@ -106,7 +115,7 @@ def _together(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor,
         else:
             take(number, gradients)
 
-    with Alone(parameters, sink, called):
+    with Alone(parameters, sink, called, laid_out):
         scores = network(_laid_out(x))
         loss = cross_entropy(scores, y, reduction="sum")
     seen = all(gradient is None for gradient in _gradients(loss, parameters))
@@ -119,31 +128,23 @@ def _laid_out(x: Tensor) -> Tensor:
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.device.type == "cpu" else x
 
 
-def _believable(network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor) -> bool:
-    """Whether an example within a pass has the gradients that it has alone."""
-    tried = sorted(range(len(x)), key=lambda place: abs(place - len(x) // 2))[:TRIED]  # the first may not see the others
-    among = [parameter.new_zeros(len(tried), *parameter.shape) for parameter in parameters]
+def _believable(
+    network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, laid_out: dict[int, Tensor]
+) -> bool:
+    """Whether an example within a pass has the class scores and the gradients that it has alone."""
+    middle = len(x) // 2
+    among, alone = ([torch.zeros_like(parameter) for parameter in parameters] for _ in range(2))
 
     def keep(number: int, gradients: Tensor) -> None:
-        if len(gradients) == len(x):
-            among[number] += gradients[tried]
-        else:  # of an axis that does not count examples
-            among[number] += torch.inf
+        among[number] += gradients[middle] if len(gradients) == len(x) else torch.inf  # or its axis does not count examples
 
-    scores = _together(network, parameters, x, y, keep)
-    return scores is not None and any(
-        _same(network, parameters, x[place : place + 1], y[place : place + 1], scores[place], [own[at] for own in among])
-        for at, place in enumerate(tried)
-    )
-
-
-def _same(
-    network: nn.Module, parameters: Sequence[nn.Parameter], x: Tensor, y: Tensor, scores: Tensor, among: Sequence[Tensor]
-) -> bool:
-    """Whether one example alone has these class scores and gradients."""
-    near, close = CLOSE.get(x.dtype, CLOSE[torch.float32])
-    alone = [torch.zeros_like(parameter) for parameter in parameters]
-    (own,) = one_by_one(network, parameters, x, y, lambda number, gradient: alone[number].copy_(gradient[0]))
+    scores = _together(network, parameters, x, y, keep, laid_out)
+    if scores is None:
+        return False
+    own, label = x[middle : middle + 1], y[middle : middle + 1]
+    (wanted,) = one_by_one(network, parameters, own, label, lambda number, gradient: alone.__setitem__(number, gradient[0]))
     lengths = torch.stack([gradient.norm() for gradient in alone])
     distances = torch.stack([(one - other).norm() for one, other in zip(among, alone, strict=True)])
-    return bool((own - scores).norm() <= near * own.norm() and (distances <= close * (lengths + close * lengths.norm())).all())
+    near, close = CLOSE.get(x.dtype, CLOSE[torch.float32])
+    agree = (scores[middle] - wanted).norm() <= near * wanted.norm()
+    return bool(agree and (distances <= close * (lengths + close * lengths.norm())).all())

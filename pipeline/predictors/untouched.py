@@ -1,10 +1,12 @@
 """A network that is used and left as it was."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
+
+from pipeline.learning.modules import gradient
 
 NOISE = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.MultiheadAttention)
 """modules that draw random numbers while they train"""
@@ -12,9 +14,10 @@ NOISE = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.MultiheadAttention)
 
 @contextmanager
 def untouched(network: nn.Module, seed: int) -> Iterator[None]:
-    """Within, ``network`` is in training mode without noise, all of its parameters take gradients, and torch's random numbers
-    come from ``seed``; afterwards modes, buffers, ``requires_grad`` and random numbers are what they were. (Gradients are
-    asked for by ``torch.autograd.grad``, so that nothing comes into ``.grad``.)"""
+    """Within, ``network`` is in training mode without noise, all of its parameters take gradients, by backpropagation whatever
+    its learning rule is and in full precision, and torch's random numbers come from ``seed``; afterwards modes, buffers,
+    ``requires_grad`` and random numbers are what they were. (Gradients are asked for by ``torch.autograd.grad``, so that
+    nothing comes into ``.grad``.)"""
     modes = {module: module.training for module in network.modules()}
     buffers = {
         (module, name): (buffer, None if buffer is None else buffer.clone())
@@ -22,8 +25,15 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
         for name, buffer in module._buffers.items()
     }
     frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
+    kinds = {parameter.device.type for parameter in network.parameters()}
     devices = {parameter.device for parameter in network.parameters() if parameter.device.type == "cuda"}
-    with torch.random.fork_rng(devices=list(devices)), torch.enable_grad():
+    with ExitStack() as within:
+        within.enter_context(gradient(network))
+        within.enter_context(torch.random.fork_rng(devices=list(devices)))
+        for kind in sorted(kinds):
+            within.enter_context(torch.autocast(kind, enabled=False))
+        within.enter_context(torch.inference_mode(False))
+        within.enter_context(torch.enable_grad())
         torch.manual_seed(seed)
         try:
             for module in modes:

@@ -28,6 +28,7 @@ def _of_layer(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
         return [(name, parameter) for name, parameter in named if isinstance(parameter, nn.Parameter)]
     if not isinstance(module, LAYERS):
         return []
-    if isinstance(module._parameters.get("weight"), nn.Parameter):
-        return [("weight", module._parameters["weight"])]
+    weight = module._parameters.get("weight")
+    if weight is not None:
+        return [("weight", weight)]
     return [(name, parameter) for name, parameter in module.named_parameters() if "weight" in name and parameter.ndim > 1]

@@ -180,6 +180,8 @@ class Records:
     def _parse(self, line: bytes) -> Event:
         try:
             event = parse_json(line)
+            if re.search(rb"\\u[dD][89a-fA-F]", line):  # half of a pair of surrogates is no text that a database holds
+                _line(event)
             if event["n"] == len(self._events) and _is_event(event):
                 return event
         except (*NO_JSON, KeyError, TypeError):
@@ -258,13 +260,19 @@ def _is_event(event: Event) -> bool:
         return False
     numbers = event["values"] if kind in ("metrics", "series") else []
     numbers = numbers.values() if isinstance(numbers, dict) else [*numbers, *(event["steps"] if kind == "series" else [])]
-    if not all(isinstance(number, _NUMBER) for number in numbers):
+    whole = [event["time"], event.get("step", 0)]
+    if not all(isinstance(number, _NUMBER) and _is_held(number) for number in [*numbers, *whole]):
         return False
     if kind == "series" and len(event["steps"]) != len(event["values"]):
         return False
     if kind == "end" and event["status"] not in _STATUSES:
         return False
     return all(is_inside(event[name]) for name in ("path", "folder") if name in fields)
+
+
+def _is_held(number: float | int | None) -> bool:
+    """Whether it is one of 64 bits, as databases have them."""
+    return not isinstance(number, int) or abs(number) < 2**63
 
 
 def _event(kind: str, payload: dict[str, Any]) -> Event:

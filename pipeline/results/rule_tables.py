@@ -4,12 +4,10 @@ Its rows are those of :mod:`pipeline.results.tables`, with ``learning_rate`` and
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pipeline.results.fitted import Fitted
 from pipeline.results.tables import NONE, as_cell, corrected, drawn, p_value, with_interval, written
-
-if TYPE_CHECKING:
-    import rich.table
 
 COLUMNS = (
     "arm",
@@ -28,8 +26,8 @@ ABOUT = (
 )
 
 
-def rich_table(rows: Sequence[Mapping[str, Any]]) -> "rich.table.Table":
-    """The rows for a terminal of 100 columns."""
+def rich_table(rows: Sequence[Mapping[str, Any]]) -> Fitted:
+    """The rows for a terminal: one table in 100 columns, several below each other in fewer."""
     return drawn(COLUMNS, [_cells(row, "\n") for row in corrected(rows)])
 
 

@@ -5,14 +5,12 @@ A row's ``p`` is that of its own test; ``p_holm``, which is shown, is corrected 
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from pipeline.results.fitted import Fitted
 from pipeline.results.statistics import holm, mean_interval, paired
-
-if TYPE_CHECKING:
-    import rich.table
 
 NONE = "–"
 COLUMNS = (
@@ -89,8 +87,8 @@ def _interval(name: str, values: list[float]) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), mean_interval(values), strict=True))
 
 
-def rich_table(rows: list[dict[str, Any]]) -> "rich.table.Table":
-    """The rows for a terminal of 100 columns."""
+def rich_table(rows: list[dict[str, Any]]) -> Fitted:
+    """The rows for a terminal: one table in 100 columns, several below each other in fewer."""
     return drawn(COLUMNS, [_cells(row, "\n") for row in corrected(rows)])
 
 
@@ -99,17 +97,9 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     return written(COLUMNS, [_cells(row, " ") for row in corrected(rows)])
 
 
-def drawn(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> "rich.table.Table":
+def drawn(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Fitted:
     """Cells for a terminal, the first column's to the left."""
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
-    for name in columns:
-        table.add_column(name, justify="left" if name == columns[0] else "right", no_wrap=name != "strength")
-    for row in cells:
-        table.add_row(*row)
-    return table
+    return Fitted(columns, cells)
 
 
 def written(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:

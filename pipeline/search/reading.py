@@ -13,9 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pipeline
 from pipeline import names
 from pipeline.config import PRESETS, Config, coerce, from_dotted, to_dotted, validate
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, nearest, shown
 from pipeline.search.checks import check
 from pipeline.search.kinds import KINDS, Kind
 from pipeline.search.plain import as_name, check_keys, check_known, check_mapping, one_of
@@ -40,12 +41,16 @@ def read_plan(path: Path, protocol: str | None = None) -> Plan:
     Raises:
         UserError: the file cannot be read or is not such a file; one sentence about the first thing that is wrong.
     """
+    path = _named(path)
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"{path} is larger than a search file can be; give one of tune_configs.")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise UserError(f"cannot read the search file {path} ({error.strerror}); give one of tune_configs.") from error
+        near = f" (did you mean {nearest(path.stem, SHIPPED)!r}?)" if SHIPPED else ""
+        raise UserError(
+            f"cannot read the search file {path} ({error.strerror}); give a file, or one of {', '.join(SHIPPED)}{near}."
+        ) from error
     except ValueError as error:
         raise UserError(f"{path} is not text; give a YAML file such as those of tune_configs.") from error
     if protocol is not None:
@@ -54,6 +59,17 @@ def read_plan(path: Path, protocol: str | None = None) -> Plan:
         return _plan(path.stem, load_yaml(text), protocol)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error.__cause__
+
+
+TUNE_CONFIGS = Path(pipeline.__file__).parents[1] / "tune_configs"
+"""beside the package, in a checkout and where it is installed"""
+SHIPPED = sorted(path.stem for path in TUNE_CONFIGS.glob("*.yaml"))
+
+
+def _named(path: Path) -> Path:
+    """The file, or the one of that name which comes with the package."""
+    name = str(path)
+    return TUNE_CONFIGS / f"{name}.yaml" if name in SHIPPED and not path.is_file() else path
 
 
 _TOP = {"question", "kind", "preset", "settings", "space", "groups", "objectives", "stages"}
@@ -245,7 +261,13 @@ def _build(kind: Any, values: Any, where: str) -> Any:
     missing = [item.name for item in dataclasses.fields(kind) if item.name not in values and _required(item)]
     if missing:
         raise UserError(f"{where} lacks {missing[0]!r}; give it.")
-    return kind(**{key: coerce(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+    return kind(**{key: _part(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _part(hint: Any, value: Any, where: str) -> Any:
+    if typing.get_origin(hint) is Literal:
+        return one_of(value, tuple(filter(None, typing.get_args(hint))), where) if value != "" else coerce(hint, value, where)
+    return coerce(hint, value, where)
 
 
 def _required(item: Any) -> bool:

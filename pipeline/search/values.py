@@ -58,6 +58,7 @@ class Scheduler:
     """Who is stopped between the stages."""
 
     name: Literal["asha", "none"] = "asha"
+    """asha: successive halving; none: every candidate goes through all stages"""
     reduction: float = 3.0
     """one candidate in so many goes on to the next stage"""
 
@@ -94,14 +95,15 @@ class Stage:
     """One step of judging; counts are totals since the candidate's start."""
 
     name: str
+    """as results are named by it"""
     updates: int = 0
     """off-policy gradient steps on recorded runs"""
     segments: int = 0
     """gradient steps of fine-tuning through unrolled training"""
     targets: int = 0
-    """fresh targets that it instructs (or, in a search over targets, that are trained)"""
+    """fresh targets that it instructs (or, in a search over targets or rules, that are trained)"""
     steps: int = 0
-    """of a search over targets: optimiser steps (0: training.steps)"""
+    """of a search over targets or rules: optimiser steps (0: training.steps)"""
     rank_by: str = ""
     """what the scheduler compares after this stage (default: the first objective, or rank_correlation without targets)"""
 

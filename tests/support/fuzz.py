@@ -14,6 +14,7 @@ where there is a signature, as an adversary would), and then, or instead, with i
 
 import io
 import json
+import re
 import resource
 import shutil
 import struct
@@ -23,6 +24,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,15 +37,23 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
 from benchmarks import quick, tables
+from pipeline.addresses import shown_address, without_secrets
+from pipeline.command_line import finished
 from pipeline.command_line.beginning import saved_settings
+from pipeline.command_line.dispatch import line_of
 from pipeline.config import Config, to_dotted, validate
+from pipeline.data.images import load_folder
 from pipeline.data.npz import load_npz
+from pipeline.data.tables import load_csv, load_parquet
 from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.enn.files import _checksum
 from pipeline.errors import UserError
-from pipeline.files import read_json, read_tensors, write_json
+from pipeline.files import read_json, read_tensors, refuse_links, write_json
+from pipeline.results.mlflow import Mirror, ui_environment
+from pipeline.results.mlflow.address import checked
 from pipeline.results.provenance import provenance
 from pipeline.results.records import Records
+from pipeline.results.seal import read_report
 from pipeline.search.reading import read_plan
 from pipeline.setting import home_of
 from pipeline.targets import MLP
@@ -466,6 +476,227 @@ def _load_tensors(folder: Path) -> None:
         tensor.sum()
 
 
+# -- tables and images ---------------------------------------------------------------------------------------------------
+
+
+def _csv_files(folder: Path) -> Files:
+    rows = [f"{n / 7:.3f},{n % 5},{'ab'[n % 2]},{'train' if n < 16 else 'test'}" for n in range(20)]
+    return {"data.csv": "\n".join(["f0,f1,label,split", *rows, ""]).encode()}
+
+
+CELLS = [
+    "",
+    "NaN",
+    "inf",
+    "1e400",
+    "-1",
+    "300",
+    "λ",
+    "\x1b[2J",
+    "'",
+    '"',
+    "9" * 400,
+    "true",
+    "2001-01-01",
+    "train",
+    "tset",
+    "label",
+]
+
+
+def _malformed_csv(valid: Files) -> st.SearchStrategy[Files]:
+    """Cells exchanged, left out or added, in the line of names as well; or bytes damaged."""
+    lines = [line.split(",") for line in valid["data.csv"].decode().splitlines()]
+    place = st.tuples(st.integers(0, len(lines) - 1) | st.just(0), st.integers(0, 3), st.sampled_from(["set", "drop", "add"]))
+
+    def apply(edits: list[tuple[tuple[int, int, str], str]]) -> bytes:
+        new = [list(line) for line in lines]
+        for (row, column, how), cell in edits:
+            new[row][column : column + (how != "add")] = [] if how == "drop" else [cell]
+        return "\n".join(map(",".join, new)).encode()
+
+    edited = st.lists(st.tuples(place, st.sampled_from(CELLS)), min_size=1, max_size=4).map(apply)
+    some = edited | edited | edited.flatmap(damaged) | damaged(valid["data.csv"]) | st.binary(max_size=200)
+    return some.map(lambda data: {"data.csv": data})
+
+
+def _parquet_files(folder: Path) -> Files:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = {"f0": [n / 7 for n in range(20)], "label": list("ab" * 10), "split": ["train"] * 16 + ["test"] * 4}
+    parquet.write_table(pa.table(columns), folder / "data.parquet")
+    return {"data.parquet": (folder / "data.parquet").read_bytes()}
+
+
+def _image_files(folder: Path) -> Files:
+    from PIL import Image
+
+    chance, files = np.random.default_rng(0), {}
+    for name, mode in (("a.png", "L"), ("b.png", "L"), ("c.jpg", "L"), ("d.bmp", "L"), ("e.webp", "RGB")):
+        buffer = io.BytesIO()
+        image = Image.fromarray(chance.integers(0, 256, (6, 6), dtype=np.uint8)).convert(mode)
+        image.save(buffer, {"jpg": "JPEG"}.get(name[2:], name[2:].upper()))
+        files[name] = buffer.getvalue()
+    return files
+
+
+def _malformed_images(valid: Files) -> st.SearchStrategy[Files]:
+    """One of them damaged; or another's contents, under its name."""
+    others = [*valid.values(), b"%!PS-Adobe-3.0 EPSF-3.0\n", b"GIF89a"]
+    contents = st.one_of([damaged(data) for data in others]) | st.sampled_from(others)
+    one = st.tuples(st.sampled_from(list(valid)), contents).map(lambda pair: {pair[0]: pair[1]})
+    own = st.one_of([_only(name, damaged)(valid) for name in valid])
+    return (one | own | own).map(lambda new: valid | new)
+
+
+def _load_images(folder: Path) -> None:
+    """Each of the images in the folder of a class."""
+    place = folder / "set"
+    for number, path in enumerate(sorted(path for path in folder.iterdir() if path.is_file())):
+        own = place / "xy"[number % 2] / path.name
+        own.parent.mkdir(parents=True, exist_ok=True)
+        own.write_bytes(path.read_bytes())
+    load_folder(place)
+
+
+# -- addresses and folders -----------------------------------------------------------------------------------------------
+
+SECRET = "pa55word"
+SCHEME_PARTS = [
+    "http",
+    "https",
+    "HTTP",
+    "sqlite",
+    "sqlite+pysqlite",
+    "postgresql",
+    "mysql+pymysql",
+    "mssql",
+    "databricks",
+    "s3",
+    "",
+]
+BETWEEN = ["://", ":///", ":////", ":", ":/", "%3A%2F%2F", ""]
+HOSTS = ["host", "127.0.0.1", "[::1]", "[::1", "h:5000", "h:port", "h:99999", ":memory:", "a b", "λ", "x" * 300, "%00", ".", ""]
+USERS = ["", f"me:{SECRET}@", f"{SECRET}@", f"me:{SECRET}/x@", f"me:x@{SECRET}@", f"me:{SECRET}%40@", f"me%3A{SECRET}%40", "@"]
+QUERIES = [
+    "",
+    "?",
+    f"?password={SECRET}",
+    f"?a=b&token={SECRET}",
+    f"#access_token={SECRET}",
+    "?mode=memory&uri=true",
+    f"?x={SECRET}",
+]
+
+
+def _addresses(valid: Files) -> st.SearchStrategy[Files]:
+    """Put together from parts that are sound, malformed or secret, some with any characters in between."""
+    some = st.sampled_from
+    parts = st.tuples(
+        some(SCHEME_PARTS), some(BETWEEN), some(USERS), some(HOSTS), some(["", "/", "/db", "/a?b"]), some(QUERIES)
+    )
+    noise = st.tuples(parts, st.integers(0, 5), st.text(max_size=3)).map(
+        lambda made: tuple(part + (made[2] if number == made[1] else "") for number, part in enumerate(made[0]))
+    )
+    return (parts | noise).map(lambda made: {"address": "".join(made).encode("utf-8", "replace")})
+
+
+def _load_address(folder: Path) -> None:
+    """It is checked as a tracking URI, and told in every way; a secret in it may be told in none."""
+    address, told = (folder / "address").read_bytes().decode(), []
+    try:
+        checked(address)
+        ui_environment(folder, address or None)
+    except UserError as error:
+        told.append(str(error))
+        raise
+    finally:
+        told += [shown_address(address), line_of(["run", "--tracking-uri", address]), without_secrets(f"at {address}: no")]
+        named = re.match(rf"(sqlite|file)[^/]*/{{3,}}[^:]*{SECRET}[^:]*@", address)  # the file of a database may be called so
+        assert named or not [line for line in told if SECRET in line], (address, told)
+
+
+def _folder_files(folder: Path) -> Files:
+    files = _settings_files(folder) | _records_files(folder)
+    sent = {"folder": json.loads(files["records.jsonl"].splitlines()[0])["id"], "experiment": "1", "created": 0, "name": "e"}
+    sent |= {"next": 3, "last": "0" * 16}
+    noted = {"run": {"data": "digits", "form": 1, "version": "0", "settings": {}, "sources": None, "starts": "", "files": {}}}
+    others = {"mlflow-sent.json": {"http://127.0.0.1:9": sent}, ".finished": noted, "report.json": {"rows": [{"arm": "he"}]}}
+    return files | {name: text(value) for name, value in others.items()}
+
+
+def _malformed_folder(valid: Files) -> st.SearchStrategy[Files]:
+    """One or two of its files changed or damaged."""
+
+    def one(name: str) -> st.SearchStrategy[Files]:
+        if name == "records.jsonl":
+            return _malformed_records(valid)
+        return damaged_json(valid[name]).map(lambda data: {name: data})
+
+    some = st.one_of([one(name) for name in [*valid, "records.jsonl", "records.jsonl"]])
+    return st.tuples(some, some | st.just({})).map(lambda two: valid | two[0] | two[1])
+
+
+def _load_folder(folder: Path) -> None:
+    """All that `sync`, `ui` and a command that goes on there read of it, and what would be sent to MLflow."""
+    refuse_links(folder)
+    (folder / "map.png").write_bytes(PNG)
+    records = Records(folder)
+    mirror = Mirror(folder, "http://127.0.0.1:9", "e", warn=lambda _: None)
+    mirror.has(records)
+    mirror._client, mirror._experiment = _Server(), {"experiment": "1", "created": 0}
+    mirror._ledger.write = lambda progress: None  # which is synced to the disk after each event
+    with suppress(Failure):
+        mirror._deliver(records)
+    finished._noted(folder)
+    _load_settings(folder)
+    read_report(folder / "report.json")
+
+
+PNG = bytes.fromhex(
+    "89504e470d0a1a0a0000000d494844520000000100000001080000000 03a7e9b550000000a49444154789c6360000000020001e221bc33"
+    "0000000049454e44ae426082".replace(" ", "")
+)
+
+
+class Failure(Exception):
+    """As MLflow refuses what it does not take: a warning, in the end."""
+
+
+class _Server:
+    """In MLflow's place: any call is heard, if a database could hold what is in it."""
+
+    def search_runs(self, *_words: Any, **_names: Any) -> Any:
+        return type("Page", (list,), {"token": None})()
+
+    def create_run(self, *words: Any) -> Any:
+        _check_held(words)
+        return type("Run", (), {"info": type("Info", (), {"run_id": "1"})})
+
+    def get_run(self, _run: str) -> Any:
+        return type("Run", (), {"data": type("Data", (), {"params": {}})})
+
+    def __getattr__(self, _name: str) -> Callable[..., list]:
+        return lambda *words, **names: _check_held((words, list(names.values()))) or []
+
+
+def _check_held(value: Any) -> None:
+    """What no database takes, and MLflow does not refuse by itself: half of a surrogate pair, a number of more than 64 bits."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, int):
+        assert abs(value) < 2**63, value
+    elif isinstance(value, dict):
+        _check_held([*value.keys(), *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_held(item)
+    elif hasattr(value, "key") and hasattr(value, "value"):  # a metric, a parameter, a tag
+        _check_held([value.key, value.value, getattr(value, "timestamp", 0), getattr(value, "step", 0)])
+
+
 def _only(name: str, malformed: Callable[[bytes], st.SearchStrategy[bytes]]) -> Callable[[Files], st.SearchStrategy[Files]]:
     return lambda valid: malformed(valid[name]).map(lambda data: {name: data})
 
@@ -478,6 +709,11 @@ KINDS = [
     Kind("config.json", _settings_files, _only("config.json", damaged_json), _load_settings),
     Kind("records.jsonl", _records_files, _malformed_records, _load_records),
     Kind("search file", _search_files, _malformed_search, lambda folder: read_plan(folder / "search.yaml")),
+    Kind("CSV", _csv_files, _malformed_csv, lambda folder: load_csv(folder / "data.csv")),
+    Kind("Parquet", _parquet_files, _only("data.parquet", damaged), lambda folder: load_parquet(folder / "data.parquet")),
+    Kind("images", _image_files, _malformed_images, _load_images),
+    Kind("address", lambda folder: {"address": b"http://me:pa55word@127.0.0.1:9"}, _addresses, _load_address),
+    Kind("a run's folder", _folder_files, _malformed_folder, _load_folder),
     Kind("JSON", _settings_files, _only("config.json", damaged_json), lambda folder: read_json(folder / "config.json")),
 ]
 

@@ -15,7 +15,7 @@ CELLS = {
 
 
 def small(cell, affine=False, **sizes):
-    return network(Cell.parse(cell), classes=4, **{"channels": 3, "cells": 2, "seed": 1, "affine": affine} | sizes).double()
+    return network(Cell.parse(cell), classes=4, **{"channels": 3, "cells": 1, "seed": 1, "affine": affine} | sizes).double()
 
 
 class Twice(nn.Module):
@@ -80,10 +80,11 @@ class Tokens(nn.Module):
 
 
 def convolutional(norm):
+    uneven = ((3, 1), 1, "same") if norm is nn.BatchNorm2d else ((3, 2), 1, 1)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), norm(8), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(8, 8, 3, padding=2, dilation=2, groups=4, bias=False), norm(8), nn.SiLU(),
-        nn.Conv2d(8, 6, 1, stride=2), nn.GELU(), nn.Conv2d(6, 6, *(((3, 1), 1, "same") if norm is nn.BatchNorm2d else ((3, 2), 1, 1))),
+        nn.Conv2d(8, 6, 1, stride=2), nn.GELU(), nn.Conv2d(6, 6, *uneven),
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(6, 4),
     )  # fmt: skip
 

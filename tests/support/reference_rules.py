@@ -136,9 +136,23 @@ def inverse_losses(one, state):
 
 
 def _synthetic(one, state, i):
-    matrix, bias, *labels = state["synthesisers"][i]
+    linear, inner, last = synthesiser_parts(state["synthesisers"][i])
+    found = _seen(one, i, *linear)
+    if last is None:
+        return found
+    u = torch.exp(_seen(one, i, *inner))
+    return found + times(last.T, u / u.sum() * len(u) ** 0.5)
+
+
+def _seen(one, i, matrix, bias, *labels):
     found = times(matrix.T, one.h[i]) + bias
     return found + times(labels[0].T, one.wanted) if labels else found
+
+
+def synthesiser_parts(own):
+    """What of a synthesiser's parameters is linear, what makes its hidden layer, and what comes of that."""
+    count = len(own) // 2
+    return (own[:count], own[count : 2 * count], own[-1]) if len(own) > 3 else (own, [], None)
 
 
 def dni(one, state):

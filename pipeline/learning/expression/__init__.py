@@ -14,9 +14,10 @@ Ours: the constants of c·x and x + c, the variance of Gaussian matrices (Glorot
 search proposes. The default is the sum of what backpropagation and feedback alignment send down.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -57,16 +58,19 @@ class Expression(SignalRule):
 
     equation: str = DEFAULT
     """the signal of every hidden layer, as text"""
-    tree: Tree = field(init=False, repr=False)
-    """what it says"""
-    top: Ready = field(init=False, repr=False)
-    """the same, ready to be evaluated"""
 
     def __post_init__(self) -> None:
-        tree = parse(self.equation)
-        check(tree)
-        object.__setattr__(self, "tree", tree)
-        object.__setattr__(self, "top", ready(tree))
+        check(self.tree)
+
+    @functools.cached_property
+    def tree(self) -> Tree:
+        """What the text says."""
+        return parse(self.equation)
+
+    @functools.cached_property
+    def top(self) -> Ready:
+        """The same, ready to be evaluated."""
+        return ready(self.tree)
 
     def init(self, target: Target, seeds: Sequence[int]) -> Own:
         members = tuple(map(int, seeds))

@@ -57,10 +57,10 @@ def _equation(draws: Random, shape: Shape, deepest: int) -> Tree:
     while True:
         name = draws.choice(list(BINARIES))
         if name == PRODUCT:
-            between = [axis for axis in AXES if (shape[0], axis) in SHAPES and (axis, shape[1]) in SHAPES]
+            between: list[Axis] = [axis for axis in AXES if (shape[0], axis) in SHAPES and (axis, shape[1]) in SHAPES]
             if not between:
                 continue
-            axis = draws.choice(between)
+            axis: Axis = draws.choice(between)
             sides: tuple[Shape, Shape] = ((shape[0], axis), (axis, shape[1]))
         else:
             sides = shape, draws.choice(sorted(SHAPES)) if name == LEFT else shape

@@ -19,6 +19,7 @@ DIGITS = 9
 """significant ones, in which the same equation in other words is the same"""
 
 
+@functools.lru_cache(1 << 14)
 def fingerprint(equation: str, activation: str = "tanh") -> str:
     """Sixteen hexadecimal digits of what the equation sends back in a small network.
 
@@ -30,14 +31,20 @@ def fingerprint(equation: str, activation: str = "tanh") -> str:
     return hashlib.sha256(_rounded(signals).numpy().tobytes()).hexdigest()[:16]
 
 
-def probed(equation: str, activation: str = "tanh") -> Tensor | None:
-    """All signals on the probe, one after the other; None where one is not finite."""
+def probed(equation: str, activation: str = "tanh", last: bool = False) -> Tensor | None:
+    """All signals on the probe, one after the other; None where one is not finite.
+
+    Args:
+        last: of the last hidden layer alone, which receives the error at the output whatever the equation is.
+    """
     population, batches = _probe(activation)
     rule, found = bound(Expression(equation), population), []
 
     def keep(contexts: Sequence[Context]) -> None:
         rule(list(contexts))
-        found.extend(context.signal.flatten().clone() for context in contexts[:-1] if context.signal is not None)
+        found.extend(
+            context.signal.flatten().clone() for context in contexts[-2 if last else 0 : -1] if context.signal is not None
+        )
 
     for batch in batches:
         population.grads(*batch, keep)

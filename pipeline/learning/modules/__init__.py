@@ -4,6 +4,14 @@ What a rule says of itself (:attr:`pipeline.learning.SignalRule.serves`) decides
 :mod:`~pipeline.learning.modules.positions` or :mod:`~pipeline.learning.modules.chains`.
 """
 
-from pipeline.learning.modules.replaced import Replaced, gradient, replace, replaced, restore
+from pipeline.learning.modules.replaced import (
+    Replaced,
+    gradient,
+    of_a_rule,
+    replace,
+    replaced,
+    require_gradient_of,
+    restore,
+)
 
-__all__ = ["Replaced", "gradient", "replace", "replaced", "restore"]
+__all__ = ["Replaced", "gradient", "of_a_rule", "replace", "replaced", "require_gradient_of", "restore"]

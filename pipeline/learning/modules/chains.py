@@ -116,8 +116,8 @@ class Chains(Way):
         own = call.owner
         received, given, weight = kept[-3:]
         if call is own.calls[-1]:
-            if delta is None:
-                return None, None
+            if delta is None or len(delta) == 0:  # of no example nothing is learned
+                return delta, None
             self._signals(call, delta, kept)
         elif delta is not None:
             raise UserError(

@@ -49,7 +49,7 @@ class Above(Loose):
 
     def outer(self, delta: Tensor, h: Tensor) -> Tensor:
         assert self.map is not None
-        return outer(self.map, delta, h)[None]
+        return outer(self.map, delta, h).contiguous()[None]
 
 
 @dataclass(eq=False)

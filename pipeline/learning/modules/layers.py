@@ -71,16 +71,16 @@ class Layers(Way):
         for one in seen:
             number = self.numbers[one.call.name]
             slots[number] = slot(one.call.name, one.call.layer.weight.shape, number)
-            if number > 0:
+            if number > 0 and (one is not seen[0] or before.requires_grad):  # to the model's inputs nothing is sent
                 axis = channels_of(one.call.layer)
-                widths.setdefault(number, one.received.shape[axis] if self.rule.columns else one.received[0].numel())
+                widths.setdefault(number, one.received.shape[axis] if self.rule.columns else math.prod(one.received.shape[1:]))
         last = seen[-1]
         assert last.given is not None
         nodes = {one.node: one.call for one in seen if one.node is not None and one is not last}
         starts = [tensor.grad_fn for tensor in tensors_of(output)]
         beside = [nodes[node] for node in upwards(starts, lambda node: node is last.node or node in nodes) if node in nodes]
         self.around = beside[0].name if beside else None
-        return ModuleTarget(tuple(slots.values()), tuple(widths.items()), math.prod(last.given.shape[1:]))
+        return ModuleTarget(tuple(slots.values()), tuple(sorted(widths.items())), math.prod(last.given.shape[1:]))
 
     def check(self, seen: Sequence[Seen], output: Any) -> None:
         for one in seen:
@@ -95,6 +95,8 @@ class Layers(Way):
         own, number = call.owner, self.numbers[call.name]
         if call is own.calls[-1]:
             own.error, own.labels = columns(delta), None
+        if len(received) == 0:  # of no example nothing is learned
+            return torch.zeros_like(received)
         if self.learns and not own.learning:
             own.learning = True
             Variable._execution_engine.queue_callback(lambda: self._learn(call))  # pyright: ignore[reportAttributeAccessIssue]

@@ -29,6 +29,8 @@ class Pass:
     """One forward pass, and what is known of it as its backward pass goes on. It lives as long as autograd's graph does."""
 
     calls: list[Call] = field(default_factory=list)
+    called: set[str] = field(default_factory=set)
+    """names of layers, also of those that autograd does not follow"""
     error: Tensor | None = None
     """∂L/∂z at the last layer, (1, K, B)"""
     labels: Tensor | None = None

@@ -27,7 +27,15 @@ ACTIVATIONS = {
     "SiluBackward0": "silu",
 }
 """autograd's nodes of what :data:`pipeline.targets.ACTIVATIONS` compute, whether by a function or by a module"""
-PRODUCTS = ("AddmmBackward", "MmBackward", "BmmBackward", "BaddbmmBackward", "ConvolutionBackward", "MvBackward")
+PRODUCTS = (
+    "AddmmBackward",
+    "MmBackward",
+    "BmmBackward",
+    "BaddbmmBackward",
+    "MvBackward",
+    "LinearBackward",
+    "ConvolutionBackward",
+)
 LAYOUTS = (
     "ViewBackward",
     "UnsafeViewBackward",
@@ -143,12 +151,11 @@ def _leaves(node: Any) -> Iterator[Tensor]:
             yield below.variable
 
 
-def tensors_of(output: Any) -> Iterator[Tensor]:
-    """The tensors in what a module returns."""
+def tensors_of(output: Any, depth: int = 4) -> Iterator[Tensor]:
+    """The tensors in what a module returns, in containers and objects within each other to a depth."""
+    held = vars(output) if not isinstance(output, list | tuple | dict) and hasattr(output, "__dict__") else output
     if isinstance(output, Tensor):
         yield output
-    elif isinstance(output, list | tuple | dict):
-        for own in output.values() if isinstance(output, dict) else output:
-            yield from tensors_of(own)
-    elif hasattr(output, "__dict__"):
-        yield from tensors_of(vars(output))
+    elif isinstance(held, list | tuple | dict) and depth:
+        for own in held.values() if isinstance(held, dict) else held:
+            yield from tensors_of(own, depth - 1)

@@ -21,13 +21,14 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from pipeline.errors import UserError
-from pipeline.learning import SignalRule, named
+from pipeline.learning import SignalRule, named, require_gradient
 from pipeline.learning.modules.chains import Chains
 from pipeline.learning.modules.layers import Layers
 from pipeline.learning.modules.passing import Call, Pass, Seen, Way
 from pipeline.learning.modules.positions import Positions, positions_of
 from pipeline.learning.modules.reading import check_products, check_seen, layers_of, tensors_of
 from pipeline.learning.signal import Bound, to
+from pipeline.targets import Target
 
 
 def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings: Any) -> "Replaced":
@@ -59,7 +60,7 @@ def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings:
     restore(model)
     _leave_hooks_to_python()
     for layer, own in layers.items():
-        if _of(layer, Replaced.leave) is not None:
+        if _of(layer, "leave") is not None:
             raise UserError(f"layer {own!r} learns by a rule of a part of this model, or of a larger one; restore that first.")
     return Replaced(model, found, name, seed, layers)
 
@@ -73,7 +74,26 @@ def restore(model: nn.Module) -> None:
 
 def replaced(model: nn.Module) -> "Replaced | None":
     """The rule that a module learns by, with its state; of a copied module its own."""
-    return _of(model, Replaced.begin)
+    return _of(model, "begin")
+
+
+def of_a_rule(hook: Any) -> bool:
+    """Whether a forward hook is there for a learning rule; it changes nothing of what is computed."""
+    return isinstance(getattr(hook, "__self__", None), Replaced)
+
+
+def require_gradient_of(model: nn.Module, reader: str) -> None:
+    """Nothing, if what goes back in a module is the gradient of the loss.
+
+    Args:
+        reader: what needs it, as the sentence begins.
+
+    Raises:
+        UserError: it learns by another rule, or a part of it does.
+    """
+    for layer in model.modules():
+        if (own := replaced(layer)) is not None:
+            require_gradient(own.rule, reader)
 
 
 @contextmanager
@@ -101,7 +121,9 @@ class Replaced:
 
     def __init__(self, model: nn.Module, rule: SignalRule, name: str, seed: int, layers: dict[nn.Module, str]) -> None:
         self.rule, self.name, self.seed, self.paused = rule, name, int(seed), False
-        self._layers, self._given = layers, None
+        self._layers = layers
+        self._target: Target | None = None
+        self._given: Mapping[str, Tensor] = {}
         self._pass: Pass | None = None
         self._seen: list[Seen] = []
         positions = positions_of(model) if rule.serves == "positions" else {}
@@ -118,7 +140,6 @@ class Replaced:
             self._handles.append(layer.register_forward_pre_hook(self.enter, with_kwargs=True))
             self._handles.append(layer.register_forward_hook(self.leave))
         self._handles.append(model.register_forward_hook(self.end, always_call=True))
-        self._model = model
 
     def remove(self) -> None:
         """What :func:`restore` does."""
@@ -141,10 +162,11 @@ class Replaced:
             raise UserError(
                 "the saved state of the learning rule is none of a model's; give what state_dict() of its rule gave."
             )
-        self.seed = int(state["seed"])
-        self._given = {name: tensor for name, tensor in state.items() if name != "seed"} or None
-        if self._way.bound is not None:
-            self._bind(self._target)
+        given = {name: tensor for name, tensor in state.items() if name != "seed"}
+        if self._way.bound is None:
+            self.seed, self._given = int(state["seed"]), given
+        else:
+            self._way.bound, self.seed = self._bound(int(state["seed"]), given), int(state["seed"])
 
     # hooks
 
@@ -157,8 +179,15 @@ class Replaced:
 
     def enter(self, layer: nn.Module, arguments: Any, named_arguments: dict[str, Any]) -> Any:
         """A layer, or a position, is called."""
+        if self._pass is not None:
+            self._pass.called.add(self._watched.get(layer, ""))
         if self.paused or not torch.is_grad_enabled():
             return None
+        if layer not in self._watched:
+            raise UserError(
+                f"a replica of the model is called, as nn.DataParallel makes them, which the rule {self.name!r} does not "
+                "serve; use DistributedDataParallel."
+            )
         if self._pass is None:
             raise UserError(
                 f"layer {self._watched[layer]!r} is called outside of its model's forward pass, where the rule {self.name!r} "
@@ -187,8 +216,7 @@ class Replaced:
         if own is None or not any(tensor.requires_grad for tensor in tensors_of(output)):
             return
         if self._way.bound is None:
-            called = {one.call.name for one in seen}
-            if missing := [name for name in self._watched.values() if name not in called]:
+            if missing := [name for name in self._watched.values() if name not in own.called]:
                 raise UserError(
                     f"layer {missing[0]!r} is not called in the model's forward pass, so that the rule {self.name!r} cannot "
                     "serve it; leave it out of the model, or call it."
@@ -198,17 +226,18 @@ class Replaced:
             if not isinstance(self._way, Positions):
                 check_products(starts, {one.node for one in seen}, model)
             self._target = self._way.describe(seen, output)
-            self._bind(self._target)
+            self._way.bound, self._given = self._bound(self.seed, self._given), {}
         self._way.check(seen, output)
 
-    def _bind(self, target: Any) -> None:
+    def _bound(self, seed: int, given: Mapping[str, Tensor]) -> Bound:
+        """The rule with a state from the seed, or with the one that is given."""
+        assert self._target is not None
         like = next(iter(self._layers)).weight
         assert isinstance(like, Tensor)
-        bound = Bound(self.rule, to(self.rule.init(target, [self.seed]), like))
-        if self._given is not None:
-            bound.load_state_dict(self._given)
-            self._given = None
-        self._way.bound = bound
+        bound = Bound(self.rule, to(self.rule.init(self._target, [seed]), like))
+        if given:
+            bound.load_state_dict(given)
+        return bound
 
 
 def _leave_hooks_to_python() -> None:
@@ -221,10 +250,10 @@ def _leave_hooks_to_python() -> None:
     torch.compiler.reset()
 
 
-def _of(layer: nn.Module, method: Any) -> "Replaced | None":
-    """The one of which a hook on the layer is a method."""
+def _of(layer: nn.Module, method: str) -> "Replaced | None":
+    """The one of which a hook on the layer is this method."""
     for hook in [*layer._forward_pre_hooks.values(), *layer._forward_hooks.values()]:
-        own = hook.__self__ if isinstance(hook, MethodType) and hook.__func__ is method else None
+        own = hook.__self__ if isinstance(hook, MethodType) and hook.__name__ == method else None
         if isinstance(own, Replaced):
             return own
     return None

@@ -125,9 +125,9 @@ class Sender:
     def _result(self, run_id: str, event: Event) -> None:
         """Numbers become metrics of step 0, words become tags."""
         flat = flatten(event["row"])
-        numbers = {key: value for key, value in flat.items() if isinstance(value, int | float) and not isinstance(value, bool)}
+        numbers = {key: value for key, value in flat.items() if _is_metric(value)}
         self._metrics(run_id, [(key, value, event["time"], 0) for key, value in numbers.items()])
-        words = {f"result.{key}": value for key, value in flat.items() if isinstance(value, str | bool)}
+        words = {f"result.{key}": flat[key] for key in flat.keys() - numbers.keys() if isinstance(flat[key], str | int)}
         self._params_and_tags(run_id, {}, words)
 
     def _image(self, run_id: str, event: Event, records: Records) -> None:
@@ -159,6 +159,11 @@ class Sender:
         digest, sizes = event["digest"][:DIGEST_LENGTH], json.dumps(event["sizes"])
         dataset = Dataset(event["name"], digest, "local", json.dumps({"uri": event["name"]}), profile=sizes)
         self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
+
+
+def _is_metric(value: Any) -> bool:
+    """Whether it is a number that a database holds; a seed may be larger."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and (isinstance(value, float) or abs(value) < 2**63)
 
 
 def _png(path: Path) -> "Image.Image":

@@ -27,21 +27,25 @@ WORST_LOSS = 1e3
 
 
 def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
-    """How long targets are trained, where the last stage says so."""
+    """How long targets are trained, where the last stage says so; all validation examples but one choose, for there is no
+    ENN's reward."""
     del base, record
-    return {"training.steps": last.steps} if last.steps else {}
+    return {"rl.score_examples": 1} | ({"training.steps": last.steps} if last.steps else {})
 
 
 def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Names in ``compare.arms`` the rule and what it is to be compared with, so that what is found can be compared at once."""
-    if values["rule.name"] == "backprop" or base["compare.arms"] != list(CompareConfig().arms):
+    """Names in ``compare.arms`` the rule and what it is to be compared with (backpropagation with a start from He), so that
+    what is found can be compared at once."""
+    if base["compare.arms"] != list(CompareConfig().arms):
         return values
-    return values | {"compare.arms": ["conventional", values["rule.name"]]}
+    other = "he" if values["rule.name"] == "backprop" else values["rule.name"]
+    return values | {"compare.arms": ["conventional", other]}
 
 
 def reason(key: str) -> str:
     """Why a setting cannot be searched or given."""
-    del key
+    if key.startswith(KIND.decided):
+        return "no ENN learns, and all validation examples choose."
     return f"a search over rules varies {' and '.join(f'{name}*' for name in KIND.searched)} settings."
 
 
@@ -220,12 +224,13 @@ KIND = Kind(
     name="rule",
     over="rules",
     searched=("rule.", "training."),
+    decided=("rl.score_examples",),
     objectives=("accuracy", "loss", "seconds"),
     smaller=("loss", "seconds"),
     ranked="accuracy",
     stands_for={"seconds": "steps_per_target"},
     least_targets=1,
-    trained_by="run",
+    trained_by="compare",
     decide=decide,
     complete=complete,
     reason=reason,

@@ -82,13 +82,15 @@ class Bayesian(BaseSampler):
             model = _refitted(model, np.concatenate([x, believed]), np.concatenate([values, model.predict(believed)]))
         good = marks[np.argsort(-values, kind="stable")[:4]]
         rivals = np.concatenate([code.draw(DRAWN, draws), *(code.near(own, ROUNDS[0], AROUND // 4, draws) for own in good)])
-        for spread in (*ROUNDS, 0.0):
-            mean, deviation = model.predict(code.points(rivals), return_std=True)
-            worth = self.worth(mean, np.maximum(deviation, 1e-9), best, self.trade_off)
-            chosen = rivals[int(np.argmax(worth))]
-            if spread:
-                rivals = np.concatenate([chosen[None], code.near(chosen, spread, AROUND, draws)])
-        return code.values(chosen)
+        for spread in ROUNDS:
+            chosen = self._most(model, rivals, best)
+            rivals = np.concatenate([chosen[None], code.near(chosen, spread, AROUND, draws)])
+        return code.values(self._most(model, rivals, best))
+
+    def _most(self, model: Any, rivals: Float[np.ndarray, "N S"], best: float) -> Float[np.ndarray, " S"]:
+        """The one that is worth most."""
+        mean, deviation = model.predict(self.encoding.points(rivals), return_std=True)
+        return rivals[int(np.argmax(self.worth(mean, np.maximum(deviation, 1e-9), best, self.trade_off)))]
 
 
 def _values(study: Study, told: Sequence[FrozenTrial]) -> Float[np.ndarray, " N"]:
@@ -104,7 +106,8 @@ def _fitted(x: Float[np.ndarray, "N D"], values: Float[np.ndarray, " N"], seed: 
     from sklearn.gaussian_process import GaussianProcessRegressor
     from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-    lengths = Matern(np.full(x.shape[1], 0.5), (0.05, 20.0), nu=2.5)
+    each: Any = np.full(x.shape[1], 0.5)
+    lengths = Matern(each, (0.05, 20.0), nu=2.5)
     kernel = ConstantKernel(1.0, (0.05, 20.0)) * lengths + WhiteKernel(0.05, (1e-4, 1.0))
     return GaussianProcessRegressor(kernel, n_restarts_optimizer=1, random_state=seed % 2**32).fit(x, values)
 
@@ -113,4 +116,5 @@ def _refitted(model: Any, x: Float[np.ndarray, "N D"], values: Float[np.ndarray,
     """The same kernel, on more points."""
     from sklearn.gaussian_process import GaussianProcessRegressor
 
-    return GaussianProcessRegressor(model.kernel_, optimizer=None).fit(x, values)
+    as_it_is: Any = None
+    return GaussianProcessRegressor(model.kernel_, optimizer=as_it_is).fit(x, values)

@@ -71,10 +71,11 @@ class CellNetwork(nn.Module):
         super().__init__()
         self.cell = cell
         stem = nn.Sequential(_convolution(3, channels, 3), nn.BatchNorm2d(channels, affine=affine))
-        blocks: list[nn.Module] = [stem]
-        for stage in range(STAGES):
-            width = channels << stage
-            blocks += [_Residual(width // 2, width, affine)] if stage else []
+        blocks: list[nn.Module] = [stem, *(_Cell(cell, channels, affine) for _ in range(cells))]
+        width = channels
+        for _ in range(STAGES - 1):
+            blocks.append(_Residual(width, 2 * width, affine))
+            width *= 2
             blocks += [_Cell(cell, width, affine) for _ in range(cells)]
         self.blocks = nn.ModuleList(blocks)
         self.last = nn.Sequential(nn.BatchNorm2d(width, affine=affine), nn.ReLU())
@@ -106,8 +107,10 @@ class _Cell(nn.Module):
         super().__init__()
         self.edges = dict(zip(EDGES, zip(cell.operations, cell.live_edges(), strict=True), strict=True))
         self.channels = channels
-        made = {edge: _operation(name, channels, affine) for edge, (name, _) in self.edges.items()}
-        self.operations = nn.ModuleDict({_key(edge): made[edge] for edge in EDGES if made[edge] is not None})
+        self.operations = nn.ModuleDict()
+        for edge, (name, _) in self.edges.items():
+            if name != "none":
+                self.operations[_key(edge)] = _operation(name, channels, affine)
 
     def forward(self, x: Float[Tensor, "B C height width"]) -> Float[Tensor, "B C height width"]:
         nodes: dict[int, Tensor] = {0: x}
@@ -135,14 +138,10 @@ class _Residual(nn.Module):
         return self.shortcut(x) + self.body(x)
 
 
-def _operation(name: str, channels: int, affine: bool) -> nn.Module | None:
+def _operation(name: str, channels: int, affine: bool) -> nn.Module:
     if name in CONVOLUTIONS:
         return _relu_convolution(channels, channels, CONVOLUTIONS[name], affine)
-    return {
-        "none": None,
-        "skip_connect": nn.Identity(),
-        "avg_pool_3x3": nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False),
-    }[name]
+    return nn.Identity() if name == "skip_connect" else nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
 
 
 def _relu_convolution(inputs: int, outputs: int, kernel: int, affine: bool, stride: int = 1) -> nn.Sequential:
