@@ -167,6 +167,10 @@ def split(command: str) -> list[str]:
         return command.replace("'", "").replace('"', "").split()
 
 
+FLAGS = ("--local", "--json", "--quiet", "--download")
+"""options without a value"""
+
+
 def ours(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("X", "COMMAND", "--help"):
         return
@@ -184,7 +188,7 @@ def ours(arguments: list[str]) -> None:
         kind, start = COMMANDS[name].takes, None
     if name == "report":
         kind, start = ReportCommand, ReportCommand(**vars(default))
-    if rest and rest[-1].startswith("--") and "=" not in rest[-1] and rest[-1] != "--local":
+    if rest and rest[-1].startswith("--") and "=" not in rest[-1] and rest[-1] not in FLAGS:
         rest = [*rest, "X"]  # an option that a sentence names without a value
     try:
         parse(kind, start, name, rest)

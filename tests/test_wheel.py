@@ -83,7 +83,7 @@ for name in grad_instructor.__all__:
 for package in {packages}:
     module = importlib.import_module(package)
     for found in pkgutil.walk_packages(module.__path__, package + "."):
-        if found.name != "grad_instructor.__main__":
+        if found.name != "grad_instructor.__main__" and not found.name.startswith("pipeline.instruction.integrations."):
             importlib.import_module(found.name)
 ours = [module for name, module in sys.modules.items() if name.split(".")[0] in {packages}]
 print(sorted({{module.__file__ for module in ours if not (module.__file__ or {site!r}).startswith({site!r})}}), len(ours))
