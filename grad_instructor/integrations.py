@@ -27,7 +27,7 @@ def lightning_callback(instructor: "Instructor", model: "Callable[[Any], nn.Modu
         UserError: Lightning is not installed.
     """
     try:
-        from pipeline.instruction.integrations.lightning import LightningInstructor
+        from pipeline.instruction.integrations.lightning_callback import LightningInstructor
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     return LightningInstructor(instructor, model)
@@ -41,7 +41,7 @@ def trainer_callback(instructor: "Instructor") -> Any:
         UserError: transformers is not installed.
     """
     try:
-        from pipeline.instruction.integrations.transformers import TrainerInstructor
+        from pipeline.instruction.integrations.trainer import TrainerInstructor
     except ModuleNotFoundError as error:
         raise _missing(error) from error
     return TrainerInstructor(instructor)
