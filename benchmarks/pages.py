@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 
@@ -28,6 +28,7 @@ from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
 from pipeline.instruction import own_guard
+from pipeline.names import PredictorName, Signal
 from pipeline.results.statistics import mean_interval
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -213,6 +214,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "tables": tables,
         "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",
         "presets": list(PRESETS),
+        "registered": {"learning rules": len(get_args(Signal)), "predictors": len(get_args(PredictorName))},
     }
     return world
 
