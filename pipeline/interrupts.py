@@ -26,7 +26,9 @@ if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is under nohup
 
 
 class _State:
-    put_off = pending = heard = guest = False
+    put_off = pending = heard = False
+    guest = True
+    """until a program says that the process is its own"""
     terminals: tuple[int, ...] = ()
     """the file descriptors that are one"""
     replaced: dict[int, int] = {}  # noqa: RUF012 (there is one state)

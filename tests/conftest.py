@@ -58,6 +58,7 @@ def environment() -> Iterator[None]:
     before = os.environ.copy()
     handlers = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
     yield
+    interrupts._State.guest = True
     os.environ.clear()
     os.environ.update(before)
     for number, handler in handlers.items():
@@ -103,11 +104,11 @@ def ray_session():
     """Ray as ``grad-instructor`` starts it, with room for two workers."""
     import ray
 
-    from pipeline.cluster import Placement, start
+    from pipeline.cluster import Placement, start, stop
 
     start(Placement(workers=2), 0)
     yield ray
-    ray.shutdown()
+    stop()
 
 
 @pytest.fixture(scope="session")
