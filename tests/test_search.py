@@ -487,7 +487,7 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environmen
     best = next(row for row in rows if row["name"] == json.loads(Path("out/best.json").read_text())["found"]["candidate"])
     assert preset == "digits" and validate(config) == config
     assert best["settings"].items() <= to_dotted(config).items()
-    assert main(["train-enn", "--config", "out/best.json", "--help"]) == 0
+    assert main(["train-enn", "--config", "out/best.json", "--help-all"]) == 0
     assert f"default: {best['settings']['rl.gamma']}" in capfd.readouterr().out.replace("\n", " ")
 
     written = {path: path.stat().st_mtime_ns for path in Path("out").glob("candidates/*/*.safetensors")}
