@@ -604,8 +604,8 @@ def test_every_rule_but_backpropagation_is_an_arm():
 
 def test_settings_of_their_kinds_are_taken():
     named("pblf", phi=torch.zeros(3, 4), modes=[1, 0])
-    named("pblf", phi=(0, 0, 0, 1), modes=None)
-    named("usf", scale=torch.ones(3)), named("usf", scale=2), named("pfa", expansion=2, backward=Training())
+    named("pblf", phi=[0.0, 0.0, 0.0, 1.0], modes=None)
+    named("usf", scale=torch.ones(3)), named("usf", scale=2.0), named("pfa", expansion=2, backward=Training())
     named("fa", feedback=None), named("fa", feedback=(torch.ones(2, 2),)), named("fa", feedback=[])
 
 
