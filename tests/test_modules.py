@@ -1101,6 +1101,16 @@ def test_the_guide_runs(tmp_path, monkeypatch):
     gradients(names["model"], names["images"], names["labels"])
 
 
+@pytest.mark.parametrize("name", [name for name in SIGNALS if name != "pblf"])
+def test_an_example_without_a_batch_is_refused_and_spoils_nothing(name):
+    model, twin, (x, y) = member(MLP((6, 7, 3), "tanh")), member(MLP((6, 7, 3), "tanh")), batch()
+    for one in (model, twin):
+        replace(one, name, seed=2)
+    with pytest.raises(UserError, match=r"layer '0'.* receives .*the rule"):
+        model(x[0])
+    assert equal(gradients(model, x, y), gradients(twin, x, y))
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_model_that_learns_by_any_rule_can_be_saved_whole(name):
     model, (x, y) = member(MLP((6, 7, 4, 3), "tanh")), batch()
