@@ -126,8 +126,8 @@ def state_of(name, state, member, population, numbers):
         learned = {layer: own(it.parameters[0]) for layer, it in enumerate(state.trained) if it is not None}
         return {"fixed": by_layer(state.fixed), "learned": learned}
     if name == "pblf":
-        phi = torch.tensor((0.824, 0.3945, 0.2906, 0.8482))  # which a rule's state has in float32
-        return {"phi": phi.double(), "modes": [1] * (population.target.depth - 1)}
+        phi = torch.tensor((0.824, 0.3945, 0.2906, 0.8482), dtype=torch.float64)
+        return {"phi": phi, "modes": [1] * (population.target.depth - 1)}
     if name == "expression":
         return {"R": by_layer(drawn["R"] for drawn in state.drawn)}
     return {}
