@@ -928,6 +928,14 @@ EQUATIONS = (
         ("tests/test_expression.py::test_columns_of_the_papers_are_our_rows",),
     ),
     Mutation(
+        "what evolution found is compared at ten times its rates",
+        "pipeline/search/kinds/equation.py",
+        '"compare.rates": [rate / rates[0] for rate in rates]',
+        '"compare.rates": [rate / rates[-1] for rate in rates]',
+        "an equation would be compared at rates at which it was never judged",
+        ("tests/test_evolution.py::test_what_is_found_can_be_compared",),
+    ),
+    Mutation(
         "what a clip hides is hidden",
         "pipeline/learning/expression/evaluate.py",
         "        if does.hides and not below.finite:\n            self.check(x)",

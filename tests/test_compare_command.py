@@ -112,6 +112,8 @@ def test_the_best_on_validation_data_is_chosen_and_an_edge_is_said(config):
     assert choose(config, "fa", of(0.2, 0.3, 0.9))["edge"] == "largest"
     assert choose(config, "conventional", of(0.9, 0.3, 0.2))["edge"] == "smallest"
     unsorted = dataclasses.replace(config, compare=dataclasses.replace(config.compare, rates=(1.0, 0.3, 3.0)))
+    near = dataclasses.replace(config, compare=dataclasses.replace(config.compare, rates=(1.0, 1.00000001, 2.0)))
+    assert list(choose(near, "fa", of(0.9, 0.3, 0.2))["validation_accuracy"].values()) == [0.9, 0.3, 0.2], "each has a name"
     assert "edge" not in choose(unsorted, "fa", of(0.9, 0.3, 0.2)), "the first listed is not the smallest"
     row = {"arm": "fa", "learning_rate": 0.3, "edge": "largest"}
     assert rule_tables.edge_lines([row])[0].startswith("* fa: its learning rate 0.3 is the largest that was tried")

@@ -16,6 +16,7 @@ import torch
 from pipeline.cluster import Placement
 from pipeline.command_line import main
 from pipeline.config import from_dotted, to_dotted, validate
+from pipeline.config.compare import CompareConfig
 from pipeline.errors import UserError
 from pipeline.learning.expression.fingerprint import fingerprint
 from pipeline.learning.expression.grammar import Binary, Leaf, walk
@@ -23,7 +24,7 @@ from pipeline.learning.expression.spelling import parse, spelt
 from pipeline.search.candidates import Search
 from pipeline.search.drive import drive
 from pipeline.search.equations import Equations, family
-from pipeline.search.kinds.equation import judge, trained
+from pipeline.search.kinds.equation import complete, judge, trained
 from pipeline.search.outcome import rows_of, write_best
 from pipeline.search.reading import read_plan
 from pipeline.search.values import Budget, Sampler
@@ -191,8 +192,18 @@ def test_what_is_found_can_be_compared(tmp_path):
     best = json.loads((tmp_path / "out" / "best.json").read_text())
     config = validate(from_dotted(best["settings"]))
     assert config.compare.arms == ("conventional", "expression") and config.rule.name == "expression"
+    rates = [config.training.learning_rate * factor for factor in config.compare.rates]
+    assert rates == pytest.approx(list(config.evolution.rates)), "each at the best of the rates that it was judged at"
     assert config.rule.equation in [row["settings"]["rule.equation"] for row in rows]
     assert to_dotted(config) == best["settings"]
+
+
+@pytest.mark.parametrize("given", [{"compare.arms": ["conventional", "l2"]}, {"compare.rates": [1.0, 2.0]}])
+def test_what_a_file_says_of_the_comparison_stands(given, tmp_path):
+    plan = small(tmp_path)
+    base = to_dotted(plan.config(plan.groups[0])) | {"compare.rates": []} | {"compare.arms": list(CompareConfig().arms)} | given
+    found = complete(base, dict(base))
+    assert {key: found[key] for key in given} == given and found["training.learning_rate"] == base["training.learning_rate"]
 
 
 # Bad input

@@ -251,6 +251,9 @@ SAYS = {
     "": r"cannot be read at its end",
     "(" * 500: r"too much stands in one another",
     "−" * 500 + "z": r"too much stands in one another",
+    "z" + "ᵀ" * 900: r"more than 40 operators in one another",
+    "+".join("z" * 500): r"more than 40 operators in one another",
+    "z" + "∘(z" * 15 + ")" * 15: r"has 15 operators in one another; give at most 3\.$",
     "z" * 2000: r"an equation of 2000 characters; give at most 1000\.$",
 }
 
@@ -259,7 +262,11 @@ SAYS = {
 def test_what_is_no_equation_is_refused_where_it_stops_being_one(text):
     with pytest.raises(UserError, match=SAYS[text]) as caught:
         named("expression", equation=text)
-    assert "\n" not in str(caught.value) and str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and len(str(caught.value)) < 600
+
+
+def test_forty_operators_in_one_another_are_read():
+    assert plain(parse("z" + "ᵀ" * 40)) == "T(" * 40 + "z" + ")" * 40
 
 
 def test_what_a_sentence_proposes_types():

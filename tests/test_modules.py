@@ -6,6 +6,7 @@ What is parametrised over ``SIGNALS`` runs on a new rule by itself.
 
 import copy
 import gc
+import io
 import itertools
 import os
 import re
@@ -947,6 +948,7 @@ RIGHT_AWAY = [
         "layer '0' makes its weight of other parameters",
     ),
     (lambda: replace(sequence(), "pblf", phi=(0.0, 0.0, 1.5, 0.0)), r"φ has 1\.5; all of it lies in \[−1, 1\]"),
+    (lambda: replace(sequence(), "dfa", feedback=3), "the setting 'feedback' of the learning rule 'dfa' is 3; give a list of"),
     (lambda: replace(part_of(sequence()), "fa"), "layer '0' learns by a rule of a part of this model, or of a larger one"),
     (lambda: replace(sequence(), "fa").load_state_dict({}), "the saved state of the learning rule is none of a model's"),
 ]
@@ -1097,6 +1099,28 @@ def test_the_guide_runs(tmp_path, monkeypatch):
         exec(compile(block, "learning-rules.md", "exec"), names)
     assert len(code) == 3 and replaced(names["model"]).name == "brsf"
     gradients(names["model"], names["images"], names["labels"])
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNALS if name != "pblf"])
+def test_an_example_without_a_batch_is_refused_and_spoils_nothing(name):
+    model, twin, (x, y) = member(MLP((6, 7, 3), "tanh")), member(MLP((6, 7, 3), "tanh")), batch()
+    for one in (model, twin):
+        replace(one, name, seed=2)
+    with pytest.raises(UserError, match=r"layer '0'.* receives .*the rule"):
+        model(x[0])
+    assert equal(gradients(model, x, y), gradients(twin, x, y))
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_model_that_learns_by_any_rule_can_be_saved_whole(name):
+    model, (x, y) = member(MLP((6, 7, 4, 3), "tanh")), batch()
+    replace(model, name, seed=2)
+    gradients(model, x, y)
+    buffer = io.BytesIO()
+    torch.save(model, buffer)
+    buffer.seek(0)
+    other = torch.load(buffer, weights_only=False)
+    assert equal(gradients(model, x, y), gradients(other, x, y)) and replaced(other) is not replaced(model)
 
 
 @pytest.mark.slow

@@ -126,8 +126,8 @@ def state_of(name, state, member, population, numbers):
         learned = {layer: own(it.parameters[0]) for layer, it in enumerate(state.trained) if it is not None}
         return {"fixed": by_layer(state.fixed), "learned": learned}
     if name == "pblf":
-        phi = torch.tensor((0.824, 0.3945, 0.2906, 0.8482))  # which a rule's state has in float32
-        return {"phi": phi.double(), "modes": [1] * (population.target.depth - 1)}
+        phi = torch.tensor((0.824, 0.3945, 0.2906, 0.8482), dtype=torch.float64)
+        return {"phi": phi, "modes": [1] * (population.target.depth - 1)}
     if name == "expression":
         return {"R": by_layer(drawn["R"] for drawn in state.drawn)}
     return {}
@@ -418,8 +418,9 @@ def test_a_learned_derivative_of_one_is_backpropagation(widths, activation):
 
 
 def test_a_constant_derivative_multiplies_by_its_powers(activation):
-    factors, modes = torch.tensor([0.5, -0.25, 1.0]), torch.tensor([[1, 0, 1], [1, 1, 1], [0, 1, 0]])
-    phi = torch.zeros(3, 4)
+    factors = torch.tensor([0.3, -0.7, 1.0], dtype=torch.float64)  # which float32 would round
+    modes = torch.tensor([[1, 0, 1], [1, 1, 1], [0, 1, 0]])
+    phi = torch.zeros(3, 4, dtype=torch.float64)
     phi[:, 3] = factors
     population = fresh(MLP((6, 7, 5, 4, 3), activation))
     found = gradients_of(population, bound(named("pblf", phi=phi, modes=modes), population))
@@ -548,6 +549,17 @@ def test_scales_of_uniform_feedback_are_per_member():
         torch.testing.assert_close(own[0], other[0] * per_member(factors ** (3 - layer), other[0]), rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.parametrize(("name", "given"), [("pblf", {"phi": (0.1, 0.7, -0.3, 0.9)}), ("usf", {"scale": 1.0})])
+def test_settings_have_all_their_digits_in_float64_and_round_once_to_float32(name, given):
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        population = Population(TARGET, initialise(TARGET, "he", SEEDS, dtype=dtype))
+        found[dtype] = bound(named(name, **given), population).state_dict()
+    for key, exact in found[torch.float64].items():
+        assert exact.dtype == torch.float64 and torch.equal(exact.float(), found[torch.float32][key])
+    assert any(not torch.equal(exact, exact.float().double()) for exact in found[torch.float64].values())
+
+
 def test_members_have_their_own_equations():
     phi = torch.tensor([[0.2, 0.1, 0.4, 0.9], [-0.5, 0.3, 1.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
     modes = torch.tensor([[1, 0, 1], [0, 1, 1], [1, 1, 1]])
@@ -590,6 +602,13 @@ def test_every_rule_but_backpropagation_is_an_arm():
 # Bad input
 
 
+def test_settings_of_their_kinds_are_taken():
+    named("pblf", phi=torch.zeros(3, 4), modes=[1, 0])
+    named("pblf", phi=[0.0, 0.0, 0.0, 1.0], modes=None)
+    named("usf", scale=torch.ones(3)), named("usf", scale=2.0), named("pfa", expansion=2, backward=Training())
+    named("fa", feedback=None), named("fa", feedback=(torch.ones(2, 2),)), named("fa", feedback=[])
+
+
 @pytest.mark.parametrize(
     ("give", "says"),
     [
@@ -612,6 +631,16 @@ def test_every_rule_but_backpropagation_is_an_arm():
         (lambda p: bound(named("pblf", modes=[1, 0]), p), r"mode bits of shape \(2,\) for 3 hidden layers"),
         (lambda p: bound(named("pblf", modes=torch.ones(2, 3)), p), r"mode bits of shape \(2, 3\) for 3 hidden layers"),
         (lambda p: bound(named("pblf", modes=[1, 2, 0]), p), r"give a 0 or a 1 for each hidden layer"),
+        (lambda p: named("pblf", phi="0.1"), r"setting 'phi' .* 'pblf' is '0\.1'; give a tensor or a list of numbers\.$"),
+        (lambda p: named("pblf", phi=[[1.0], [1.0, 0.0]]), r"setting 'phi' .* give a tensor or a list of numbers"),
+        (lambda p: named("pblf", modes=1), r"setting 'modes' .* is 1; give a tensor or a list of whole numbers or None\.$"),
+        (lambda p: named("fa", feedback=torch.tensor(1.0)), r"setting 'feedback' .* give a list of tensors or None\.$"),
+        (lambda p: named("dfa", feedback=[[[1.0]]]), r"setting 'feedback' .* give a list of tensors or None"),
+        (lambda p: named("usf", scale=float("nan")), r"setting 'scale' .* 'usf' is nan; give a finite number or a tensor"),
+        (lambda p: named("tp", rate="fast"), r"setting 'rate' .* 'tp' is 'fast'; give a finite number\.$"),
+        (lambda p: named("cdni", hidden=1.5), r"setting 'hidden' .* 'cdni' is 1\.5; give a whole number\.$"),
+        (lambda p: named("dni", synthesisers=0.1), r"setting 'synthesisers' .* 'dni' is 0\.1; give a Training\.$"),
+        (lambda p: named("expression", equation=None), r"setting 'equation' .* is None; give a text\.$"),
         (lambda p: named("pfa", expansion=0), r"expansion of product feedback is 0; give at least 1"),
         (lambda p: Training(optimiser="nobody"), r"unknown optimiser 'nobody'; choose from sgd, "),
         (

@@ -144,6 +144,6 @@ def _is_of_task(arms: Path, task: Task, config: Config, origin: Origin, strength
     if task.keep and "weights" in result and not (weights.exists() and sha256_of(weights) == result["weights"]):
         raise UserError(
             f"{weights} does not hold the weights that {path.name} was written with; put them back, or delete both files and "
-            "give `grad-instructor instruct` again."
+            "give the same command again."
         )
     return says

@@ -81,8 +81,11 @@ def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
     Of a learning rate it is said where it lies at an ``edge`` of the candidates, for a better one may lie beyond.
     """
     final = np.array(result["accuracy"][-1]).reshape(len(candidates_of(config, arm)), -1).mean(axis=1)
-    tried = {f"{strength:g}": float(value) for strength, value in zip(candidates_of(config, arm), final, strict=True)}
-    strength = candidates_of(config, arm)[int(final.argmax())]
+    candidates = candidates_of(config, arm)
+    short = [f"{strength:g}" for strength in candidates]
+    names = short if len(set(short)) == len(short) else map(repr, candidates)  # those that differ late keep all digits
+    tried = {name: float(value) for name, value in zip(names, final, strict=True)}
+    strength = candidates[int(final.argmax())]
     return {"strength": strength, "validation_accuracy": tried} | _edge(config, arm, strength)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline import names
 from pipeline.errors import UserError, nearest, shown
+from pipeline.learning.settings import check
 from pipeline.learning.signal import Bound, SignalRule, bound, require_gradient
 from pipeline.learning.trained import Training
 
@@ -15,7 +16,7 @@ def named(name: str, **settings: Any) -> SignalRule:
     """The learning rule of this name, with settings of its own.
 
     Raises:
-        UserError: there is no such rule, or it has no such setting.
+        UserError: there is no such rule, it has no such setting, or the setting is of another kind.
     """
     if name not in SIGNALS:
         near = nearest(name, SIGNALS)
@@ -25,6 +26,7 @@ def named(name: str, **settings: Any) -> SignalRule:
     if wrong := [key for key in settings if key not in known]:
         takes = f"it takes {', '.join(known)}" if known else "it takes none"
         raise UserError(f"the learning rule {name!r} has no setting {wrong[0]!r}; {takes}.")
+    check(name, kind, settings)
     return kind(**settings)
 
 

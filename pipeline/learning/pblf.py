@@ -62,7 +62,7 @@ class LearnedDerivative(SignalRule):
 
     def init(self, target: Target, seeds: Sequence[int]) -> list[Derivative | None]:
         members, hidden = len(seeds), target.depth - 1
-        phi = torch.as_tensor(self.phi, dtype=torch.float32)
+        phi = torch.as_tensor(self.phi, dtype=torch.float64)  # so that members in float64 have all its digits
         if phi.dim() == 2 and len(phi) != members:
             raise UserError(f"φ is given for {len(phi)} members of {members}; give one row for each, or one for all.")
         modes = torch.ones(hidden) if self.modes is None else torch.as_tensor(self.modes)
@@ -84,7 +84,7 @@ class LearnedDerivative(SignalRule):
 
 
 def _derivative(phi: Tensor, on: Tensor) -> Derivative:
-    own = torch.where(on.unsqueeze(-1), phi, torch.tensor(PLAIN))
+    own = torch.where(on.unsqueeze(-1), phi, torch.tensor(PLAIN).to(phi))
     return Derivative(*(own[:, place].clone().view(-1, 1, 1) for place in range(len(PLAIN))))
 
 

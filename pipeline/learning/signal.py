@@ -38,8 +38,9 @@ class SignalRule(Protocol):
     """whether it reads the examples' labels"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Any:
-        """The rule's state for one member per seed: tensors with a leading axis P, on the CPU in float32, in lists, tuples or
-        dictionaries as it likes. What is random in it is drawn from the member's seed alone."""
+        """The rule's state for one member per seed: tensors with a leading axis P, on the CPU, in lists, tuples or dictionaries
+        as it likes; floating ones in float32, or in float64 where the digits are given. What is random in it is drawn from the
+        member's seed alone."""
         return None
 
     def signal(self, context: Context, state: Any) -> Float[Tensor, "..."]:

@@ -30,7 +30,7 @@ class UniformSignSymmetric(SignSymmetric):
     """times c; one for all members or each member's (P,)"""
 
     def init(self, target: Target, seeds: Sequence[int]) -> Feedback:
-        scale = torch.as_tensor(self.scale, dtype=torch.float32)
+        scale = torch.as_tensor(self.scale, dtype=torch.float64)  # so that members in float64 have all its digits
         if scale.shape not in ((), (len(seeds),)):
             raise UserError(f"scales of shape {tuple(scale.shape)} for {len(seeds)} members; give one number, or one for each.")
         scale = scale.expand(len(seeds)).view(-1, 1, 1)

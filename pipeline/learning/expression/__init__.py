@@ -18,6 +18,7 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -61,6 +62,9 @@ class Expression(SignalRule):
 
     def __post_init__(self) -> None:
         check(self.tree)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.equation,)  # what it is made ready as holds functions, which cannot be pickled
 
     @functools.cached_property
     def tree(self) -> Tree:

@@ -9,7 +9,7 @@ P members.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -72,6 +72,9 @@ class Scratch:
 
     def __init__(self) -> None:
         self._free: dict[tuple[int, ...], list[Tensor]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()  # a copy begins with none
 
     def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
         free = self._free.get(shape)

@@ -9,7 +9,7 @@ import re
 
 from pipeline.errors import UserError, nearest, shown
 from pipeline.learning.expression.binaries import BINARIES
-from pipeline.learning.expression.grammar import Binary, Leaf, Tree, Unary
+from pipeline.learning.expression.grammar import Binary, Leaf, Tree, Unary, parts
 from pipeline.learning.expression.operands import OPERANDS
 from pipeline.learning.expression.unaries import UNARIES
 
@@ -99,7 +99,17 @@ def parse(text: str) -> Tree:
     tree = reader.sum()
     if reader.left:
         raise reader.wrong()
+    if _is_deep(tree):
+        raise reader.wrong(f"more than {DEEPEST_TEXT} operators in one another")
     return tree
+
+
+def _is_deep(tree: Tree) -> bool:
+    """Whether a tree is too deep for what walks it; a chain, such as xᵀᵀᵀ…, is without brackets."""
+    row = [tree]
+    for _ in range(DEEPEST_TEXT + 1):
+        row = [below for own in row for below in parts(own)]
+    return bool(row)
 
 
 _LEAVES = {

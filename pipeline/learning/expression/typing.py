@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.config.evolution import DEEPEST
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.learning.expression.binaries import BINARIES, LEFT, PRODUCT
 from pipeline.learning.expression.grammar import SIGNAL_SHAPE, Leaf, Shape, Tree, Unary, depth, said
 from pipeline.learning.expression.operands import OPERANDS
@@ -66,11 +66,11 @@ def of_shape(shape: Shape, ours: bool = False) -> list[str]:
 
 
 def _mismatch(name: str, left: Tree, right: Tree, one: Shape, other: Shape) -> str:
-    shown = BINARIES[name].shown
+    sign = BINARIES[name].shown
     asks = "columns of the first that are the rows of the second" if name == PRODUCT else "two of one shape"
     return (
-        f"the equation does not type at {shown!r} between {_quoted(left)}, which is {said(one)}, and {_quoted(right)}, which "
-        f"is {said(other)}: {shown} takes {asks}; {' or '.join(_would(name, left, right, one, other))} would do."
+        f"the equation does not type at {sign!r} between {_quoted(left)}, which is {said(one)}, and {_quoted(right)}, which "
+        f"is {said(other)}: {sign} takes {asks}; {' or '.join(_would(name, left, right, one, other))} would do."
     )
 
 
@@ -107,4 +107,4 @@ def _instead(tree: Tree, shape: Shape) -> str:
 
 
 def _quoted(tree: Tree) -> str:
-    return f"'{spelt(tree)}'"
+    return shown(spelt(tree))

@@ -56,6 +56,10 @@ class Layers(Way):
         self.learns = type(rule).learn is not SignalRule.learn
 
     def enter(self, call: Call, received: Tensor) -> Tensor:
+        if received.dim() < 2:
+            raise UserError(
+                f"layer {call.name!r} receives one example without a batch; the rule {self.name!r} takes a batch: give x[None]."
+            )
         return received.detach() if received.requires_grad else received
 
     def leave(self, call: Call, received: Tensor, given: Tensor) -> Tensor:

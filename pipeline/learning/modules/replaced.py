@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, shown
 from pipeline.learning import SignalRule, named, require_gradient
 from pipeline.learning.modules.chains import Chains
 from pipeline.learning.modules.layers import Layers
@@ -56,6 +56,8 @@ def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings:
     found = named(rule, **settings) if isinstance(rule, str) else rule
     if not isinstance(found, SignalRule):
         raise UserError(f"{type(found).__name__} is no learning rule; give one, or the name of one.")
+    if not hasattr(seed, "__index__"):
+        raise UserError(f"the seed of a learning rule is {shown(seed)}; give a whole number.")
     layers = layers_of(model)
     restore(model)
     _leave_hooks_to_python()

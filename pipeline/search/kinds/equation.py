@@ -35,11 +35,16 @@ def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, An
 
 
 def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Names the rule, and in ``compare.arms`` what it is to be compared with, so that what is found can be compared at once."""
+    """Names the rule, and in ``compare.arms`` what it is to be compared with, each at the best of the same learning rates as
+    here, so that what is found can be compared at once."""
     values = values | {"rule.name": "expression"}
     if base["compare.arms"] != list(CompareConfig().arms):
         return values
-    return values | {"compare.arms": ["conventional", "expression"]}
+    values |= {"compare.arms": ["conventional", "expression"]}
+    rates = list(dict.fromkeys(base["evolution.rates"]))
+    if base["compare.rates"] or min(rates, default=0) <= 0:  # given, or about to be refused
+        return values
+    return values | {"training.learning_rate": rates[0], "compare.rates": [rate / rates[0] for rate in rates]}
 
 
 def reason(key: str) -> str:
@@ -165,7 +170,7 @@ KIND = Kind(
     stands_for={"seconds": "steps_per_target"},
     least_targets=1,
     samplers=("genetic", "random"),
-    trained_by="run",
+    trained_by="compare",
     decide=decide,
     complete=complete,
     reason=reason,
