@@ -491,6 +491,8 @@ def test_a_batch_smaller_than_asked_for_is_refused():
             score(name, models()[0], BATCH, examples=count)
     with pytest.raises(UserError, match="no setting 'exmples'"):
         named("gradsign", exmples=3)
+    with pytest.raises(UserError, match=r"no setting 'least'; it takes examples, chunk\."):
+        named("gradsign", least=3)  # of the class, and no setting
     with pytest.raises(UserError, match="did you mean 'synflow'"):
         named("sinflow")
 
