@@ -146,9 +146,12 @@ def predictors() -> str:
 def _settings_of(kind: type) -> dict[str, str]:
     """The fields of a learning rule's class, those that it has from others first, and what they mean."""
     found: dict[str, str] = {}
+    settings = (
+        {field.name for field in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else set()
+    )  # and nothing that belongs to the class
     for base in reversed(kind.__mro__):
         if dataclasses.is_dataclass(base) and "__annotations__" in vars(base):
-            found |= {name: told for name, told in meanings(base).items() if name in base.__dataclass_fields__}
+            found |= {name: told for name, told in meanings(base).items() if name in settings}
     return found
 
 

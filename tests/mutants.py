@@ -1057,6 +1057,22 @@ PREDICTORS = (
         "the worst network would be chosen",
         ("tests/test_predictors.py::test_networks_are_ranked",),
     ),
+    Mutation(
+        "a network that writes into its input writes into the caller's batch",
+        "pipeline/predictors/checks.py",
+        "x, y = x[:count].clone(), y[:count]",
+        "x, y = x[:count], y[:count]",
+        "every later network would be scored on other images",
+        ("tests/test_predictors.py::test_a_network_may_write_into_its_input",),
+    ),
+    Mutation(
+        "an example that is computed alone is not copied",
+        "pipeline/predictors/gradients.py",
+        "scores = network(own.clone())",
+        "scores = network(own)",
+        "GradSign would see the example of its own check twice overwritten",
+        ("tests/test_predictors.py::test_a_network_may_write_into_its_input",),
+    ),
 )
 
 FILES = (

@@ -129,7 +129,7 @@ class TestTable:
         with pytest.raises(UserError, match="cannot be read"):
             read_tables(Path("nowhere"))
 
-    @pytest.mark.parametrize("damage", ["truncated", "row", "word", "cell", "not gzip"])
+    @pytest.mark.parametrize("damage", ["truncated", "row", "word", "cell", "not gzip", "nan", "1e3"])
     def test_damaged_csv(self, damage, monkeypatch, tmp_path) -> None:
         monkeypatch.setattr(table, "package_folder", lambda: None)
         write_csv(tmp_path, skip=7 if damage == "row" else -1, word=damage == "word", cell=damage == "cell")
@@ -138,6 +138,10 @@ class TestTable:
             path.write_bytes(path.read_bytes()[:-2000])
         if damage == "not gzip":
             path.write_bytes(b"arch_index")
+        if damage in ("nan", "1e3"):
+            whole = gzip.decompress(path.read_bytes()).decode()
+            path.write_bytes(gzip.compress(whole.replace(",0.0011,", f",{damage},", 1).encode(), 1))
+            assert gzip.decompress(path.read_bytes()).decode() != whole
         with pytest.raises(UserError, match="truncated or corrupt"):
             read_tables(tmp_path)
 

@@ -86,6 +86,14 @@ def test_killed_and_resumed_it_ends_as_one_straight_search(algorithm, assisted, 
     assert len(scored) <= 2 * once, "what was scored before was scored again"
 
 
+@pytest.mark.parametrize("damage", ['{"a cell": "none"}', '{"a cell"'])
+def test_damaged_scores_are_said(damage, tmp_path) -> None:
+    plan = plan_of(tmp_path, "random", **{"# assist": "assist"})
+    (tmp_path / "scores.json").write_text(damage)
+    with pytest.raises(UserError, match=r"scores\.json is truncated or corrupt"):
+        ArchitectureProposals(plan, plan.groups[0], tmp_path, load("digits"))
+
+
 def test_cells_are_judged_by_the_table(tmp_path) -> None:
     plan = plan_of(tmp_path)
     config = plan.config(plan.groups[0], {"architecture.edge01": "nor_conv_3x3", "architecture.edge23": "skip_connect"})

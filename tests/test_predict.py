@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,9 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     assert predict(tmp_path, *FEW, *NAMES, "--seed", "1") == 2 and "other work" in capsys.readouterr().err
     path = next((tmp_path / "scores").iterdir())
     whole = path.read_text()
-    for damaged in (whole[:-30], whole.replace("~0", "~9")):
+    no_score, no_time = (re.sub(rf'"{name}": [-0-9.e]+', f'"{name}": "a"', whole) for name in ("value", "ms"))
+    for damaged in (whole[:-30], whole.replace("~0", "~9"), no_score, no_time):
+        assert damaged != whole
         path.write_text(damaged)
         assert predict(tmp_path, *FEW, *NAMES) == 2 and "corrupt" in capsys.readouterr().err
 
@@ -129,6 +132,27 @@ def images():
 
 def broken():
     raise ValueError("no such width")
+
+def one_by_one():
+    yield from plain()
+
+def broken_on_the_way():
+    yield nn.Linear(64, 10)
+    raise ValueError("no such width")
+
+def leaves():
+    raise SystemExit("done here")
+
+def alike():
+    one, other = plain()
+    return {1: one, "1": other}
+
+def without_accuracy():
+    return [(own, float("nan")) for own in plain()]
+
+def counting(made=[]):
+    made.append(1)
+    return [nn.Sequential(nn.Flatten(), nn.Linear(64, 10 * len(made))) for _ in range(2)]
 """
 
 
@@ -149,6 +173,10 @@ def test_networks_of_ones_own(tmp_path) -> None:
     [
         ("none", "no torch.nn.Module"),
         ("broken", "no such width"),
+        ("broken_on_the_way", "no such width"),
+        ("leaves", "SystemExit: done here"),
+        ("alike", "two networks of the same name"),
+        ("without_accuracy", "the accuracy of '000' is nan; give a number"),
         ("mak", "did you mean 'make'"),
         ("images", "000: gradsign: "),
     ],
@@ -164,6 +192,26 @@ def test_a_list_is_made_alike_anywhere() -> None:
     one, same, other = (models_of(MODELS, "make", seed)["wide 4"].network.state_dict() for seed in (3, 3, 4))
     assert all((one[key] == same[key]).all() for key in one) and not all((one[key] == other[key]).all() for key in one)
     assert list(models_of(MODELS, "plain", 0)) == ["000", "001"] and models_of(MODELS, "plain", 0)["000"].accuracy is None
+
+
+def test_networks_that_come_one_by_one_are_made_alike_anywhere() -> None:
+    at_once = models_of(MODELS, "plain", 3)
+    with torch.random.fork_rng():
+        torch.manual_seed(99)
+        one_by_one = models_of(MODELS, "one_by_one", 3)
+    assert list(at_once) == list(one_by_one)
+    for name, model in at_once.items():
+        other = one_by_one[name].network.state_dict()
+        assert all(torch.equal(value, other[key]) for key, value in model.network.state_dict().items())
+
+
+def test_the_function_is_called_once_and_each_score_has_a_network_of_its_own() -> None:
+    wanted = Wanted("", ("params", "live_params"), source=MODELS, function="counting")
+    one, other = (wanted.network("001", (1, 8, 8), 10) for _ in range(2))
+    assert one is not other and one[1].out_features == other[1].out_features == 10  # pyright: ignore[reportIndexIssue]
+    with torch.no_grad():
+        one[1].weight.zero_()  # pyright: ignore[reportIndexIssue]
+    assert wanted.network("001", (1, 8, 8), 10)[1].weight.any()  # pyright: ignore[reportIndexIssue]
 
 
 def test_targets_of_our_own_are_trained() -> None:

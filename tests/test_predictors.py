@@ -461,6 +461,7 @@ def norm_of_outputs():
         ({"predictors": ["gradsing"]}, "unknown predictor 'gradsing'; did you mean 'gradsign'"),
         ({"predictors": ["live_params+jacobcov"]}, "did you mean 'jacob_cov'"),
         ({"predictors": []}, "are a list of names"),
+        ({"device": "cpux"}, "device is 'cpux', which this machine"),
         ({"models": []}, "no network to rank"),
         ({"models": [nn.ReLU()]}, r"\(ReLU\) has no weights"),
         ({"models": [norm_of_outputs()]}, r"outputs of shape \(1, 4, 1\) .*no class scores"),
@@ -490,8 +491,69 @@ def test_a_batch_smaller_than_asked_for_is_refused():
             score(name, models()[0], BATCH, examples=count)
     with pytest.raises(UserError, match="no setting 'exmples'"):
         named("gradsign", exmples=3)
+    with pytest.raises(UserError, match=r"no setting 'least'; it takes examples, chunk\."):
+        named("gradsign", least=3)  # of the class, and no setting
     with pytest.raises(UserError, match="did you mean 'synflow'"):
         named("sinflow")
+
+
+class TwoWhileItTrains(nn.Linear):
+    def forward(self, x):
+        scores = super().forward(x)
+        return (scores, scores) if self.training else scores
+
+
+@pytest.mark.parametrize("name", ["gradsign", "snip", "synflow", "fisher", "jacob_cov", "live_params", "zico", "grasp"])
+def test_outputs_beside_the_class_scores_while_it_trains_are_refused(name):
+    with pytest.raises(UserError, match=r"in training mode makes a tuple of .*no class scores"):
+        score(name, TwoWhileItTrains(6, 4), BATCH)
+
+
+@pytest.mark.parametrize(("name", "count"), [("snip", 1), ("zico", 2), ("zico", 3)])
+def test_a_batchnorm_that_sees_one_value_is_refused_in_a_sentence(name, count):
+    made = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 4))
+    with pytest.raises(UserError, match=r"in training mode does not take examples of shape \(6,\)"):
+        score(name, made, (X[:count], Y[:count]))
+    score(name, made, (X[:4], Y[:4]))
+
+
+class Overwriting(nn.Module):
+    """Writes into its input, as an ``nn.ReLU(inplace=True)`` that comes first does."""
+
+    def __init__(self, inplace):
+        super().__init__()
+        self.inplace = inplace
+        self.layers = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 4))
+
+    def forward(self, x):
+        return self.layers(x.mul_(2).add_(1) if self.inplace else x * 2 + 1)
+
+
+@pytest.mark.parametrize("name", [name for name in PREDICTORS if name != "enn"])
+def test_a_network_may_write_into_its_input(name):
+    torch.manual_seed(0)
+    made, other = Overwriting(inplace=True), Overwriting(inplace=False)
+    other.load_state_dict(made.state_dict())
+    x = X.float()
+    before = x.clone()
+    assert score(name, made, (x, Y)) == score(name, other, (x, Y))
+    assert torch.equal(x, before)
+
+
+def test_names_of_predictors_may_come_one_by_one():
+    names = ["live_params", "snip"]
+    assert rank(models(), BATCH, (name for name in names)).combined == rank(models(), BATCH, names).combined
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_predictor_takes_half_precision(dtype):
+    torch.manual_seed(0)
+    made = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 7), nn.ReLU(), nn.Linear(7, 4))
+    for name in PREDICTORS:
+        if name != "enn":
+            wanted, found = (score(name, made.to(one), (X.float(), Y)) for one in (torch.float32, dtype))
+            drawn_anew = name == "zen" or name.startswith("az_")  # from other random numbers in another precision
+            assert not math.isnan(found) and (drawn_anew or found == pytest.approx(wanted, rel=0.1)), name
 
 
 def test_what_an_unchecked_network_raises_is_not_hidden():

@@ -1,6 +1,8 @@
 """A user's own list of networks: a function of a Python file that gives them."""
 
 import hashlib
+import math
+import numbers
 import sys
 import types
 from collections.abc import Iterable, Mapping
@@ -38,7 +40,9 @@ def models_of(source: str, function: str, seed: int) -> dict[str, Model]:
         torch.manual_seed(seed)
         try:
             given = found()
-        except Exception as error:  # the user's code: its error is told as the user's
+            if isinstance(given, Iterable) and not isinstance(given, Mapping | str | nn.Module):
+                given = list(given)  # what gives one network after the other is run here, under the same seed
+        except (Exception, SystemExit) as error:  # the user's code: its error is told as the user's
             raise UserError(f"--models: {function} failed ({type(error).__name__}: {reason_of(error)}); correct it.") from error
     return _models(given, function)
 
@@ -52,7 +56,7 @@ def _module(source: str) -> types.ModuleType:
     sys.modules[name] = module  # dataclasses and pickles look there
     try:
         exec(compile(source, f"<{name}>", "exec"), vars(module))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UserError(
             f"--models: the file cannot be run ({type(error).__name__}: {reason_of(error)}); correct it."
@@ -61,12 +65,14 @@ def _module(source: str) -> types.ModuleType:
 
 
 def _models(given: Any, function: str) -> dict[str, Model]:
-    if isinstance(given, Iterable) and not isinstance(given, Mapping | str | nn.Module):
+    if isinstance(given, list):
         given = {f"{number:03d}": item for number, item in enumerate(given)}
     if not isinstance(given, Mapping) or not given:
         raise UserError(
             f"--models: {function} gives {shown(given)}; give a list of networks, or names and networks, at least 1."
         )
+    if len({str(name) for name in given}) < len(given):
+        raise UserError(f"--models: {function} gives two networks of the same name; give each its own, as text.")
     return {str(name): _model(str(name), item) for name, item in given.items()}
 
 
@@ -74,6 +80,8 @@ def _model(name: str, item: Any) -> Model:
     network, accuracy = item if isinstance(item, tuple | list) and len(item) == 2 else (item, None)
     if not isinstance(network, nn.Module):
         raise UserError(f"--models: {shown(name)} is {shown(network)} and no torch.nn.Module; give networks.")
-    if accuracy is not None and (isinstance(accuracy, bool) or not isinstance(accuracy, int | float)):
-        raise UserError(f"--models: the accuracy of {shown(name)} is {shown(accuracy)}; give a number in percent.")
+    if accuracy is not None and (
+        isinstance(accuracy, bool) or not isinstance(accuracy, numbers.Real) or not math.isfinite(accuracy)
+    ):
+        raise UserError(f"--models: the accuracy of {shown(name)} is {shown(accuracy)}; give a number in percent, or None.")
     return Model(network, None if accuracy is None else float(accuracy))

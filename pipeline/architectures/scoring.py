@@ -6,6 +6,8 @@ comes from that seed, the predictor's name and the network's, so that a score de
 computed it nor on what was asked for beside it.
 """
 
+import copy
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -42,11 +44,19 @@ class Wanted:
         if self.space:
             space = SPACES[self.space]
             return space.network(space.code(name), shape, classes, stream(self.seed, "networks"))
-        return self.models()[name].network
+        try:
+            return copy.deepcopy(self.models()[name].network)
+        except RuntimeError:  # some networks torch does not copy: all are made anew
+            return models_of(self.source, self.function, stream(self.seed, "networks"))[name].network
 
     def models(self) -> dict[str, Model]:
-        """Those of the file, made anew."""
-        return models_of(self.source, self.function, stream(self.seed, "networks"))
+        """Those of the file, as its function made them: once in a process, for it makes all of them at a time."""
+        return _made(self.source, self.function, stream(self.seed, "networks"))
+
+
+@functools.lru_cache(maxsize=1)
+def _made(source: str, function: str, seed: int) -> dict[str, Model]:
+    return models_of(source, function, seed)
 
 
 def drawn(space: str, count: int, seed: int) -> list[Code]:

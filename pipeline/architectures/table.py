@@ -134,6 +134,8 @@ def _read_csv(path: Path) -> dict[str, tuple[Float[np.ndarray, " N"], Float[np.n
             name: tuple(np.array([float(rows[n][f"{column}_{part}"]) for n in range(space.size)]) for part in ("valid", "test"))
             for name, column in COLUMNS.items()
         }
+        if not all(((part >= 0) & (part <= 100)).all() for parts in found.values() for part in parts):  # false for NaN, too
+            raise ValueError("an accuracy is none in percent")
     except (OSError, EOFError, zlib.error, ValueError, LookupError, TypeError, csv.Error, UserError) as error:
         raise UserError(f"the table {path} is truncated or corrupt; delete it, or put back what was there.") from error
     return found  # pyright: ignore[reportReturnType]  (pairs)

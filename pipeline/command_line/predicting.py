@@ -167,9 +167,20 @@ def _kept(path: Path, network: str, wanted: Sequence[str]) -> dict[str, Any] | N
         return None
     kept = mapping(read_json(path))
     found = mapping(kept.get("found"))
-    if kept.get("network") != network or any(name not in found for name in wanted):
+    if kept.get("network") != network or not all(map(_is_whole, (found.get(name) for name in wanted))):
         raise UserError(f"{path} is truncated or corrupt; delete it and give the same command again.")
     return dict(found)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether it is what a file says of a network: an accuracy, or a score with its milliseconds."""
+    if isinstance(value, Mapping):
+        return _is_number(value.get("ms")) and (_is_number(value.get("value")) or value.get("value") in ("nan", "inf", "-inf"))
+    return _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 # -- the report --------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
         UserError: a file is missing, truncated, of another version, or the two do not belong together; or there is no such
             device.
     """
-    place = _device(device)
+    place = checked_device(device)
     path = _shipped(path) if isinstance(path, str) and path in shipped() else Path(path)
     description = read_description(path)
     try:
@@ -96,8 +96,12 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
     return _build(description, weights, path).to(place).eval().requires_grad_(False)
 
 
-def _device(name: str) -> torch.device:
-    """Raises UserError where there is none of this name."""
+def checked_device(name: str | torch.device) -> torch.device:
+    """The device of this name.
+
+    Raises:
+        UserError: there is none.
+    """
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

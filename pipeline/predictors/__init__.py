@@ -1,6 +1,7 @@
 """Predictors: a number from an untrained network that ranks networks, one file each. A new one is a file with a ``PREDICTOR``,
 its class, and its line in :data:`pipeline.names.PredictorName`; the tests of all predictors then run on it."""
 
+from dataclasses import fields
 from typing import Any
 
 from pipeline import names
@@ -20,7 +21,7 @@ def named(name: str, **settings: Any) -> Predictor:
         near = nearest(name, PREDICTORS)
         raise UserError(f"unknown predictor {shown(name)}; did you mean {near!r}? choose from {', '.join(PREDICTORS)}.")
     kind = PREDICTORS[name]
-    known = kind.__dataclass_fields__
+    known = [field.name for field in fields(kind)]  # and nothing that belongs to the class
     if wrong := [key for key in settings if key not in known]:
         raise UserError(f"the predictor {name!r} has no setting {wrong[0]!r}; it takes {', '.join(known)}.")
     return kind(**settings)

@@ -61,7 +61,9 @@ class AZNAS(Predictor):
         for own in found:
             defined(own.values.detach())
         if len(found) < 2:
-            raise UserError("AZ-NAS compares the features of layers, and this network has one layer; give a deeper one.")
+            raise UserError(
+                "AZ-NAS compares the features of layers before the last, and this network has no two; give a deeper one."
+            )
         return found
 
 

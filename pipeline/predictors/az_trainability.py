@@ -45,7 +45,9 @@ def _of_block(before: Feature, after: Feature, signs: Tensor) -> float | None:
     below, above = _side_by_side(before.ordered(sent), signs.shape[2:]), rows(signs)
     if below is None:
         return None
-    largest = float(torch.linalg.svdvals(below.T @ above / len(above)).max())
+    product = below.T @ above / len(above)
+    product = product if product.dtype in (torch.float32, torch.float64) else product.float()  # no other is decomposed
+    largest = float(torch.linalg.svdvals(product).max())
     return -largest - 1 / (largest + 1e-6) + 2
 
 

@@ -6,6 +6,9 @@ from torch import Tensor, nn
 from pipeline.errors import UserError, reason_of, shown
 from pipeline.predictors.weights import weights
 
+NETWORKS_OWN = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError)
+"""what somebody's network raises at examples that it was not made for; anything else is an error of its code, and stays one"""
+
 
 class Undefined(ArithmeticError):
     """A score is not defined for this network: it is NaN."""
@@ -58,9 +61,9 @@ def batch(
         )
     if len(x) < count:
         raise UserError(f"the batch has {len(x)} examples and {count} were asked for; give a larger batch or ask for fewer.")
-    x, y = x[:count], y[:count]
+    x, y = x[:count].clone(), y[:count]  # a network may write into its input: not into the caller's
     like = next(iter(weights(network).values()))
-    x, y = (own.clone() if own.is_inference() else own for own in (x, y))
+    y = y.clone() if y.is_inference() else y
     if real and not x.is_floating_point():
         raise UserError(f"this predictor changes the images, which hold whole numbers ({x.dtype}); choose another predictor.")
     if data and not bool(torch.isfinite(x).all()):
@@ -100,16 +103,35 @@ def class_scores(network: nn.Module, x: Tensor) -> Tensor:
     try:
         for module in modes:
             module.training = False
-        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-            outputs = network(x)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:  # of somebody's network, at somebody's images
-        raise UserError(
-            f"the network does not take examples of shape {tuple(x.shape[1:])}: {reason_of(error)}; give a batch that fits it."
-        ) from error
+        return _scores_of(network, x, "")
     finally:
         for module, training in modes.items():
             module.training = training
+
+
+def trains(network: nn.Module, x: Tensor) -> None:
+    """Raises UserError where the network, as it is in training mode, takes no batch like this or makes no class scores of it:
+    one with outputs beside them while it trains, or a BatchNorm that sees one value."""
+    _scores_of(network, x, " in training mode")
+
+
+def _scores_of(network: nn.Module, x: Tensor, mode: str) -> Tensor:
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
+            outputs = network(x.clone())
+    except NETWORKS_OWN as error:
+        raise UserError(
+            f"the network{mode} does not take examples of shape {tuple(x.shape[1:])}: {reason_of(error)}; give a batch that "
+            "fits it."
+        ) from error
     if not isinstance(outputs, Tensor) or outputs.ndim != 2 or len(outputs) != len(x) or not outputs.is_floating_point():
         said = f"outputs of shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else f"a {type(outputs).__name__}"
-        raise UserError(f"the network makes {said} of one example, which are no class scores (1, classes); give one that does.")
+        raise UserError(
+            f"the network{mode} makes {said} of {_counted(x)}, which are no class scores ({len(x)}, classes); give one that "
+            "does."
+        )
     return outputs
+
+
+def _counted(x: Tensor) -> str:
+    return "one example" if len(x) == 1 else f"{len(x)} examples"

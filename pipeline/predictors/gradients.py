@@ -73,7 +73,7 @@ def one_by_one(
     found = []
     for own, label in zip(x.split(1), y.split(1), strict=True):
         try:
-            scores = network(own)
+            scores = network(own.clone())
             defined(scores.detach())
             loss = cross_entropy(scores, label)
         except ValueError as error:
@@ -133,7 +133,8 @@ def _together(
 
 
 def _laid_out(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.device.type == "cpu" else x
+    """A copy, for a network may write into its input."""
+    return x.clone(memory_format=torch.channels_last if x.ndim == 4 and x.device.type == "cpu" else torch.preserve_format)
 
 
 def _believable(

@@ -33,7 +33,7 @@ class JacobCov(Predictor):
 
     def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         inputs = x.clone().requires_grad_()
-        (jacobian,) = or_zeros(network(inputs).sum(), [inputs])
+        (jacobian,) = or_zeros(network(inputs.clone()).sum(), [inputs])
         return of_jacobian(jacobian.flatten(1))
 
 

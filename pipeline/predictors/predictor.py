@@ -60,6 +60,8 @@ class Predictor(ABC):
     """whether it puts images of its own in the place of those given, or differentiates by them: whole numbers will not do"""
     least: ClassVar[int] = 1
     """examples that it needs"""
+    batches: ClassVar[int] = 1
+    """into how many it divides the examples"""
 
     examples: int = 0
     """N, how many of the batch it looks at; 0: all of them"""
@@ -79,9 +81,15 @@ class Predictor(ABC):
         with untouched(network, int(torch.randint(1 << 62, (), generator=generator))):
             try:
                 x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels, self.real)
+            except checks.Undefined:
+                return math.nan
+            try:
                 value = float(self.value(network, x, y))
             except checks.Undefined:
                 return math.nan
+            except checks.NETWORKS_OWN:  # in training mode, which is said in a sentence, or else a fault of ours
+                checks.trains(network, x.chunk(self.batches)[-1])
+                raise
         return math.nan if value == math.inf else value
 
     def scored(self, network: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> Scored:

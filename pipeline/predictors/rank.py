@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from pipeline.enn.files import checked_device
 from pipeline.errors import UserError, nearest, shown
 from pipeline.predictors import PREDICTORS, Scored, checks, named
 from pipeline.seeding import torch_stream
@@ -62,7 +63,7 @@ class Ranking:
 def rank(
     models: Iterable[nn.Module] | Population,
     batch: tuple[Tensor, Tensor],
-    predictors: Sequence[str],
+    predictors: Iterable[str],
     seed: int = 0,
     device: str | torch.device | None = None,
 ) -> Ranking:
@@ -76,15 +77,18 @@ def rank(
         device: where to compute, on a copy of each network; where it lies if not given.
 
     Raises:
-        UserError: no networks, no predictors or unknown ones, or a network or batch that a predictor cannot use.
+        UserError: no networks, no predictors or unknown ones, no such device, or a network or batch that a predictor
+            cannot use.
     """
     networks = _networks(models)
-    if isinstance(predictors, str) or not list(predictors):
+    predictors = predictors if isinstance(predictors, str) or not isinstance(predictors, Iterable) else list(predictors)
+    if not isinstance(predictors, list) or not predictors:
         raise UserError(f"predictors are a list of names and got {shown(predictors)}; choose from {', '.join(known())}.")
+    place = None if device is None else checked_device(device)
     parts = list(dict.fromkeys(part for name in predictors for part in parts_of(name)))
     scores: dict[str, list[Scored]] = {part: [] for part in parts}
     for network in networks:
-        own = network if device is None else copy.deepcopy(network).to(device)
+        own = network if place is None else copy.deepcopy(network).to(place)
         for part in parts:
             scores[part].append(named(part).scored(own, batch, torch_stream(seed, "predictor", part)))
     values = {part: [scored.value for scored in found] for part, found in scores.items()}

@@ -48,7 +48,7 @@ def change(
     with torch.no_grad():
         with Outputs(network, rest=True) as plain:
             plain.watched = {id(own) for own in parameters.values()}
-            torch.func.functional_call(network, parameters, (image,))
+            torch.func.functional_call(network, parameters, (image.clone(),))
         with Outputs(network, rest=True) as noisy:
             noisy.watched = plain.watched
             torch.func.functional_call(network, parameters, (image + NOISE * noise,))

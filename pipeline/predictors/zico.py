@@ -27,6 +27,7 @@ class ZiCo(Predictor):
 
     source: ClassVar[str] = "Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023"
     least: ClassVar[int] = BATCHES
+    batches: ClassVar[int] = BATCHES
 
     def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         parts = zip(x.chunk(BATCHES), y.chunk(BATCHES), strict=True)

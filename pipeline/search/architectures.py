@@ -14,6 +14,7 @@ from pipeline.architectures.space import Code, Space
 from pipeline.config import Config
 from pipeline.config.architecture import operations
 from pipeline.data.dataset import Dataset
+from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.origin import mapping
 from pipeline.search.plan import Plan, deciding
@@ -85,15 +86,28 @@ class ArchitectureProposals:
 
         channels = 3 if self.config.architecture.table else None
         batch = batch_of(self.dataset, min(asked.examples, len(self.dataset.y_train)), self.config.seed, channels)
-        known: dict[str, float] = dict(mapping(read_json(self.path))) if self.path.exists() else {}
+        known = self._known()
 
         def score(code: Code) -> float:
             name = self.space.text(code)
             if name not in known:
                 known[name] = self._score(asked.predictor, self._settings(code), name, batch)
-            return float(known[name])
+            return known[name]
 
         return Assist(score, asked.proposals)
+
+    def _known(self) -> dict[str, float]:
+        """Scores that the file holds; none without it.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        if not self.path.exists():
+            return {}
+        try:
+            return {name: float(value) for name, value in mapping(read_json(self.path)).items()}
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{self.path} is truncated or corrupt; delete it and give the same command again.") from error
 
     def _score(self, predictor: str, chosen: dict[str, Any], name: str, batch: Any) -> float:
         from pipeline.predictors import named
