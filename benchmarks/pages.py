@@ -151,6 +151,7 @@ PAGES = (
     ),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
+    Page("predictors-speed", "What a predictor costs"),
     Page("reading", "What reading costs in one's own loop"),
     Page("tangent", "Exact Hessian products"),
     Page("scaling", "How far it scales"),
