@@ -256,6 +256,8 @@ def combinations(
         first, second = order[: len(order) // 2], order[len(order) // 2 :]
         for size in range(1, LARGEST + 1):
             choices = list(itertools.combinations(usable, size))
+            if not choices:
+                break
             told = {names: kendall(together(usable, names, first), accuracies["cifar10"][first]) for names in choices}
             best = max(told, key=lambda names: -math.inf if math.isnan(told[names]) else told[names])
             reported = {data: ranked(together(usable, best, second), own[second]) for data, own in accuracies.items()}
