@@ -77,7 +77,7 @@ def main() -> int:
     accuracies = {name: table.accuracy for name, table in known.items()}
     facts: dict[str, Any] = {"test": all(table.test is not None for table in known.values())}
     facts["rows"] = rows(columns, some, accuracies, found["scores"])
-    facts["beyond"] = beyond(columns, accuracies)
+    facts["beyond"] = beyond(columns | some, accuracies)
     facts["combinations"] = combinations(columns, some, accuracies)
     kept = found["scores"].items()
     facts["scored"] = {name: {"cells": len(own["index"]), "of": own["of"], "commits": own["commits"]} for name, own in kept}
