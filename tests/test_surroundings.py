@@ -241,7 +241,9 @@ def test_the_ui_warns_where_others_can_reach_it(tmp_path, monkeypatch, capfd):
 LOSING = """
 import subprocess, sys, time
 import psutil
+from pipeline import interrupts
 from pipeline.cluster import watch
+interrupts.install()
 process = subprocess.Popen([sys.argv[1], "3600"])
 watch.watch([psutil.Process(process.pid)])
 if sys.argv[2] == "let go":
