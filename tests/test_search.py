@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -488,7 +489,7 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environmen
     assert preset == "digits" and validate(config) == config
     assert best["settings"].items() <= to_dotted(config).items()
     assert main(["train-enn", "--config", "out/best.json", "--help-all"]) == 0
-    assert f"default: {best['settings']['rl.gamma']}" in capfd.readouterr().out.replace("\n", " ")
+    assert f"default: {best['settings']['rl.gamma']}" in re.sub(r"[\s│]+", " ", capfd.readouterr().out)
 
     written = {path: path.stat().st_mtime_ns for path in Path("out").glob("candidates/*/*.safetensors")}
     assert main(["search", "short.yaml", "--local", "--output", "out"]) == 0
