@@ -72,7 +72,8 @@ def dispatch(argv: list[str]) -> int:
         CompareCommand: lambda: compare_defaults(words),
         ReportCommand: lambda: ReportCommand(**vars(defaults(words))),
     }
-    options = parse(takes, None if HELP & set(words) else starts.get(takes, lambda: None)(), name, words)
+    brief = HELP & set(words) and "--help-all" not in words
+    options = parse(takes, None if brief else starts.get(takes, lambda: None)(), name, words)
     if options is None:  # its help was asked for
         return 0
     if isinstance(options, CompareCommand):

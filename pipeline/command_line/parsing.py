@@ -28,7 +28,7 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
         UserError: one sentence about the first thing that is wrong.
     """
     if HELP & set(arguments):
-        _print_help(kind, name, "--help-all" in arguments)
+        _print_help(kind, name, default, "--help-all" in arguments)
         return None
     errors = io.StringIO()
     given = {} if default is None else {"default": default}
@@ -50,9 +50,9 @@ def _texts(name: str, more: str = "") -> Any:
     return {"prog": f"grad-instructor {name}", "description": f"{COMMANDS[name].text}.{more}"}
 
 
-def _print_help(kind: Any, name: str, whole: bool) -> None:
-    """What a command takes; of settings, unless the ``whole`` is asked for, their groups alone."""
-    more = ""
+def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
+    """What a command takes: of settings, unless the ``whole`` is asked for at their ``default``, the groups alone."""
+    more, given = "", {"default": default} if whole and default is not None else {}
     if isinstance(kind, type) and issubclass(kind, Command) and not whole:
         hidden = Annotated[Config, tyro.conf.arg(name=""), tyro.conf.Suppress]
         brief = [("config", hidden, dataclasses.field(default_factory=Config))]
@@ -61,7 +61,7 @@ def _print_help(kind: Any, name: str, whole: bool) -> None:
         dotted = [f"--{group}.*" if dataclasses.is_dataclass(hint) else f"--{group}" for group, hint in groups.items()]
         more = f" Settings have dotted names: {', '.join(dotted)}; `grad-instructor {name} --help-all` explains each."
     with contextlib.suppress(SystemExit):
-        tyro.cli(kind, **_texts(name, more), args=["--help"])
+        tyro.cli(kind, **given, **_texts(name, more), args=["--help"])
 
 
 def option(arguments: list[str], name: str) -> str | None:
