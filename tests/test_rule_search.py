@@ -51,7 +51,7 @@ def _plan(folder: Path, text: str = SHORT) -> Plan:
 
 
 def _searched(plan: Plan, folder: Path, digits, **others: Any) -> Search:
-    search, judging = Search(plan, folder), kind.prepare(plan.stages, plan.record, {}, digits, folder)
+    search, judging = Search(plan, folder), kind.KIND.prepare(plan.stages, plan.record, {}, digits, folder)
     options = {"together": judging.together} | others
     drive(search, judging.judge, judging.shared, Placement(local=True), lambda task: None, lambda *_: None, **options)
     return search

@@ -61,16 +61,16 @@ class Table:
         return self.seconds
 
 
-def read_tables(folder: Path) -> dict[str, Table]:
+def read_tables(folder: Path | None) -> dict[str, Table]:
     """All three by name.
 
     Args:
-        folder: of the data sets.
+        folder: of the data sets; None: the package alone.
 
     Raises:
         UserError: neither source is there, or one is damaged.
     """
-    package, tests = package_folder(), _read_csv(folder / CSV)
+    package, tests = package_folder(), None if folder is None else _read_csv(folder / CSV)
     if package is None and tests is None:
         raise UserError(f"the table of NAS-Bench-201 is not there; {HOW_TO_GET}.")
     found = {}

@@ -85,7 +85,7 @@ def prepare(
     from pipeline.architectures.sources import package_folder
     from pipeline.architectures.table import read_tables
 
-    tables = read_tables(Path("nowhere")) if package_folder() is not None else {}
+    tables = read_tables(None) if package_folder() is not None else {}
     return Judging(judge, {"dataset": dataset, "tables": tables})
 
 

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.config import Config
 from pipeline.config.compare import CompareConfig
 from pipeline.errors import UserError
-from pipeline.search.kinds.kind import Checks, Judging, Kind
-from pipeline.search.values import Dimension, Failed, Record, Stage
+from pipeline.search.kinds import training
+from pipeline.search.kinds.kind import Checks, Kind
+from pipeline.search.values import Dimension, Record, Stage
 
 if TYPE_CHECKING:
     import pipeline.data.dataset
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pipeline.search.values import Group
     from pipeline.targets import Population
 
-WORST_LOSS = 1e3
-"""of a target that diverged"""
 LOOK = 10
 """steps after which it is looked whether any member lives"""
 
@@ -31,7 +30,7 @@ LOOK = 10
 def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
     """How long targets are trained, where the last stage says so."""
     del base, record
-    return {"training.steps": last.steps} if last.steps else {}
+    return training.decided(last)
 
 
 def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -66,34 +65,15 @@ def check_space(space: Sequence[Dimension]) -> None:
 def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset[str]) -> Checks:
     """What must hold of the stages."""
     del groups, searched
-    return [
-        (
-            not any(stage.updates or stage.segments for stage in stages),
-            "stages: a search over equations has no updates, no segments.",
-        ),
-        (all(stage.targets for stage in stages), "stages: in a search over equations each one needs 'targets'."),
-    ]
+    return training.checks(KIND.over, stages)
 
 
 def proposals(plan: "Plan", group: "Group", folder: Path, dataset: "pipeline.data.dataset.Dataset | None") -> "Equations":
     """Evolution, or random equations."""
-    del dataset
     from pipeline.search.equations import Equations
 
-    del folder  # what is proposed follows from the results
+    del folder, dataset  # what is proposed follows from the results
     return Equations(plan, group)
-
-
-def prepare(
-    stages: Sequence[Stage],
-    record: Record,
-    recordings: Mapping[str, Config],
-    dataset: "pipeline.data.dataset.Dataset",
-    folder: Path,
-) -> Judging:
-    """Nothing is to be made ready."""
-    del stages, record, recordings, folder
-    return Judging(judge, {"dataset": dataset})
 
 
 def judge(
@@ -106,18 +86,16 @@ def judge(
     """
     import torch
 
-    from pipeline.seeding import stream
     from pipeline.setting import selection_data
 
     del folder  # nothing is kept: a stage is trained from the start
     torch.set_num_threads(1)
     stage, rates, started = stages[-1], config.evolution.rates, time.thread_time()
-    steps = min(stage.steps or config.training.steps, config.training.steps)
-    seeds = [stream(config.seed, "judged", number) for number in range(stage.targets)]
+    steps, seeds = training.steps_and_seeds(config, stage)
     population = trained(config, seeds, rates, steps, dataset)
     found = population.evaluate(*selection_data(config, dataset))
     accuracy = found.accuracy.view(len(rates), len(seeds)).mean(1)
-    loss = found.loss.nan_to_num(WORST_LOSS).clamp_max(WORST_LOSS).view(len(rates), len(seeds)).mean(1)
+    loss = training.bounded(found).view(len(rates), len(seeds)).mean(1)
     best = int(accuracy.argmax())
     return {
         "accuracy": 100 * accuracy[best].item(),
@@ -146,13 +124,12 @@ def trained(
     from pipeline.setting import new_population, signal_of, target_of
     from pipeline.targets import Batches
 
-    (x, y), training = dataset.tensors("train"), config.training
-    if training.batch_size > len(x):
-        raise Failed(f"training.batch_size is {training.batch_size} and there are {len(x)} training examples")
+    x, y = training.training_data(config, dataset)
     members = [seed for _ in rates for seed in seeds]
     of_each = torch.tensor(rates).repeat_interleave(len(seeds))
     population = new_population(config, target_of(config, dataset), members, x, learning_rate=of_each)
-    rule, batches = Update(signal_of(config)), Batches(x, y, training.batch_size, members, training.shared_order)
+    rule = Update(signal_of(config))
+    batches = Batches(x, y, config.training.batch_size, members, config.training.shared_order)
     state = rule.init(population)
     while population.step < steps and bool((population.diverged_at < 0).any()):
         advance(population, rule, state, batches, min(LOOK, steps - population.step))
@@ -177,5 +154,5 @@ KIND = Kind(
     check=check,
     check_space=check_space,
     proposals=proposals,
-    prepare=prepare,
+    prepare=training.judged_by(judge),
 )

@@ -14,23 +14,21 @@ from pipeline.config import Config, RuleConfig, identity
 from pipeline.config.compare import CompareConfig
 from pipeline.config.rule import PHI, TAKES
 from pipeline.errors import UserError
-from pipeline.search.kinds.kind import Checks, Judging, Kind
-from pipeline.search.values import Failed, Record, Stage
+from pipeline.search.kinds import training
+from pipeline.search.kinds.kind import Checks, Kind
+from pipeline.search.values import Record, Stage
 
 if TYPE_CHECKING:
     import pipeline.data.dataset
     from pipeline.learning import SignalRule
     from pipeline.targets import Population
 
-WORST_LOSS = 1e3
-"""of a target that diverged"""
-
 
 def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
     """How long targets are trained, where the last stage says so; all validation examples but one choose, for there is no
     ENN's reward."""
     del base, record
-    return {"rl.score_examples": 1} | ({"training.steps": last.steps} if last.steps else {})
+    return {"rl.score_examples": 1} | training.decided(last)
 
 
 def complete(base: Mapping[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -60,29 +58,7 @@ def without_effect(key: str, base: Mapping[str, Any]) -> str:
 def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset[str]) -> Checks:
     """What must hold of the stages."""
     del groups
-    return [
-        (
-            not any(stage.updates or stage.segments for stage in stages),
-            "stages: a search over rules has no updates, no segments.",
-        ),
-        (all(stage.targets for stage in stages), "stages: in a search over rules each one needs 'targets'."),
-        (
-            not (stages[-1].steps and "training.steps" in searched),
-            "stages: the last one gives 'steps', so that training.steps cannot be searched; drop one of them.",
-        ),
-    ]
-
-
-def prepare(
-    stages: Sequence[Stage],
-    record: Record,
-    recordings: Mapping[str, Config],
-    dataset: "pipeline.data.dataset.Dataset",
-    folder: Path,
-) -> Judging:
-    """Nothing is to be made ready."""
-    del stages, record, recordings, folder
-    return Judging(judge, {"dataset": dataset}, together=judge_together)
+    return training.checks(KIND.over, stages) + training.one_length(stages, searched)
 
 
 def judge(
@@ -127,11 +103,8 @@ def _alike(configs: Sequence[Config]) -> Iterator[list[int]]:
 
 
 def _population(configs: Sequence[Config], stage: Stage, dataset: "pipeline.data.dataset.Dataset") -> list[dict[str, Any]]:
-    from pipeline.seeding import stream
-
-    started, first = time.thread_time(), configs[0]
-    steps = min(stage.steps or first.training.steps, first.training.steps)
-    seeds = [stream(first.seed, "judged", number) for number in range(stage.targets)]
+    started = time.thread_time()
+    steps, seeds = training.steps_and_seeds(configs[0], stage)
     try:
         population = trained(configs, seeds, steps, dataset)
         results = _results(population, configs, dataset)
@@ -168,13 +141,11 @@ def trained(
     from pipeline.setting import new_population, target_of
     from pipeline.targets import Batches
 
-    first, (x, y), training = configs[0], dataset.tensors("train", device), configs[0].training
-    if training.batch_size > len(x):
-        raise Failed(f"training.batch_size is {training.batch_size} and there are {len(x)} training examples")
+    first, (x, y) = configs[0], training.training_data(configs[0], dataset, device)
     members = [seed for _ in configs for seed in seeds]
     population = new_population(first, target_of(first, dataset), members, x)
     rule = Update(rule_of(configs, len(seeds)))
-    batches = Batches(x, y, training.batch_size, members, training.shared_order)
+    batches = Batches(x, y, first.training.batch_size, members, first.training.shared_order)
     advance(population, rule, rule.init(population), batches, steps)
     return population
 
@@ -212,7 +183,7 @@ def _results(
     from pipeline.setting import selection_data
 
     found = population.evaluate(*selection_data(configs[0], dataset, str(population.device)))
-    loss = found.loss.nan_to_num(WORST_LOSS).clamp_max(WORST_LOSS)
+    loss = training.bounded(found)
     results = []
     for accuracy, own in zip(found.accuracy.chunk(len(configs)), loss.chunk(len(configs)), strict=True):
         spread = 100 * float(np.std(accuracy.cpu().numpy()))
@@ -236,5 +207,5 @@ KIND = Kind(
     reason=reason,
     without_effect=without_effect,
     check=check,
-    prepare=prepare,
+    prepare=training.judged_by(judge, judge_together),
 )

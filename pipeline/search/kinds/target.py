@@ -6,20 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.search.kinds.kind import Checks, Judging, Kind
-from pipeline.search.values import Failed, Record, Stage
+from pipeline.search.kinds import training
+from pipeline.search.kinds.kind import Checks, Kind
+from pipeline.search.values import Record, Stage
 
 if TYPE_CHECKING:
     import pipeline.data.dataset
-
-WORST_LOSS = 1e3
-"""of a target that diverged"""
 
 
 def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
     """How long targets are trained, where the last stage says so."""
     del base, record
-    return {"training.steps": last.steps} if last.steps else {}
+    return training.decided(last)
 
 
 def reason(key: str) -> str:
@@ -31,29 +29,7 @@ def reason(key: str) -> str:
 def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset[str]) -> Checks:
     """What must hold of the stages."""
     del groups
-    return [
-        (
-            not any(stage.updates or stage.segments for stage in stages),
-            "stages: a search over targets has no updates, no segments.",
-        ),
-        (all(stage.targets for stage in stages), "stages: in a search over targets each one needs 'targets'."),
-        (
-            not (stages[-1].steps and "training.steps" in searched),
-            "stages: the last one gives 'steps', so that training.steps cannot be searched; drop one of them.",
-        ),
-    ]
-
-
-def prepare(
-    stages: Sequence[Stage],
-    record: Record,
-    recordings: Mapping[str, Config],
-    dataset: "pipeline.data.dataset.Dataset",
-    folder: Path,
-) -> Judging:
-    """Nothing is to be made ready."""
-    del stages, record, recordings, folder
-    return Judging(judge, {"dataset": dataset})
+    return training.checks(KIND.over, stages) + training.one_length(stages, searched)
 
 
 def judge(
@@ -69,17 +45,13 @@ def judge(
 
     from pipeline.instruction import Backprop
     from pipeline.instruction.loop import advance
-    from pipeline.seeding import stream
     from pipeline.setting import new_population, selection_data, target_of
     from pipeline.targets import Batches
 
     del folder  # nothing is kept: a stage is trained from the start
     torch.set_num_threads(1)
-    stage, (x, y), started = stages[-1], dataset.tensors("train"), time.thread_time()
-    if config.training.batch_size > len(x):
-        raise Failed(f"training.batch_size is {config.training.batch_size} and there are {len(x)} training examples")
-    steps = min(stage.steps or config.training.steps, config.training.steps)
-    seeds = [stream(config.seed, "judged", number) for number in range(stage.targets)]
+    stage, (x, y), started = stages[-1], training.training_data(config, dataset), time.thread_time()
+    steps, seeds = training.steps_and_seeds(config, stage)
     population = new_population(config, target_of(config, dataset), seeds, x)
     batches = Batches(x, y, config.training.batch_size, seeds, config.training.shared_order)
     advance(population, Backprop(), None, batches, steps)
@@ -88,7 +60,7 @@ def judge(
     return {
         "accuracy": 100 * found.accuracy.mean().item(),
         "accuracy_spread": 100 * float(np.std(found.accuracy.numpy())),
-        "loss": found.loss.nan_to_num(WORST_LOSS).clamp_max(WORST_LOSS).mean().item(),
+        "loss": training.bounded(found).mean().item(),
         "targets": stage.targets,
         "seconds": seconds,
         "steps_per_target": float(steps),
@@ -108,5 +80,5 @@ KIND = Kind(
     decide=decide,
     reason=reason,
     check=check,
-    prepare=prepare,
+    prepare=training.judged_by(judge),
 )
