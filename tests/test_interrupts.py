@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from benchmarks.quick import TINY
@@ -19,7 +20,7 @@ END = "grad-instructor: interrupted; give the same command again to continue."
 
 
 def _has(name: str) -> Callable[[Running, Path], bool]:
-    return lambda running, _: any(name in " ".join(process.cmdline()) for process in running.processes())
+    return lambda running, _: bool(running.named(name))
 
 
 MOMENTS: dict[str, Callable[[Running, Path], bool]] = {
@@ -51,6 +52,15 @@ def test_a_signal_at_any_moment_is_an_interrupt(moment, number, folder):
     if (run / "mlflow-sent.json").exists():  # else MLflow was not ready yet, and hears of it from the next command
         statuses = {told.data.tags["grad_instructor.run"]: told.info.status for told in mlflow_runs(run)}
         assert statuses["run"] == "KILLED" and set(statuses.values()) <= {"KILLED", "FINISHED"}
+
+
+def test_who_looks_for_a_process_does_not_fail_where_one_ends_meanwhile(monkeypatch):
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    running, seen = Running(child, "", Path()), psutil.Process(child.pid)
+    monkeypatch.setattr(Running, "processes", lambda self: [seen])
+    assert running.named("input()")
+    child.communicate(b"\n")
+    assert not running.named("input()")
 
 
 def test_a_signal_before_anything_is_imported(folder):

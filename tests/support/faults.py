@@ -136,8 +136,9 @@ def _kill_of_ray(folder: Path, program: str, name: str) -> str:
     running = start(folder, *ONE)
     wait(running, lambda: STAGES["targets"](folder / "run"))
     for process in running.processes():
-        if process.name() == program:
-            process.kill()
+        with suppress(psutil.NoSuchProcess):
+            if process.name() == program:
+                process.kill()
     output = ended(running, LOST)
     assert output.count(f"Ray's {name} was killed") == 1 and "Traceback" not in output and "[state-dump]" not in output, output
     finish(folder, *ONE)
@@ -149,7 +150,7 @@ def _kill_worker(running: Running, name: str) -> None:
     found: list[psutil.Process] = []
 
     def appeared() -> bool:
-        found[:] = [process for process in running.processes() if f"ray::{name}" in " ".join(process.cmdline())]
+        found[:] = running.named(f"ray::{name}")
         return bool(found)
 
     wait(running, appeared)
@@ -163,9 +164,10 @@ def node(folder: Path, _like: Path) -> str:
     with cluster(1, 2) as (address, nodes, variables):
         running = start(folder, *RUN, "--workers", "3", "--address", address, **variables)
         wait(running, lambda: STAGES["targets"](folder / "run"))
-        wait(running, lambda: any("ray::_Worker" in " ".join(process.cmdline()) for process in nodes[1].processes()))
+        wait(running, lambda: bool(nodes[1].named("ray::_Worker")))
         for process in nodes[1].processes():
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
         ended(running)
     return ITSELF
 

@@ -37,6 +37,10 @@ class Running:
         """All living processes of this run, wherever they are in the tree."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
+    def named(self, words: str) -> list[psutil.Process]:
+        """Those of them with ``words`` in their command line; one that ends while it is asked is none of them."""
+        return [process for process in self.processes() if words in _command_line(process)]
+
     def vanished(self) -> bool:
         """Whether none of them is left in the end. Where the driver was killed outright, Ray's agents look for its control
         store for up to a minute."""
@@ -52,6 +56,13 @@ class Running:
             return process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == self.mark
         except psutil.Error:
             return False
+
+
+def _command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def heed_hangup() -> None:
