@@ -28,7 +28,7 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     refuse_links(job.folder, begun_only=True)
     check_kind(job.command)
     settings = to_dotted(job.config)
-    if finished := is_finished(job, settings, [job.config.unroll.start], whole="run"):
+    if finished := is_finished(job, settings, [job.config.unroll.start], whole=job.command.work):
         console.print("finished; nothing to do")
         if show:
             _show(job, show, finished)
