@@ -74,7 +74,7 @@ def examples(seed: int = 0) -> dict[str, tuple[Drawing, tuple[str, ...]]]:
         "agreement": (figures.agreement(["gradsign", "params"], [[1.0, -0.2], [-0.2, 1.0]]), ("gradsign", "params")),
         "angles": (figures.angles(of_arms, data="digits"), arms),
         "front": (figures.front(points, ("gain", "ms_per_instruction")), ("a", "b", "front")),
-        "gradcam": (figures.gradcam(maps(draws), of="the arm instructed"), ("step 1", "step 2", "step 3", "raises it (red)")),
+        "gradcam": (figures.gradcam(maps(draws), of="the arm instructed"), ("step 1", "step 2", "step 3", "red raises it")),
         "importance": (figures.importance({"enn.width": draws.random(), "rl.gamma": 0.3}, "gain"), ("enn.width", "rl.gamma")),
         "instruction": (figures.instruction(instructed, data="digits"), ("λ = 0 (none)", "λ = 30", "λ = 100", *instructed)),
         "learning": (figures.learning(rounds, data="digits", members=8), ("λ = 0", "λ = 30")),
@@ -96,17 +96,17 @@ def lacking(figure: Figure, words: str, named: tuple[str, ...]) -> list[str]:
         words: that stand above it.
         named: what it must name.
     """
-    panels = [panel for panel in figure.axes if panel.get_label() != "<colorbar>"]
+    panels = figure.axes  # scales of colours lie inside of them
     found = [f"panel {n}: no title" for n, panel in enumerate(panels) if not panel.get_title()]
     for number, panel in enumerate(panels):
-        bars = bool(panel.containers) and all(text.get_text() for text in panel.get_yticklabels())
+        bars = all(text.get_text() for text in panel.get_yticklabels()) if panel.containers else not len(panel.get_yticks())
         shared = number > 0 and panel.get_shared_y_axes().joined(panel, panels[0])
         found += [f"panel {number}: no name on x"] if not panel.get_xlabel() else []
         found += [f"panel {number}: no name on y"] if not (panel.get_ylabel() or bars or shared) else []
     found += [] if "n = " in words else ["no n"]
-    texts = {text.get_text() for panel in figure.axes for text in panel.texts}
-    texts |= {tick.get_text() for panel in figure.axes for tick in (*panel.get_xticklabels(), *panel.get_yticklabels())}
-    texts |= {panel.get_title() for panel in panels} | {panel.get_ylabel() for panel in figure.axes}
+    texts = {text.get_text() for panel in panels for text in panel.texts}
+    texts |= {tick.get_text() for panel in panels for tick in (*panel.get_xticklabels(), *panel.get_yticklabels())}
+    texts |= {said() for panel in panels for said in (panel.get_title, panel.get_xlabel, panel.get_ylabel)}
     texts |= legends(figure)
     return found + [f"{name!r} is not named" for name in named if not any(name in text for text in texts)]
 
@@ -186,6 +186,8 @@ def test_drawing_needs_no_global_state():
 def colour_scales(drawing: Drawing) -> list[set[tuple[float, float]]]:
     """Of the weights and of the maps, the ends of the colour scales that there are."""
     ends = [figures.alone(panel).axes[0].images[0].get_clim() for panel in drawing.panels]
+    bars = [tuple(figures.alone(panel).axes[0].images[0].get_extent()[:2]) for panel in drawing.panels[-2:]]
+    assert bars == ends[-2:], "what is written at a scale is what its colours are"
     return [set(ends[0::2]), set(ends[1::2])]
 
 

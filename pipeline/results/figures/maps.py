@@ -25,6 +25,23 @@ class Scale:
     map: float
 
 
+@dataclass(frozen=True)
+class Kind:
+    """What is shown of a weight image."""
+
+    name: str
+    colours: str
+    """a map of colours that is light at 0"""
+    scale: str
+    """what its colours mean"""
+
+
+KINDS = {
+    "image": Kind("weights of layer 1", "PuOr", "weight, in units of He's standard deviation"),
+    "map": Kind("Grad-CAM", "RdBu_r", "blue lowers the predicted score V, red raises it"),
+}
+
+
 def scale_of(maps: Iterable[Mapping[str, Any]]) -> Scale:
     """The scale on which the largest magnitudes of these maps lie at the ends."""
     maps = list(maps)
@@ -43,6 +60,7 @@ def gradcam(
     """
     scale = scale or scale_of(maps)
     panels = [panel for item in maps for panel in _row(item, scale)]
+    panels += [Panel(partial(_scale, kind=kind, limit=getattr(scale, name)), (WIDTH, 1.2)) for name, kind in KINDS.items()]
     notes = (
         "n = 1 target, the first of its arm. Weights: the first channel of the weight image, layer 1 with the bias as last "
         "input, at the ENN's resolution, in units of He's standard deviation. Grad-CAM: at the ENN's last convolution, over "
@@ -54,41 +72,41 @@ def gradcam(
     )
 
 
-def _row(item: Mapping[str, Any], scale: Scale) -> tuple[Panel, Panel]:
+def _row(item: Mapping[str, Any], scale: Scale) -> tuple[Panel, ...]:
     height, width = np.asarray(item["image"]).shape
     ratio = max(height, width) / min(height, width)
-    size = (WIDTH, min(max(2.9 / ratio, 0.6), 2.9) + 1.15)
-    parts = ((item["image"], "weights of layer 1", "PuOr", scale.image), (item["map"], "Grad-CAM", "RdBu_r", scale.map))
-    bars = ("weight / He's standard deviation", "lowers V (blue), raises it (red)")
-    first, second = (
-        Panel(partial(_shown, array=array, title=f"{item['title']}: {name}", colours=colours, limit=limit, bar=bar), size)
-        for (array, name, colours, limit), bar in zip(parts, bars, strict=True)
+    size = (WIDTH, min(max(3.6 / ratio, 0.6), 3.6) + 1.0)
+    return tuple(
+        Panel(partial(_shown, array=item[name], title=item["title"], kind=kind, limit=getattr(scale, name)), size)
+        for name, kind in KINDS.items()
     )
-    return first, second
 
 
-def _shown(panel: Axes, array: Any, title: str, colours: str, limit: float, bar: str) -> None:
+def _shown(panel: Axes, array: Any, title: str, kind: Kind, limit: float) -> None:
     values = np.asarray(array, dtype=float)
     turned = values.shape[0] > values.shape[1]  # the long side lies across
     names = ("input (pixels of the image)", "unit (pixels)")
-    shown = panel.imshow(
+    panel.imshow(
         values.T if turned else values,
-        cmap=colours,
+        cmap=kind.colours,
         vmin=-limit,
         vmax=limit,
         aspect="auto" if max(values.shape) > 3 * min(values.shape) else "equal",
         interpolation="nearest",
     )
-    panel.set_title(title, fontsize=9.5)
+    panel.set_title(f"{title}: {kind.name}", fontsize=9.5)
     panel.set_xlabel(names[turned], fontsize=9)
     panel.set_ylabel(names[not turned], fontsize=9)
     for axis in (panel.xaxis, panel.yaxis):
-        axis.set_major_locator(MaxNLocator(5, integer=True))
-    made: Any = panel.figure.colorbar(shown, ax=panel, pad=0.02)
-    made.set_label(bar, fontsize=7.5)
-    made.ax.tick_params(labelsize=8)
-    made.locator = MaxNLocator(5)
-    made.update_ticks()
+        axis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _scale(panel: Axes, kind: Kind, limit: float) -> None:
+    """The colours of all panels of a kind, and what they mean."""
+    values = np.linspace(-limit, limit, 128)[None]
+    panel.imshow(values, cmap=kind.colours, extent=(-limit, limit, 0, 1), aspect="auto", interpolation="nearest")
+    panel.set(title=f"colours of {kind.name}", xlabel=kind.scale, yticks=[])
+    panel.xaxis.set_major_locator(MaxNLocator(5))
 
 
 def _limit(arrays: Iterable[Float[np.ndarray, "H W"]]) -> float:

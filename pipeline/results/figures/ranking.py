@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from pipeline.results.figures.drawing import Drawing, Panel, drawn
-from pipeline.results.figures.style import COLOURS, plain
+from pipeline.results.figures.style import COLOURS, colour_bar, plain
 
 
 def scatter(name: str, scores: Sequence[float], panels: Sequence[Mapping[str, Any]], path: Path | None = None) -> Drawing:
@@ -49,7 +49,7 @@ def agreement(
         architectures: how many were scored; 0: not known.
     """
     size = 2.6 + 0.55 * len(names)
-    panel = Panel(partial(_agreement, names=names, matrix=matrix), (size + 1.0, size), 1.5)
+    panel = Panel(partial(_agreement, names=names, matrix=matrix), (size + 1.6, size + 0.8), 1.5, 1.1, 1.3)
     counted = f"n = {architectures} architectures. " if architectures else f"n = {len(names)} predictors. "
     notes = (f"{counted}Kendall's τ between the scores of each two: 1 is the same order, 0 no relation, −1 the reverse.",)
     return drawn(Drawing("How much predictors agree", notes, (panel,)), path)
@@ -65,4 +65,4 @@ def _agreement(panel: Axes, names: Sequence[str], matrix: Sequence[Sequence[floa
     panel.set_xticks(range(len(names)), names, rotation=60, ha="right", fontsize=8)
     panel.set_yticks(range(len(names)), names, fontsize=8)
     panel.set(title="rank correlation", xlabel="predictor", ylabel="predictor")
-    panel.figure.colorbar(image, ax=panel, label="Kendall's τ, −1 to 1", shrink=0.8)
+    colour_bar(panel, image, "Kendall's τ, −1 to 1")

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from pipeline.results.figures.drawing import Drawing, Panel, drawn
-from pipeline.results.figures.style import COLOURS, KINDS, plain
+from pipeline.results.figures.style import COLOURS, KINDS, colour_bar, few, plain
 
 
 def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None) -> Drawing:
@@ -37,6 +37,7 @@ def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str
         panel.annotate(point["name"], (point["x"], point["y"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
     if points and min(point["x"] for point in points) > 0:
         panel.set_xscale("log")
+        few(panel.xaxis)
     panel.set(title="finished candidates", ylabel=unit(names[0]), xlabel=unit(names[1]))
     plain(panel)
 
@@ -78,7 +79,9 @@ def parallel(
     notes = (
         f"n = {len(settings)} candidates that were judged to the end, a line each, coloured by the {name} on validation data.",
     )
-    panel = Panel(partial(_parallel, settings=settings, values=values, name=name), (1.5 * len(settings[0]) + 2.8, 4.4))
+    panel = Panel(
+        partial(_parallel, settings=settings, values=values, name=name), (1.5 * len(settings[0]) + 2.8, 4.6), 0.75, 1.9, 0.75
+    )
     return drawn(Drawing(f"Search: settings, and the {name} that they lead to", notes, (panel,)), path)
 
 
@@ -102,7 +105,7 @@ def _parallel(panel: Axes, settings: Sequence[Mapping[str, Any]], values: Sequen
     panel.set_yticks([])
     panel.set(title="candidates", xlabel="setting", ylabel="from the smallest to the largest value")
     panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    panel.figure.colorbar(ScalarMappable(norm, colours), ax=panel, label=unit(name))
+    colour_bar(panel, ScalarMappable(norm, colours), unit(name), 0.5 / len(keys))
 
 
 def _heights(values: Sequence[Any]) -> list[float]:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from scipy import stats
 
 from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named
-from pipeline.results.figures.style import BAND, DASHES, colour_of, matrix, plain, shades
+from pipeline.results.figures.style import BAND, DASHES, colour_of, few, matrix, plain, shades
 
 MOST_LEVELS = 8
 """more different λ than these are drawn as a curve, fewer as shares of the targets"""
@@ -89,6 +89,7 @@ def _costs(panel: Axes, curves: Mapping[str, Mapping[str, Any]], enn: Mapping[st
     known = [value for value in values if value == value] or [1.0]
     panel.set_xscale("log")
     panel.set_xlim(min(known) / 3, max(known) * 12)
+    few(panel.xaxis)
     for at, value in enumerate(values):
         if value == value:
             panel.text(value * 1.15, at, f"{value:.3g} s", va="center", fontsize=8.5)
@@ -189,3 +190,4 @@ def _typical(panel: Axes, curve: Mapping[str, Any], name: str, label: str, colou
     low, high = np.exp(np.nanpercentile(logs_SD, [10, 90], axis=0))
     panel.plot(progress, np.exp(np.nanmean(logs_SD, axis=0)), color=colour, linewidth=1.6, label=label)
     panel.fill_between(progress, low, high, color=colour, alpha=BAND, linewidth=0)
+    few(panel.yaxis)
