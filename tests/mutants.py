@@ -374,7 +374,7 @@ INSTRUCTION = (
     ),
     Mutation(
         "frozen parameters get a gradient",
-        "pipeline/instruction/instructor.py",
+        "pipeline/instruction/held.py",
         "if not tensor.requires_grad:",
         "if False:",
         "a layer that its owner froze would be trained",
