@@ -1,5 +1,7 @@
-"""What an :class:`pipeline.instruction.Instructor` finds in the loop that calls it: gradients, scaled or not; a line
-search; the line that warnings point at."""
+"""What an :class:`pipeline.instruction.Instructor` finds in the loop that calls it.
+
+Gradients that are scaled or not; a line search; the line that a warning points at.
+"""
 
 import inspect
 import sys
