@@ -21,6 +21,7 @@ OTHERS = ("tests", "benchmarks", "examples", "notebooks", "cluster", "docs")
 DATA = (
     "pipeline/data/splits/*.npz",
     "pipeline/enn/shipped/*",
+    "pipeline/results/page/page.*",
     "tune_configs/*.yaml",
     *(f"{name}/py.typed" for name in PACKAGES),
 )

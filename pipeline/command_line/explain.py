@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.arms import ARMS
 from pipeline.command_line.options import Command
+from pipeline.command_line.report import page_again
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.errors import UserError
@@ -16,7 +17,7 @@ from pipeline.progress import console
 
 def command(options: Command, line: str) -> int:
     """Stage 3 alone."""
-    return do(Work("explain", options, line), [explain])
+    return do(Work("explain", options, line), [explain, page_again])
 
 
 def explain(job: Work) -> None:
