@@ -20,6 +20,8 @@ from pipeline.command_line import main
 from pipeline.config import Config, from_dotted, to_dotted
 from pipeline.data import load
 from pipeline.errors import UserError
+from pipeline.names import parts_of
+from pipeline.predictors.rank import combined
 from pipeline.results.ranking import agreement, narrow_cells, ranking_rows
 from tests.test_architectures import write_csv
 
@@ -41,6 +43,12 @@ def table(tmp_path_factory, monkeypatch) -> None:
 
 def predict(folder: Path, *options: str) -> int:
     return main(["predict", "--output", str(folder), *options])
+
+
+def without_mlflow(monkeypatch) -> None:
+    """For tests of something else: it takes seconds."""
+    for name in ("prepare", "send"):
+        monkeypatch.setattr(f"pipeline.results.mlflow.Mirror.{name}", lambda *_, **__: None, raising=False)
 
 
 def scores(folder: Path) -> dict:
@@ -91,6 +99,10 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     [
         (["--predictors", "gradsing"], "did you mean 'gradsign'"),
         (["--predictors", "params", "params"], "twice"),
+        (["--predictors", "params+snip", "snip+params"], "twice"),
+        (["--predictors", "params+params"], "a predictor twice; give each once"),
+        (["--predictors", "az_nas+gradsing"], "did you mean 'gradsign'"),
+        (["--predictors", "+params"], "unknown predictor ''"),
         (["--space", "nasbench"], "did you mean 'nasbench201'"),
         (["--architectures", "1"], "at least 2"),
         (["--architectures", "15626"], "at most"),
@@ -186,6 +198,34 @@ def test_what_is_no_list_of_networks(function, word) -> None:
     batch = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(UserError, match=word):
         scoring.score(("000", ("gradsign",)), device="cpu", wanted=wanted, batch=batch, classes=10)
+
+
+def test_combinations_are_made_of_ranks_and_cost_what_their_parts_do(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("pipeline.architectures.spaces.nasbench201.CELLS", 1)
+    without_mlflow(monkeypatch)
+    names = ["params", "az_nas", "live_params+az_progressivity", "params+synflow+az_nas"]
+    assert predict(tmp_path, *FEW, "--predictors", *names) == 0
+    found, screen = json.loads((tmp_path / "predict.json").read_text()), capsys.readouterr().out
+    assert list(found["scores"]) == [row["predictor"] for row in found["rows"]] == names
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "scores").iterdir()]
+    every = {(own["network"], part): score for own in kept for part, score in own["found"].items()}
+    values, spent = {}, {}
+    for part in {part for name in names for part in parts_of(name)}:
+        where = [scoring.places(Wanted("nasbench201", (part,)), [cell])[cell, part] for cell in found["architectures"]]
+        values[part] = [float(every[cell, part]["value"]) for cell in where]
+        spent[part] = [every[cell, part]["ms"] for cell in where]
+    for row in found["rows"]:
+        name, parts = row["predictor"], parts_of(row["predictor"])
+        assert [float(value) for value in found["scores"][name]] == combined(name, values)
+        assert row["ms"] == pytest.approx(np.median(np.sum([spent[part] for part in parts], axis=0)))
+        assert row.get("parts", {}) == (
+            {part: pytest.approx(np.median(spent[part])) for part in parts} if len(parts) > 1 else {}
+        )
+        assert (f"{name} combines ranks; of its" in (tmp_path / "predict.md").read_text()) == (len(parts) > 1)
+        assert (tmp_path / "figures" / f"{name}.png").exists()
+    assert "combines ranks" in screen and len(found["agreement"]) == 4
+    one, other = values["live_params"], values["az_progressivity"]
+    assert found["scores"][names[2]] == [(a + b) / 2 for a, b in zip(stats.rankdata(one), stats.rankdata(other), strict=True)]
 
 
 def test_a_list_is_made_alike_anywhere() -> None:

@@ -114,7 +114,8 @@ class PredictCommand(Places):
     architectures: int = 500
     """how many are drawn, uniformly, each at most once"""
     predictors: tuple[str, ...] = ("gradsign", "live_params", "params")
-    """names of predictors, one after the other (docs/predictors.md has them all)"""
+    """names of predictors (docs/predictors.md has them all), one after the other; az_nas, and names with a plus between them,
+    such as live_params+naswot, are combinations by ranks"""
     models: str | None = None
     """FILE.py:FUNCTION, a function that gives networks of your own in place of a space: a list, or names and networks"""
     examples: int = 128

@@ -47,11 +47,8 @@ def command(predict: PredictCommand, line: str) -> int:
 
 def check(predict: PredictCommand) -> None:
     """Raises UserError where an option makes no sense; the sentence names the nearest that does."""
-    for name in predict.predictors:
-        if name not in PREDICTORS:
-            near = nearest(name, PREDICTORS)
-            raise UserError(f"unknown predictor {shown(name)}; did you mean {near!r}? choose from {', '.join(PREDICTORS)}.")
-    if len(set(predict.predictors)) != len(predict.predictors):
+    combined = [(frozenset(own.parts), own.by) for own in map(names.combination, predict.predictors)]
+    if len(set(combined)) != len(combined):
         raise UserError("--predictors: one is given twice; give each once.")
     if not predict.predictors:
         raise UserError(f"--predictors is empty; give some of {', '.join(PREDICTORS)}.")
@@ -103,15 +100,18 @@ def _tables(predict: PredictCommand) -> dict[str, str]:
 
 def show(job: Work) -> None:
     """Print the table, from the folder's files alone."""
-    from pipeline.results.ranking import narrow_cells
+    from pipeline.results.ranking import costs, narrow_cells
 
     found = read_json(job.folder / "predict.json")
     try:
         rows = [narrow_cells(row, found["columns"]) for row in found["rows"]]
         table = Fitted(["predictor", "n", *found["columns"], "ms"], rows, between=1)
+        said = costs(found["rows"])
         console.print(f"\n{found['caption']}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{job.folder / 'predict.json'} is not what this program writes; delete it and give the same command again."
         ) from error
     console.print(table)
+    for sentence in said:
+        console.print(sentence)

@@ -23,6 +23,8 @@ from pipeline.data import data_folder
 from pipeline.digests import digest_of_json
 from pipeline.errors import UserError
 from pipeline.files import read_json, refuse_links, write_atomic, write_json
+from pipeline.names import parts_of
+from pipeline.predictors.rank import combined
 from pipeline.progress import console, stage
 from pipeline.results import figures
 from pipeline.results.origin import brief, data_of, mapping
@@ -50,7 +52,8 @@ def predict(
         written: what decides the scores, as the folder keeps it.
         tables: digests of the files that accuracies come from.
     """
-    wanted = Wanted("" if source else asked.space, asked.predictors, asked.seed, source, function)
+    parts = tuple(dict.fromkeys(part for name in asked.predictors for part in parts_of(name)))
+    wanted = Wanted("" if source else asked.space, parts, asked.seed, source, function)
     names = _names(wanted, asked)
     known = _accuracies(job, wanted, names)
     batch = batch_of(job.dataset, asked.examples, asked.seed, CHANNELS if wanted.space == "nasbench201" else None)
@@ -67,7 +70,7 @@ def predict(
             found = _scored(job, wanted, names, batch)
             if known is None:
                 known = {"validation": _trained(job, wanted, names)}
-            _report(job, wanted, names, found, known)
+            _report(job, wanted, asked.predictors, names, found, known)
             show(job)
             job.send()
         with suppress(UserError):  # a file was put there meanwhile: the next command says so
@@ -189,14 +192,21 @@ def _is_number(value: Any) -> bool:
 def _report(
     job: Work,
     wanted: Wanted,
+    predictors: Sequence[str],
     names: Sequence[str],
     found: Mapping[tuple[str, str], Mapping[str, Any]],
     known: Mapping[str, Sequence[float]],
 ) -> None:
-    """The table and the plots, as files and in the records."""
-    scores = {own: [float(found[name, own]["value"]) for name in names] for own in wanted.predictors}
-    spent = {own: [float(found[name, own]["ms"]) for name in names] for own in wanted.predictors}
-    rows, among = ranking_rows(scores, known, spent), agreement(scores)
+    """The table and the plots, as files and in the records.
+
+    Args:
+        predictors: what was asked for, combinations among them; those of ``wanted`` are their parts.
+    """
+    values = {own: [float(found[name, own]["value"]) for name in names] for own in wanted.predictors}
+    cost = {own: [float(found[name, own]["ms"]) for name in names] for own in wanted.predictors}
+    scores = {own: combined(own, values) for own in predictors}
+    parts = {own: parts_of(own) for own in predictors if own not in values}
+    rows, among = ranking_rows(scores, known, cost, parts), agreement(scores)
     facts = {"caption": _caption(job, wanted, names, known), "columns": list(known), "rows": rows, "agreement": among}
     facts |= {"architectures": list(names), "scores": {own: list(map(_number, values)) for own, values in scores.items()}}
     facts |= {"accuracies": {name: list(values) for name, values in known.items()}, "provenance": job.provenance}
