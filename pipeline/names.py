@@ -151,6 +151,7 @@ ReaderName = Literal[
 SpaceName = Literal[
     "nasbench201",
     "mlp",
+    "cnn",
 ]
 """:mod:`pipeline.architectures.spaces`"""
 

@@ -8,6 +8,7 @@ computed it nor on what was asked for beside it.
 
 import copy
 import functools
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -60,9 +61,10 @@ def _made(source: str, function: str, seed: int) -> dict[str, Model]:
 
 
 def drawn(space: str, count: int, seed: int) -> list[Code]:
-    """So many architectures, each at most once, uniformly."""
+    """So many architectures, each at most once, uniformly; all of them in a random order where there are no more."""
     own = SPACES[space]
-    return [own.at(index) for index in numpy_stream(seed, "drawn", space).permutation(own.size)[:count].tolist()]
+    codes = map(own.at, numpy_stream(seed, "drawn", space).permutation(own.size).tolist())
+    return list(itertools.islice(itertools.filterfalse(own.repeated, codes), count))
 
 
 def places(wanted: Wanted, names: Sequence[str]) -> dict[tuple[str, str], str]:

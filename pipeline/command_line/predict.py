@@ -8,7 +8,7 @@ from typing import Any
 from pipeline import cluster, names
 from pipeline.architectures.sources import sources
 from pipeline.command_line.finished import is_finished
-from pipeline.command_line.options import Command, Options, Places, PredictCommand
+from pipeline.command_line.options import ARCHITECTURES, Command, Options, Places, PredictCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
 from pipeline.config import Config
@@ -55,9 +55,14 @@ def check(predict: PredictCommand) -> None:
     if predict.space not in SPACES:
         near = nearest(predict.space, SPACES)
         raise UserError(f"unknown space {shown(predict.space)}; did you mean {near!r}? choose from {', '.join(SPACES)}.")
-    for name, value, least in (("architectures", predict.architectures, LEAST), ("examples", predict.examples, 1)):
+    for name, value, least in (("architectures", _count(predict), LEAST), ("examples", predict.examples, 1)):
         if value < least:
             raise UserError(f"--{name} is {value}; give at least {least}.")
+
+
+def _count(predict: PredictCommand) -> int:
+    """How many architectures are drawn, at most."""
+    return ARCHITECTURES if predict.architectures is None else predict.architectures
 
 
 def _models(predict: PredictCommand) -> tuple[str, str]:
@@ -86,7 +91,7 @@ def _job(predict: PredictCommand, line: str, source: str) -> Work:
 
 def _written(predict: PredictCommand, source: str) -> dict[str, Any]:
     """All that decides the scores, as the folder keeps it."""
-    networks: dict[str, Any] = {"space": predict.space, "architectures": predict.architectures}
+    networks: dict[str, Any] = {"space": predict.space, "architectures": _count(predict)}
     if source:
         networks = {"models": digest_of_json(source), "function": str(predict.models).rpartition(":")[2]}
     decided = {"predictors": list(predict.predictors), "examples": predict.examples, "seed": predict.seed}

@@ -15,7 +15,7 @@ from pipeline.cluster.pool import run_tasks
 from pipeline.command_line.checks import fetch
 from pipeline.command_line.finished import note_finished
 from pipeline.command_line.folders import locked, make_folder
-from pipeline.command_line.options import PredictCommand
+from pipeline.command_line.options import ARCHITECTURES, PredictCommand
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work, sizes_of
 from pipeline.compare.folder import check_data
@@ -57,6 +57,7 @@ def predict(
     names = _names(wanted, asked)
     known = _accuracies(job, wanted, names)
     batch = batch_of(job.dataset, asked.examples, asked.seed, CHANNELS if wanted.space == "nasbench201" else None)
+    wanted.network(names[0], tuple(batch[0].shape[1:]), job.dataset.classes)  # which may not take such data
     fetch(job)
     _check_folder(job, written)
     _ = job.mirror
@@ -89,9 +90,10 @@ def _names(wanted: Wanted, asked: PredictCommand) -> list[str]:
             raise UserError(f"--models gives {len(found)} network; give at least 2, so that there is something to rank.")
         return found
     space = SPACES[wanted.space]
-    if asked.architectures > space.size:
-        raise UserError(f"--architectures is {asked.architectures} and {space.name} has {space.size:,}; give at most so many.")
-    return [space.text(code) for code in drawn(wanted.space, asked.architectures, asked.seed)]
+    count, most = asked.architectures or ARCHITECTURES, space.architectures
+    if asked.architectures and count > most:
+        raise UserError(f"--architectures is {count} and {space.name} has {most:,}; give at most so many.")
+    return [space.text(code) for code in drawn(wanted.space, count, asked.seed)]
 
 
 def _accuracies(job: Work, wanted: Wanted, names: Sequence[str]) -> dict[str, list[float]] | None:
