@@ -122,6 +122,9 @@ class PredictCommand(Places):
     such as live_params+naswot, are combinations by ranks"""
     models: str | None = None
     """FILE.py:FUNCTION, a function that gives networks of your own in place of a space: a list, or names and networks"""
+    accuracies: str | None = None
+    """of networks of mlp or cnn: trained (here, afterwards), or recorded (once, on digits or Fashion-MNIST; nothing is trained)
+    (default: trained)"""
     examples: int = 128
     """training examples that a predictor looks at"""
     seed: int = 0

@@ -18,6 +18,10 @@ class Undefined(ArithmeticError):
     """A score is not defined for this network: it is NaN."""
 
 
+class Unsuited(UserError):
+    """A predictor is not made for this network, whatever the batch: among others it has no rank, and the message says why."""
+
+
 def defined(values: Tensor) -> None:
     """Raises Undefined unless all are finite: nothing that is computed from others would mean anything."""
     if not bool(torch.isfinite(values).all()):

@@ -102,9 +102,10 @@ def narrow_cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     return [name, count, *(f"τ {tau.replace(' [', chr(10) + '[')}\nρ {rho}" for tau, rho in pairs), cost]
 
 
-def costs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A sentence for each combination: what it is of, and what each part costs."""
-    return [
+def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each combination: what it is of, and what each part costs; and one for each predictor that has no score of
+    some networks."""
+    return [str(row["why"]) for row in rows if row.get("why")] + [
         f"{row['predictor']} combines ranks; of its {as_cell(row['ms'], '.3g')} ms per architecture "
         + ", ".join(f"{part} takes {as_cell(cost, '.3g')}" for part, cost in row["parts"].items())
         + "."
@@ -116,7 +117,7 @@ def costs(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def ranking_markdown(found: Mapping[str, Any]) -> str:
     """The table and the correlation among predictors."""
     head = headings(found["columns"])
-    parts = [found["caption"], _table([head, *(cells(row, found["columns"]) for row in found["rows"])]), *costs(found["rows"])]
+    parts = [found["caption"], _table([head, *(cells(row, found["columns"]) for row in found["rows"])]), *notes(found["rows"])]
     if len(found["rows"]) > 1:
         names = [row["predictor"] for row in found["rows"]]
         lines = [[name, *(as_cell(value, ".2f") for value in row)] for name, row in zip(names, found["agreement"], strict=True)]
