@@ -24,6 +24,7 @@ SLOW = {
     "benchmarks.assisted": "it searches as the tests of searches do",
     "benchmarks.decoupled": "it starts a Ray of its own three times",
     "benchmarks.pblf": "it searches as the tests of searches do, and trains what it found in four ways",
+    "benchmarks.zoo": "it scores and trains as the tests of `predict` do",
     "benchmarks.scaling": "it starts Ray's workers a dozen times",
     "tests.support.faults": "it runs the program to its end five times",
 }
