@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipeline.arms import ARMS
+from pipeline.command_line import arm_runs
 from pipeline.command_line.options import ReportCommand
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
@@ -110,19 +111,24 @@ def _draw(job: Work, arms: dict[str, dict[str, Any]], points: dict[str, dict[str
         drawings.append(("angles", figures.angles, turned))
     for name, draw, values in drawings:
         draw(values, job.folder / "figures" / f"{name}.png")
-        job.records.artifact(job.name, f"figures/{name}.png", "figures")
+        job.records.artifact(job.root, f"figures/{name}.png", "figures")
+
+
+FILES = ("report.html", "report.json", "report.md")
+"""artifacts of the folder's own run, those of them that are there"""
 
 
 def _record(job: Work) -> None:
-    """The report, and a run for each of its rows."""
-    job.records.artifact(job.name, "report.md", "")
-    for row in read_report(job.folder / "report.json")["rows"]:
-        name = f"result-{row['arm']}"
-        if job.records.differs("result", f"{job.name}/{name}", row=row):
-            job.records.anew(f"{job.name}/{name}")  # the report was lost and made again
-        run = job.child(name, f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
-        job.records.result(run, row)
-        job.records.end(run, "FINISHED")
+    """The answer in the folder's own run, and each row of it in the run of its arm."""
+    rows = read_report(job.folder / "report.json")["rows"]
+    for file in FILES:
+        if (job.folder / file).exists():
+            job.records.artifact(job.root, file, "")
+    for row in rows:
+        arm_runs.record_test(job, row)
+    job.records.result(job.root, {f"test/accuracy/{row['arm']}": row["accuracy"] for row in rows})
+    about = f"Test set of {job.dataset.name}, {rows[0]['n']} targets per arm.\n\n"
+    job.records.tags(job.root, {"mlflow.note.content": about + (job.folder / "report.md").read_text(encoding="utf-8")})
 
 
 def show_report(job: Work, data: str) -> None:

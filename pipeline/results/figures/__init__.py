@@ -2,6 +2,7 @@
 
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.maps import gradcam
+from pipeline.results.figures.panels import GRADCAM, WEIGHTS, limit_of, panel
 from pipeline.results.figures.ranking import agreement, scatter
 from pipeline.results.figures.rules import angles
 from pipeline.results.figures.searches import front, importance, parallel
@@ -10,7 +11,9 @@ from pipeline.results.figures.training import accuracy, instruction
 
 __all__ = [
     "COLOURS",
+    "GRADCAM",
     "OTHERS",
+    "WEIGHTS",
     "accuracy",
     "agreement",
     "angles",
@@ -19,6 +22,8 @@ __all__ = [
     "importance",
     "instruction",
     "learning",
+    "limit_of",
+    "panel",
     "parallel",
     "prediction",
     "scatter",

@@ -14,8 +14,15 @@ LENGTH = 250
 LOADED_BY = "grad_instructor.load"
 
 
+UNKNOWN = "ENDPOINT_NOT_FOUND"
+"""what servers before MLflow 3 say to logged models"""
+
+
 class Models:
-    """Sends ENNs of one folder to one experiment, each once: a model is known by its run and its file's digest."""
+    """Sends ENNs of one folder to one experiment, each once: a model is known by its run and its file's digest.
+
+    A server that knows no logged models is sent the files as artifacts of the run, in ``enn``.
+    """
 
     def __init__(self, client: Any, experiment: str, folder: Path) -> None:
         self._client, self._experiment, self._folder = client, experiment, folder
@@ -26,6 +33,17 @@ class Models:
         files = [file for file in (path, path.with_suffix(".json")) if may_be_sent(self._folder, file)]
         if path not in files:
             return
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._make(run_id, event, files)
+        except MlflowException as error:
+            if error.error_code != UNKNOWN:
+                raise
+            for file in files:
+                self._client.log_artifact(run_id, str(file), "enn")
+
+    def _make(self, run_id: str, event: Event, files: list[Path]) -> None:
         found = self._find(run_id, event["sha256"])
         model = found or self._client.create_logged_model(
             self._experiment,
