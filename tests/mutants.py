@@ -776,7 +776,7 @@ FINISHED = (
     Mutation(
         "work that was taken up again is finished",
         "pipeline/command_line/finished.py",
-        'records.status(name) != "FINISHED" or records.running()',
+        '(records.status(job.root) or records.status(job.name)) != "FINISHED" or records.running()',
         "False",
         "a run would stay RUNNING or KILLED for good",
         ("tests/test_finished.py::test_nothing_changes_unnoticed",),
