@@ -19,6 +19,7 @@ HELD = (*PACKAGES, "tune_configs")
 NEEDED = ("pyproject.toml", "README.md", "LICENSE")
 OTHERS = ("tests", "benchmarks", "examples", "notebooks", "cluster", "docs")
 DATA = (
+    "pipeline/architectures/zoo/*.json",
     "pipeline/data/splits/*.npz",
     "pipeline/enn/shipped/*",
     "pipeline/results/page/page.*",

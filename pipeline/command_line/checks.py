@@ -31,11 +31,11 @@ def check(job: Work) -> bool:
 
 
 def _check_trains(config: Config) -> None:
-    """Raises UserError where settings are of a cell that nothing trains."""
+    """Raises UserError where settings are of an architecture that only searches judge."""
     if config.architecture != ArchitectureConfig():
         raise UserError(
-            "architecture.* settings are a cell of NAS-Bench-201, which the table of a search judges and no command trains; "
-            "leave them out."
+            "architecture.* settings are a cell of NAS-Bench-201 or a convolutional network, which a search judges and no "
+            "command trains; leave them out."
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.command_line import comparing
+from pipeline.command_line import arm_runs, comparing
 from pipeline.command_line.options import ReportCommand
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
@@ -115,7 +115,11 @@ def _draw(job: Work, found: "Reported") -> None:
 
     for name, drawing in drawings(found).items():
         drawn(drawing, job.folder / "figures" / f"{name}.png")
-        job.records.artifact(job.name, f"figures/{name}.png", "figures")
+        job.records.artifact(job.root, f"figures/{name}.png", "figures")
+
+
+FILES = ("report.html", "report.json", "report.md")
+"""artifacts of the folder's own run, those of them that are there"""
 
 
 def _write_page(job: Work, found: "Reported") -> None:
@@ -139,15 +143,16 @@ def page_again(job: Work) -> None:
 
 
 def _record(job: Work) -> None:
-    """The report, and a run for each of its rows."""
-    job.records.artifact(job.name, "report.md", "")
-    for row in read_report(job.folder / "report.json")["rows"]:
-        name = f"result-{row['arm']}"
-        if job.records.differs("result", f"{job.name}/{name}", row=row):
-            job.records.anew(f"{job.name}/{name}")  # the report was lost and made again
-        run = job.child(name, f"result {row['arm']}", {"arm": row["arm"], "strength": row["strength"]})
-        job.records.result(run, row)
-        job.records.end(run, "FINISHED")
+    """The answer in the folder's own run, and each row of it in the run of its arm."""
+    rows = read_report(job.folder / "report.json")["rows"]
+    for file in FILES:
+        if (job.folder / file).exists():
+            job.records.artifact(job.root, file, "")
+    for row in rows:
+        arm_runs.record_test(job, row)
+    job.records.result(job.root, {f"test/accuracy/{row['arm']}": row["accuracy"] for row in rows})
+    about = f"Test set of {job.dataset.name}, {rows[0]['n']} targets per arm.\n\n"
+    job.records.tags(job.root, {"mlflow.note.content": about + (job.folder / "report.md").read_text(encoding="utf-8")})
 
 
 def show_report(job: Work, data: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pipeline import cluster
 from pipeline.addresses import shown_address
 from pipeline.command_line.checks import check, check_folder, still_fits
+from pipeline.command_line.described import of_work
 from pipeline.command_line.finished import is_finished, note_finished
 from pipeline.command_line.folders import check_kind, locked, make_folder
 from pipeline.command_line.recording import recorded_as
@@ -62,7 +63,8 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
         settings = {"preset": job.command.options.preset, "settings": to_dotted(job.config)}
         settings |= {"work": job.command.work} if job.without_enn else {}
         write_json(job.folder / "config.json", settings | ({"data": data_of(job.dataset)} if noted else {}))
-        with recorded_as(job, to_dotted(job.config)):
+        with recorded_as(job, of_work(job.config, job.command.options.preset, job.without_enn)):
+            job.records.artifact(job.root, "config.json", "")
             console.print(f"results go to {job.folder}")
             for stage in stages:
                 stage(job)

@@ -163,7 +163,8 @@ def made_by(
     """
     populations, instructing = distinct(trained), list(enns.get(_instructing(config, arm), []))
     facts = max(trained, key=lambda one: str(one.get("date")), default=reporting)
-    row = dict(facts) | {"trained": populations, "enn": instructing, "reported": brief(reporting)}
+    facts = {name: value for name, value in facts.items() if name != "times"}
+    row = facts | {"trained": populations, "enn": instructing, "reported": brief(reporting)}
     here = reporting.get("commit")
     if all(one.get("commit") == here for one in [*populations, *instructing]) and populations:
         return row

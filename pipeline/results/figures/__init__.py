@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.drawing import Drawing, Panel, alone, whole
 from pipeline.results.figures.maps import Scale, gradcam, scale_of
+from pipeline.results.figures.panels import GRADCAM, WEIGHTS, limit_of, panel
 from pipeline.results.figures.ranking import agreement, scatter
 from pipeline.results.figures.rules import angles
 from pipeline.results.figures.searches import front, importance, parallel
@@ -31,7 +32,9 @@ DRAWN: tuple[Callable[..., Drawing], ...] = (
 __all__ = [
     "COLOURS",
     "DRAWN",
+    "GRADCAM",
     "OTHERS",
+    "WEIGHTS",
     "Drawing",
     "Panel",
     "Scale",
@@ -45,6 +48,8 @@ __all__ = [
     "importance",
     "instruction",
     "learning",
+    "limit_of",
+    "panel",
     "parallel",
     "prediction",
     "scale_of",
