@@ -45,7 +45,9 @@ def command(predict: PredictCommand, line: str) -> int:
         from pipeline.command_line import predicting
 
         predicting.predict(job, predict, source, function, written, tables, show)
-    console.print(f"\nresults   {job.folder}\ntable     {job.folder / 'predict.md'}\nMLflow    {where_mlflow_is(job)}")
+    console.print(
+        f"\nresults   {job.folder}\npage      {job.folder / 'report.html'}\ntable     {job.folder / 'predict.md'}\nMLflow    {where_mlflow_is(job)}"
+    )
     return 0
 
 

@@ -28,7 +28,10 @@ from pipeline.names import parts_of
 from pipeline.predictors.rank import combined
 from pipeline.progress import console, stage
 from pipeline.results import figures
+from pipeline.results.figures import Drawing
 from pipeline.results.origin import brief, data_of, mapping
+from pipeline.results.page import FILE, write
+from pipeline.results.page.ranking import page_of
 from pipeline.results.ranking import agreement, ranking_markdown, ranking_rows
 
 CHANNELS = 3
@@ -223,13 +226,15 @@ def _report(
     facts |= {"accuracies": {name: list(values) for name, values in known.items()}, "provenance": job.provenance}
     write_changed(job.folder / "predict.json", facts, ("provenance",))
     write_atomic(job.folder / "predict.md", ranking_markdown(read_json(job.folder / "predict.json")))
-    drawn_files = _draw(job.folder / "figures", rows, scores, known, among)
+    drawn = _draw(job.folder / "figures", rows, scores, known, among)
+    page = page_of(read_json(job.folder / "predict.json"), read_json(job.folder / "plan.json"), drawn)
+    write(page, job.folder)
     for row in rows:
         run = job.child(row["predictor"], row["predictor"], {"predictor": row["predictor"]}, "predictor")
         job.records.metrics(run, 0, _metrics(row))
         job.records.end(run, "FINISHED")
     job.records.tags("predict", {"mlflow.note.content": (job.folder / "predict.md").read_text(encoding="utf-8")})
-    for path, place in [("predict.json", ""), ("predict.md", ""), *((f"figures/{file}", "figures") for file in drawn_files)]:
+    for path, place in [(FILE, ""), ("predict.json", ""), ("predict.md", ""), *((f"figures/{f}", "figures") for f in drawn)]:
         job.records.artifact("predict", path, place)
 
 
@@ -267,21 +272,20 @@ def _draw(
     scores: Mapping[str, Sequence[float]],
     known: Mapping[str, Sequence[float]],
     among: Sequence[Sequence[float]],
-) -> list[str]:
-    """A scatter plot per predictor, and how much they agree; names of the files."""
-    files = []
+) -> dict[str, Drawing]:
+    """A scatter plot per predictor, and how much they agree; by the names of the files."""
+    drawn = {}
     for row in rows if known else ():
         name = row["predictor"]
         panels = [
             {"title": column, "accuracy": values, "kendall": row["against"][column]["kendall"]}
             for column, values in known.items()
         ]
-        figures.scatter(name, scores[name], panels, folder / f"{name}.png")
-        files.append(f"{name}.png")
+        drawn[f"{name}.png"] = figures.scatter(name, scores[name], panels, folder / f"{name}.png")
     if len(rows) > 1:
-        figures.agreement(list(scores), among, folder / "agreement.png")
-        files.append("agreement.png")
-    return files
+        count = max(map(len, scores.values()))
+        drawn["agreement.png"] = figures.agreement(list(scores), among, folder / "agreement.png", architectures=count)
+    return drawn
 
 
 def _check_folder(job: Work, here: Mapping[str, Any]) -> None:

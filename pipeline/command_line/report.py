@@ -140,6 +140,7 @@ def page_again(job: Work) -> None:
 
     arms = collect(job.config, job.folder)
     _write_page(job, _reported(job, arms, {} if job.without_enn else prediction_points(job.config, arms)))
+    job.records.artifact(job.root, "report.html", "")
 
 
 def _record(job: Work) -> None:

@@ -42,7 +42,7 @@ def command(search: SearchCommand, line: str) -> int:
         from pipeline.command_line import searching
 
         searching.search(job, plan, written, starts, show_search)
-    console.print(f"\nresults   {job.folder}\nMLflow    {where_mlflow_is(job)}")
+    console.print(f"\nresults   {job.folder}\npage      {job.folder / 'report.html'}\nMLflow    {where_mlflow_is(job)}")
     return 0
 
 

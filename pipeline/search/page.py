@@ -21,8 +21,13 @@ def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing
         best: files of settings, of the best of each group.
     """
     front = pareto(plan, found["rows"])
-    table = Table("Of the finished candidates those that no other is at least as good as in every objective; best first.",
-                  headings(plan), [cells(plan, row) for row in front], (), range(1 + len(plan.objectives), 99))
+    table = Table(
+        "Of the finished candidates those that no other is at least as good as in every objective; best first.",
+        headings(plan),
+        [cells(plan, row) for row in front],
+        (),
+        range(1 + len(plan.objectives), 99),
+    )
     charts = [Chart(file.removesuffix(".png"), drawing) for file, drawing in drawings.items()]
     sections = [
         Section("asked", "What was asked", [Facts(_facts(plan, found))]),
@@ -31,7 +36,9 @@ def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing
         Section("candidates", "Every candidate", [Folded("All of them, and how they ended", [_everyone(found["rows"])])]),
         Section("made", "Where this comes from", _made(found)),
     ]
-    return Page(f"Search: {found['search']}", list(filter(None, [str(found["question"]).strip(), _answer(plan, front)])), sections)
+    return Page(
+        f"Search: {found['search']}", list(filter(None, [str(found["question"]).strip(), _answer(plan, front)])), sections
+    )
 
 
 def _answer(plan: Plan, front: Sequence[Mapping[str, Any]]) -> str:
@@ -63,8 +70,13 @@ def _next(best: Sequence[str]) -> list[Words]:
 
 def _everyone(rows: Sequence[Mapping[str, Any]]) -> Table:
     shown = [
-        [str(row["name"]), str(row["outcome"]), str(row["stage"]), json.dumps(row["settings"], ensure_ascii=False),
-         ", ".join(f"{name} {_value(value)}" for name, value in row["result"].items())]
+        [
+            str(row["name"]),
+            str(row["outcome"]),
+            str(row["stage"]),
+            json.dumps(row["settings"], ensure_ascii=False),
+            ", ".join(f"{name} {_value(value)}" for name, value in row["result"].items()),
+        ]
         for row in rows
     ]
     columns = ("candidate", "how it ended", "last stage", "settings", "results of that stage")

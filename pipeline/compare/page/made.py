@@ -10,6 +10,7 @@ from pipeline.enn.files import digest_of
 from pipeline.files import strict
 from pipeline.results.origin import distinct
 from pipeline.results.page import Code, Facts, Folded, Part, Section, Table, Words
+from pipeline.results.page.source import checkout, source_facts
 
 
 def made(found: Reported, preset: str, beginning: Config) -> Section:
@@ -29,38 +30,14 @@ def made(found: Reported, preset: str, beginning: Config) -> Section:
                 f"({found.dataset.name}) are at hand."
             ]
         ),
-        Code(f"git checkout {_commit(facts)}\ngrad-instructor {work} --config settings.json --output again"),
-        Facts([*_facts(found, facts), *_digests(found)]),
+        Code(f"{checkout(facts)}\ngrad-instructor {work} --config settings.json --output again"),
+        Facts([*source_facts(facts), *_digests(found)]),
         _calls(rows),
         _changed(found.config, preset, beginning),
     ]
     settings = {"preset": preset, "settings": strict(to_dotted(found.config))}
     parts.append(Folded("All settings, as settings.json", [Code(json.dumps(settings, indent=1, ensure_ascii=False))]))
     return Section("made", "Where this comes from", parts)
-
-
-def _commit(facts: Mapping[str, Any]) -> str:
-    return str(facts.get("commit", "unknown")).removesuffix("-dirty")
-
-
-def _facts(found: Reported, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    hardware = facts.get("hardware", {})
-    machine, gpus = [str(facts.get("platform")), str(hardware.get("cpu"))], hardware.get("gpus") or []
-    versions = [f"{name} {facts[name]}" for name in ("version", "python", "torch", "ray", "mlflow", "numpy") if name in facts]
-    versions[0] = versions[0].replace("version", "grad-instructor")
-    return [
-        (
-            "commit",
-            f"{facts.get('commit')}{' (with changes that were not committed)' * str(facts.get('commit')).endswith('-dirty')}",
-        ),
-        ("date", str(facts.get("date"))),
-        ("versions", ", ".join(versions)),
-        (
-            "machine",
-            ", ".join([*machine, f"{hardware.get('cores')} cores", f"{hardware.get('ram_gib')} GiB", *map(str, gpus)]),
-        ),
-        ("seed", str(facts.get("seed"))),
-    ]
 
 
 def _digests(found: Reported) -> list[tuple[str, str]]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.results.figures.drawing import Drawing, Panel, drawn
+from pipeline.results.figures.panels import GRADCAM, MEANS, NAMES, WEIGHTS, limit_of
 
+SMALLEST = 1e-12
+"""end of a scale of nothing but zeros"""
 WIDTH = 4.6
 """inches of a panel"""
 
@@ -32,20 +34,19 @@ class Kind:
     name: str
     colours: str
     """a map of colours that is light at 0"""
-    scale: str
-    """what its colours mean"""
 
 
 KINDS = {
-    "image": Kind("weights of layer 1", "PuOr", "weight, in units of He's standard deviation"),
-    "map": Kind("Grad-CAM", "RdBu_r", "blue lowers the predicted score V, red raises it"),
+    "image": Kind("weights of layer 1", WEIGHTS),
+    "map": Kind("Grad-CAM", GRADCAM),
 }
 
 
 def scale_of(maps: Iterable[Mapping[str, Any]]) -> Scale:
     """The scale on which the largest magnitudes of these maps lie at the ends."""
     maps = list(maps)
-    return Scale(_limit(item["image"] for item in maps), _limit(item["map"] for item in maps))
+    image, signed = (limit_of([np.asarray(item[name], dtype=float) for item in maps]) for name in KINDS)
+    return Scale(max(image, SMALLEST), max(signed, SMALLEST))
 
 
 def gradcam(
@@ -85,7 +86,6 @@ def _row(item: Mapping[str, Any], scale: Scale) -> tuple[Panel, ...]:
 def _shown(panel: Axes, array: Any, title: str, kind: Kind, limit: float) -> None:
     values = np.asarray(array, dtype=float)
     turned = values.shape[0] > values.shape[1]  # the long side lies across
-    names = ("input (pixels of the image)", "unit (pixels)")
     panel.imshow(
         values.T if turned else values,
         cmap=kind.colours,
@@ -95,8 +95,8 @@ def _shown(panel: Axes, array: Any, title: str, kind: Kind, limit: float) -> Non
         interpolation="nearest",
     )
     panel.set_title(f"{title}: {kind.name}", fontsize=9.5)
-    panel.set_xlabel(names[turned], fontsize=9)
-    panel.set_ylabel(names[not turned], fontsize=9)
+    panel.set_xlabel(NAMES[turned], fontsize=9)
+    panel.set_ylabel(NAMES[not turned], fontsize=9)
     for axis in (panel.xaxis, panel.yaxis):
         axis.set_major_locator(MaxNLocator(4, integer=True))
 
@@ -105,11 +105,5 @@ def _scale(panel: Axes, kind: Kind, limit: float) -> None:
     """The colours of all panels of a kind, and what they mean."""
     values = np.linspace(-limit, limit, 128)[None]
     panel.imshow(values, cmap=kind.colours, extent=(-limit, limit, 0, 1), aspect="auto", interpolation="nearest")
-    panel.set(title=f"colours of {kind.name}", xlabel=kind.scale, yticks=[])
+    panel.set(title=f"colours of {kind.name}", xlabel=MEANS[kind.colours], yticks=[])
     panel.xaxis.set_major_locator(MaxNLocator(5))
-
-
-def _limit(arrays: Iterable[Float[np.ndarray, "H W"]]) -> float:
-    """The largest magnitude, so that a colour scale is centred on 0 (and not empty)."""
-    found = [np.asarray(array, dtype=float) for array in arrays]
-    return max([*(float(np.nanmax(np.abs(array))) for array in found if np.isfinite(array).any()), 1e-12])

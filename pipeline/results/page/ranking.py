@@ -25,10 +25,14 @@ def page_of(found: Mapping[str, Any], asked: Mapping[str, Any], drawings: Mappin
     sections = [
         Section("results", "How well they rank", [table]),
         *([Section("figures", "Scores and accuracies", charts)] if charts else []),
-        Section("made", "Where this comes from", [
-            Code(f"{checkout(facts)}\n{facts.get('command')}"),
-            Facts(source_facts(facts)),
-            Folded("All that was asked", [Code(json.dumps(asked, indent=1, ensure_ascii=False))]),
-        ]),
+        Section(
+            "made",
+            "Where this comes from",
+            [
+                Code(f"{checkout(facts)}\n{facts.get('command')}"),
+                Facts(source_facts(facts)),
+                Folded("All that was asked", [Code(json.dumps(asked, indent=1, ensure_ascii=False))]),
+            ],
+        ),
     ]
     return Page("Networks scored before they are trained", [str(found["caption"])], sections)
