@@ -27,8 +27,9 @@ import warnings
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -47,6 +48,9 @@ from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired
 from pipeline.results.tables import NONE, as_cell
 from pipeline.seeding import numpy_stream, stream
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 REPEATS, BUDGET, CHARGED_EPOCHS = 500, 12_000.0, 12
 ALGORITHMS = ("random", "evolution", "reinforce", "bohb")
@@ -246,31 +250,42 @@ def row(runs: Runs, told: Mapping[Runs, Mapping[str, Any]]) -> dict[str, Any]:
 
 def draw(results: Mapping[str, Any], path: Path) -> None:
     """Anytime curves: a panel for each algorithm and data set, a line for each form; scoring is charged."""
-    from matplotlib.figure import Figure
+    from pipeline.results.figures import Drawing, Panel
+    from pipeline.results.figures.drawing import drawn
 
-    from pipeline.results.figures.style import KINDS, legend, plain, save
-
-    rows = [own for own in _rows(results) if own["charged"]]
+    rows = [own for own in _rows(dict(results)) if own["charged"]]
     algorithms = [name for name in ALGORITHMS if any(own["algorithm"] == name for own in rows)]
-    figure = Figure(figsize=(1.5 + 2.7 * len(algorithms), 8.5), layout="constrained")
-    panels = figure.subplots(len(TABLES), len(algorithms), sharex=True, squeeze=False)
-    for (line, data), (at, algorithm) in itertools.product(enumerate(TABLES), enumerate(algorithms)):
-        panel, ends = panels[line][at], []
-        for own in [own for own in rows if (own["data"], own["algorithm"]) == (data, algorithm)]:
-            values = np.array(own["curve"], dtype=float)
-            colour = KINDS[FORMS.index(own["form"]) % len(KINDS)]
-            panel.plot(np.array(CURVE) * results["budget"] / 1000, values, color=colour, label=own["form"].replace("_", " "))
-            ends += values[5:][np.isfinite(values[5:])].tolist()
-        if ends:
-            panel.set_ylim(min(ends), max(ends) + 0.05 * (max(ends) - min(ends) + 1e-9))
-        panel.set_title(f"{algorithm}, {data}", fontsize=9)
-        plain(panel)
-        if at == 0:
-            panel.set_ylabel("test accuracy, %")
-        if line == len(TABLES) - 1:
-            panel.set_xlabel("simulated seconds, thousands")
-    legend(figure, panels[0][0])
-    save(figure, path)
+    panels = tuple(
+        Panel(partial(_curves, rows=rows, data=data, algorithm=algorithm, budget=results["budget"]), (3.4, 3.0))
+        for data, algorithm in itertools.product(TABLES, algorithms)
+    )
+    notes = (
+        f"n = {results['repeats']} paired repeats; lines are their means (their intervals are in the table). A search sees one "
+        "run's validation accuracy of a cell; shown is the test accuracy of the best so far. Scoring is charged.",
+    )
+    title = "Searches over the cells of NAS-Bench-201: test accuracy of the best cell so far"
+    drawn(Drawing(title, notes, panels, len(algorithms)), path)
+
+
+def _curves(panel: "Axes", rows: Sequence[Mapping[str, Any]], data: str, algorithm: str, budget: float) -> None:
+    from pipeline.results.figures.style import KINDS, plain
+
+    ends: list[float] = []
+    for own in [own for own in rows if (own["data"], own["algorithm"]) == (data, algorithm)]:
+        values = np.array(own["curve"], dtype=float)
+        colour = KINDS[FORMS.index(own["form"]) % len(KINDS)]
+        panel.plot(np.array(CURVE) * budget / 1000, values, color=colour, label=own["form"].replace("_", " "))
+        ends += values[5:][np.isfinite(values[5:])].tolist()
+    if ends:
+        panel.set_ylim(min(ends), max(ends) + 0.05 * (max(ends) - min(ends) + 1e-9))
+    panel.set_title(f"{algorithm}, {data}", fontsize=10)
+    panel.set(xlabel="simulated seconds, thousands", ylabel="test accuracy, %")
+    plain(panel)
+
+
+def redraw(results: dict[str, Any], folder: Path) -> None:
+    """The picture once more, from the results alone."""
+    draw(results, folder / "assisted.png")
 
 
 # -- its page ------------------------------------------------------------------------------------------------------------

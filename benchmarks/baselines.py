@@ -33,8 +33,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -53,6 +54,9 @@ from pipeline.results.statistics import mean_interval, paired
 from pipeline.results.tables import NONE
 from pipeline.seeding import stream
 from pipeline.targets import MLP, Batches, initialise
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET, BATCH, POINTS = MLP((784, 100, 10)), 100, 22
@@ -339,34 +343,50 @@ def row(name: str, part: dict[str, Any], total: int) -> dict[str, Any]:
     }
 
 
+STYLES = {
+    "baseline": ("#000000", "--"),
+    "instructed": ("#0072B2", "-"),
+    "instructed, half": ("#0072B2", ":"),
+    "double batch": ("#E69F00", "-"),
+    "double batch, half": ("#E69F00", ":"),
+}
+
+
 def draw(rows: list[dict[str, Any]], path: Path, total: int) -> None:
     """Validation error against steps and against seconds."""
-    import matplotlib
+    from pipeline.results.figures import Drawing, Panel
+    from pipeline.results.figures.drawing import count, drawn
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    panels = [
+        Panel(partial(_errors, own=own, axis=axis, total=total), (4.0, 3.2)) for axis in ("steps", "seconds") for own in rows
+    ]
+    targets = count(len(values) for own in rows for arm, values in own["tests"].items() if arm == "baseline")
+    notes = (
+        f"{targets} targets of each optimiser alone; instructed: as many under each of {len(rows[0]['enns'])} ENNs. Lines are "
+        "means (their intervals are in the table); half: runs of half the steps. Seconds without the training of the ENNs.",
+    )
+    drawn(Drawing(f"Error on validation data of MNIST, in runs of {total} steps", notes, tuple(panels), len(rows), True), path)
 
-    figure, axes = pyplot.subplots(2, len(rows), figsize=(4 * len(rows), 6), sharey=True, squeeze=False)
-    styles = {
-        "baseline": "k--",
-        "instructed": "C0-",
-        "instructed, half": "C0:",
-        "double batch": "C1-",
-        "double batch, half": "C1:",
-    }
-    for column, own in enumerate(rows):
-        for arm, style in ((arm, style) for arm, style in styles.items() if arm in own["curves"]):
-            error = 100 * (1 - np.array(own["curves"][arm]["accuracy"]))
-            axes[0, column].plot(np.arange(len(error)) * total / POINTS, error, style, label=arm)
-            axes[1, column].plot(own["curves"][arm]["seconds"], error, style, label=arm)
-        axes[0, column].set(title=own["baseline"], xlabel="steps", yscale="log")
-        axes[1, column].set(xlabel="seconds", yscale="log")
-    for line in axes:
-        line[0].set_ylabel("validation error, %")
-    axes[0, 0].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+
+def _errors(panel: "Axes", own: dict[str, Any], axis: str, total: int) -> None:
+    from pipeline.results.figures.style import few, plain
+
+    for arm, (colour, dash) in STYLES.items():
+        if arm in own["curves"]:
+            curve = own["curves"][arm]
+            error = 100 * (1 - np.array(curve["accuracy"]))
+            x = curve["seconds"] if axis == "seconds" else np.arange(len(error)) * total / POINTS
+            panel.plot(x, error, color=colour, linestyle=dash, linewidth=1.6, label=arm)
+    named = "optimiser steps" if axis == "steps" else "seconds of one target's training"
+    panel.set(title=own["baseline"], xlabel=named, ylabel="validation error, % (logarithmic)", yscale="log")
+    few(panel.yaxis)
+    plain(panel)
+
+
+def redraw(results: dict[str, Any], folder: Path) -> None:
+    """The pictures once more, from the results alone."""
+    for steps in sorted({own["steps"] for own in results["rows"]}):
+        draw([own for own in results["rows"] if own["steps"] == steps], folder / f"baselines-{steps}.png", steps)
 
 
 # -- its page ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
     python -m benchmarks.pages            # write what differs
     python -m benchmarks.pages --check    # write nothing; exit code 1 where a page is stale
+    python -m benchmarks.pages --draw     # and pictures, those that need no training
     python -m benchmarks.pages --quick    # copies in a temporary folder
 
 A benchmark's page is one line of ``PAGES``. Its module has four functions of its results: ``table``; ``figures``, numbers by
@@ -83,6 +84,11 @@ class Page:
         """What a function of the benchmark makes of the results."""
         return getattr(self.code, what)(*(read_json(quick.RESULTS / f"{name}.json") for name in self.files))
 
+    def redraw(self) -> None:
+        """Its pictures once more, where its results hold all that they show."""
+        if hasattr(self.code, "redraw"):
+            self.code.redraw(*(read_json(quick.RESULTS / f"{name}.json") for name in self.files), quick.RESULTS)
+
     def earlier(self) -> bool:
         """Whether a part of it is older than the last correction."""
         return any(tables.is_earlier(read_json(quick.RESULTS / f"{name}.json")) for name in self.files if name not in UNTOUCHED)
@@ -163,7 +169,10 @@ PAGES = (
 def main() -> int:
     parser = quick.parser_of(__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 where a page is stale")
+    parser.add_argument("--draw", action="store_true", help="draw the pictures again of which the results hold all points")
     options = parser.parse_args()
+    for page in PAGES if options.draw else ():
+        page.redraw()
     folder = quick.results_folder(True) if options.quick else ROOT
     try:
         stale = [(path, text) for path, text in rendered() if not _is(folder / path, text)]

@@ -332,6 +332,11 @@ def correct(results: Mapping[str, Any]) -> None:
     tables.correct(duel for own in results["far"].values() for duel in own.values())
 
 
+def redraw(results: Mapping[str, Any], folder: Path) -> None:
+    """The pictures once more, from the results alone."""
+    pblf_extras.draw(results, folder, str(results["protocol"]))
+
+
 def table(results: Mapping[str, Any]) -> str:
     """What each search found, on the validation data that chose it and on fresh targets; elsewhere; the dissertation's."""
     correct(results)

@@ -7,8 +7,9 @@ import dataclasses
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,6 +24,9 @@ from pipeline.search.values import Stage
 from pipeline.seeding import numpy_stream, stream
 from pipeline.setting import new_population, selection_data, target_of
 from pipeline.targets import MLP, Batches, Population
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TURNS, MOST_ALONE = 3, 3
 STEPS = {"digits": 440, "mnist": 110}
@@ -205,34 +209,45 @@ def components(judged: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def draw(report: Mapping[str, Any], folder: Path, name: str) -> None:
     """NAME-components.png and NAME-betas.png."""
-    from matplotlib.figure import Figure
+    from pipeline.results.figures import Drawing, Panel
+    from pipeline.results.figures.drawing import drawn
 
-    from pipeline.results.figures.style import plain, save
+    found, paths = report["components"], report["betas"]
+    notes = (f"n = {len(found['accuracy'])} φ, a point each; accuracy on validation data. The best lie on top.",)
+    panel = Panel(partial(_components, found=found), (7.0, 4.6), right=1.3)
+    drawn(
+        Drawing("All derivatives that were judged, in two principal components", notes, (panel,)),
+        folder / f"{name}-components.png",
+    )
+    notes = (f"n = 1 path of {paths['steps']} steps for each factor β of ReLU's derivative; the dot is where it ends.",)
+    panels = tuple(Panel(partial(_path, betas=paths, optimiser=optimiser), (4.4, 3.8)) for optimiser in paths["paths"])
+    drawn(Drawing("The path of two weights on the toy problem", notes, panels, aligned=True), folder / f"{name}-betas.png")
 
-    found, figure = report["components"], Figure(figsize=(7, 4.8), layout="constrained")
-    panel, places = figure.subplots(), np.array(found["places"])
-    order = np.argsort(found["accuracy"])  # the best ones on top
+
+def _components(panel: "Axes", found: Mapping[str, Any]) -> None:
+    from pipeline.results.figures.style import colour_bar, plain
+
+    places, order = np.array(found["places"]), np.argsort(found["accuracy"])  # the best ones on top
     drawn = panel.scatter(*places[order].T, c=np.array(found["accuracy"])[order], s=14, cmap="viridis")
-    for number, share in enumerate(found["explained"]):
-        text = f"principal component {number + 1} ({100 * share:.0f} % of the variance)"
-        (panel.set_ylabel if number else panel.set_xlabel)(text)
-    figure.colorbar(drawn, label="validation accuracy, %")
+    named = [
+        f"principal component {number} ({100 * share:.0f} % of the variance)"
+        for number, share in enumerate(found["explained"], 1)
+    ]
+    panel.set(title="all φ", xlabel=named[0], ylabel=named[1])
+    colour_bar(panel, drawn, "validation accuracy, %")
     plain(panel)
-    save(figure, folder / f"{name}-components.png")
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    for panel, (optimiser, paths) in zip(
-        figure.subplots(1, 2, sharex=True, sharey=True), report["betas"]["paths"].items(), strict=True
-    ):
-        for number, (beta, path) in enumerate(zip(report["betas"]["betas"], np.array(paths), strict=True)):
-            colour = _shade(number, len(paths))
-            panel.plot(*path.T, color=colour, label=f"β = {beta:g}", linewidth=3.5 - 0.6 * number)
-            panel.plot(*path[-1], "o", color=colour, markersize=4)
-        panel.set_title({"sgd": "SGD", "adam": "Adam"}[optimiser])
-        panel.set_xlabel("first weight")
-        plain(panel)
-    figure.axes[0].set_ylabel("second weight")
-    figure.axes[0].legend(frameon=False)
-    save(figure, folder / f"{name}-betas.png")
+
+
+def _path(panel: "Axes", betas: Mapping[str, Any], optimiser: str) -> None:
+    from pipeline.results.figures.style import plain
+
+    paths = betas["paths"][optimiser]
+    for number, (beta, path) in enumerate(zip(betas["betas"], np.array(paths), strict=True)):
+        colour = _shade(number, len(paths))
+        panel.plot(*path.T, color=colour, label=f"β = {beta:g}", linewidth=3.5 - 0.6 * number)
+        panel.plot(*path[-1], "o", color=colour, markersize=4)
+    panel.set(title={"sgd": "SGD", "adam": "Adam"}[optimiser], xlabel="first weight", ylabel="second weight")
+    plain(panel)
 
 
 def _shade(number: int, count: int) -> Any:

@@ -103,6 +103,22 @@ MOST_COLUMNS = 7
 """settings beyond this number stand below each other, in a table of their own"""
 
 
+def redraw(results: dict[str, Any], folder: Path) -> None:
+    """The picture of the front once more, from the results alone; nothing where there is none."""
+    from pipeline.results import figures
+    from pipeline.search.outcome import kind_of
+
+    path, objectives = folder / f"search-{results['search']}.png", [name for name, _ in results["plan"]["objectives"]][:2]
+    if not path.exists() or len(objectives) < 2:
+        return
+    points = [
+        {"name": row["name"], "x": row["result"][objectives[1]], "y": row["result"][objectives[0]]}
+        | {"front": row["name"] in results["pareto"], "kind": kind_of(row)}
+        for row in results["rows"]
+    ]
+    figures.front(points, objectives, path)
+
+
 def table(results: dict[str, Any]) -> str:
     """The Pareto front of a search (where there is one objective: the best of each group), and what the search cost."""
     plan, rows = results["plan"], {row["name"]: row for row in results["rows"]}

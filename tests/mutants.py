@@ -1126,6 +1126,41 @@ FILES = (
     ),
 )
 
+PAGES = (
+    Mutation(
+        "names become part of the page",
+        "pipeline/results/page/render.py",
+        "autoescape=True",
+        "autoescape=False",
+        "a script in the name of somebody's data set would run in the browser of whoever reads the report",
+        ("tests/test_report_page.py::test_names_are_text",),
+    ),
+    Mutation(
+        "each map has a colour scale of its own",
+        "pipeline/results/figures/maps.py",
+        "scale = scale or scale_of(maps)",
+        "scale = scale_of(maps[:1])",
+        "what is faint and what is strong would look alike",
+        ("tests/test_figures.py::test_a_series_of_maps_has_one_scale_with_nothing_in_the_middle",),
+    ),
+    Mutation(
+        "an answer by p that is not corrected",
+        "pipeline/compare/page/found.py",
+        'row["p_holm"] < SURE',
+        'row["p"] < SURE',
+        "of many arms one would always seem to be better",
+        ("tests/test_report_page.py::test_an_answer_is_told_by_the_corrected_p",),
+    ),
+    Mutation(
+        "an edge is told though an equal candidate lies inside",
+        "pipeline/compare/tasks.py",
+        "for rate in best)",
+        "for rate in best[:1])",
+        "a search for better learning rates where there is nothing to find",
+        ("tests/test_compare_command.py::test_the_best_on_validation_data_is_chosen_and_an_edge_is_said",),
+    ),
+)
+
 MUTATIONS = (
     *TARGETS,
     *LEARNING,
@@ -1140,6 +1175,7 @@ MUTATIONS = (
     *ARCHITECTURES,
     *PREDICTORS,
     *FILES,
+    *PAGES,
 )
 
 

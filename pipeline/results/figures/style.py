@@ -72,7 +72,9 @@ def few(axis: Axis) -> None:
     """A logarithmic axis with few plain numbers on it: powers of ten, or where it spans less than two, round numbers. Powers as
     such, with marks between, take longer to draw than the rest of a panel."""
     low, high = sorted(float(end) for end in axis.get_view_interval())
-    axis.set_major_locator(LogLocator(numticks=5) if high > 100 * low > 0 else MaxNLocator(4))
+    span = high / low if low > 0 else 1.0
+    round_ones = LogLocator(subs=(1.0, 2.0, 5.0), numticks=9) if span > 4 else MaxNLocator(4)
+    axis.set_major_locator(LogLocator(numticks=5) if span > 100 else round_ones)
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
 
