@@ -5,6 +5,7 @@ browser, where it is seen that it is whole, asks nobody for anything, and fits a
 import dataclasses
 import re
 import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,11 @@ from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_json, write_tensors
 from pipeline.results import figures
 from pipeline.results.page import FILE, Chart, Code, Facts, Folded, Page, Section, Table, Words, rendered, write
+from pipeline.results.page.ranking import page_of as page_of_ranking
+from pipeline.results.ranking import agreement, ranking_rows
 from pipeline.results.seal import read_report
+from pipeline.search.page import page_of as page_of_search
+from pipeline.search.reading import read_plan
 from tests.support.browser import CHROMIUM, look
 
 NO_SERVER = ("--tracking-uri", "http://127.0.0.1:9")
@@ -144,6 +149,41 @@ def test_grad_cam_is_that_of_the_file_with_its_value(found, tmp_path):
     assert list(explained(dataclasses.replace(found, folder=tmp_path))) == ["conventional"]
 
 
+def page_of_a_search(question: str = "Which?") -> Page:
+    """Of three candidates, the last of which failed."""
+    plan = read_plan(Path("smoke"))
+    (group, *_), names = plan.groups, [name for name, _ in plan.objectives]
+    rows = [
+        {"name": f"c{n}", "group": group.name, "number": n, "stage": plan.stages[-1].name, "seconds": 1.0}
+        | {"settings": {group.space[0].key: question}, "outcome": "finished", "result": dict.fromkeys(names, 0.1 + n)}
+        for n in range(2)
+    ]
+    rows.append(rows[0] | {"name": "c2", "outcome": "failed", "result": {"failed": question}})
+    found = {"search": question, "question": question, "rows": rows, "provenance": {"command": question, "commit": "abc-dirty"}}
+    found |= {"candidates": 3, "failed": 1, "processor_seconds": 3.0, "ended_after": {"all": 2}, "plan": {"question": question}}
+    points = [{"x": 0.1, "y": 0.2, "name": question, "kind": question, "front": True}]
+    return page_of_search(plan, found, {"front.png": figures.front(points, ("gain", "ms"))}, ["best.json"])
+
+
+def page_of_a_prediction(name: str = "params") -> Page:
+    scores = {name: [1.0, 2.0, 3.0], "other": [3.0, 1.0, 2.0]}
+    known = {name: [70.0, 80.0, 90.0]}
+    rows = ranking_rows(scores, known, {key: [1.0, 1.0, 1.0] for key in scores})
+    found = {"caption": name, "columns": [name], "rows": rows, "provenance": {"command": name, "commit": "abc"}}
+    among = {"agreement.png": figures.agreement(list(scores), agreement(scores))}
+    return page_of_ranking(found, {"seed": 3, "models": name}, among)
+
+
+def test_searches_and_predictions_have_a_page():
+    search, prediction = rendered(page_of_a_search()), rendered(page_of_a_prediction())
+    assert "git checkout abc\nWhich?" in search and "that were not committed" in search
+    assert all(f"c{n}</th>" in search for n in range(3)) and "failed Which?" in search and "best.json" in search
+    assert "1.000 [" in prediction and "&#34;seed&#34;: 3" in prediction and "git checkout abc\nparams" in prediction
+    for page in (page_of_a_search(EVIL), page_of_a_prediction(EVIL)):
+        html = rendered(page)
+        assert "<script" not in html and "<img" not in html and html.count("&lt;script&gt;") > 5
+
+
 # -- the file --------------------------------------------------------------------------------------------------------------
 
 
@@ -203,7 +243,9 @@ class TestInABrowser:
 
     def test_a_run_is_whole_quiet_and_narrow(self, html, found):
         """At 400 and 1280 pixels."""
-        seen = look([(html, 400), (html, 1280)])
+        others = [rendered(page_of_a_search()), rendered(page_of_a_prediction())]
+        seen = look([(html, 400), (html, 1280), *((other, 400) for other in others)])
+        assert seen.wrong(2) == seen.wrong(3) == []
         for number in (0, 1):
             assert seen.wrong(number) == []
             lines = {f"accuracy-{panel}-line-{arm}" for arm in found.config.compare.arms for panel in (1, 2)}

@@ -113,6 +113,6 @@ def _letter(arm: str) -> str:
 
 
 def _candidates(config: Config, arm: str, tried: dict[str, Any]) -> str:
-    names = {"-1": "by the ENN"} if not chooses_rate(config, arm) else {}
-    found = tried.get("validation_accuracy", {})
-    return "; ".join(f"{names.get(name, name)}: {100 * value:.1f}" for name, value in found.items()) or "–"
+    found, rates = tried.get("validation_accuracy", {}), chooses_rate(config, arm)
+    names = {name: f"× {name}" if rates else "by the ENN" if name == "-1" else name for name in found}
+    return "; ".join(f"{names[name]}: {100 * value:.1f}" for name, value in found.items()) or "–"

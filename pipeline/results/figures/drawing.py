@@ -29,7 +29,7 @@ class Panel:
     """fills them: with a title, names of both axes with units, and labels of what belongs into the legend"""
     size: tuple[float, float] = (4.6, 3.5)
     """width and height in inches, without the legend"""
-    left: float = 0.75
+    left: float = 0.85
     """inches for what stands to the left of the axes"""
     right: float = 0.2
     """inches for what stands to their right"""

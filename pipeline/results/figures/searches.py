@@ -22,7 +22,7 @@ def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path 
     first, second = (name.replace("_", " ") for name in names)
     notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data. ",)
     notes += ("The grey line joins the front: those that no other is at least as good as in both.",)
-    panel = Panel(partial(_front, points=points, names=(first, second)), (6.4, 4.4))
+    panel = Panel(partial(_front, points=points, names=(first, second)), (6.6, 4.4), 1.05)
     return drawn(Drawing(f"Search: {first} against {second}", notes, (panel,)), path)
 
 
