@@ -93,7 +93,10 @@ def _maps(found: Reported, arm: str) -> list[dict[str, Any]]:
             raise UserError(f"{path} holds no maps of this run; delete it and give `grad-instructor explain`.")
         said = _value(found.arms[arm], step)
         made.append(
-            {"title": f"{name}, step {step}{said}", **{name: part.numpy() for name, part in parts.items() if part is not None}}
+            {
+                "title": f"{name}, step {step}{said}",
+                **{name: part.double().numpy() for name, part in parts.items() if part is not None},
+            }
         )
     return made
 

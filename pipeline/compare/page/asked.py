@@ -81,7 +81,7 @@ def _enn(config: Config) -> list[tuple[str, str]]:
 def _arms(found: Reported) -> Table:
     rows, colours = [], []
     for arm in found.arms:
-        entry, tried = ARMS[arm], found.written["candidates"].get(arm, {})
+        entry, tried = ARMS[arm], found.written.get("candidates", {}).get(arm, {})
         start = entry.start or found.config.target.initialisation
         rows.append(
             [arm, _what(found.config, arm), start, _chosen_of(found.config, arm, tried), _candidates(found.config, arm, tried)]

@@ -20,7 +20,8 @@ def svg(figure: Figure, name: str, says: str) -> Markup:
 
     buffer = BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        silent = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=silent, transparent=True)
     for prefix, address in NAMES.items():
         ElementTree.register_namespace(prefix, address)
     root = ElementTree.fromstring(buffer.getvalue())
