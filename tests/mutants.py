@@ -725,8 +725,8 @@ COMPARISON = (
     Mutation(
         "the edge of the candidates is not said",
         "pipeline/compare/tasks.py",
-        "min(rates) < chosen < max(rates)",
-        "min(rates) <= chosen <= max(rates)",
+        "any(min(rates) < rate < max(rates) for rate in best)",
+        "any(min(rates) <= rate <= max(rates) for rate in best)",
         "a rate that should have been looked for further out looks chosen",
         ("tests/test_compare_command.py::test_the_best_on_validation_data_is_chosen_and_an_edge_is_said",),
     ),
