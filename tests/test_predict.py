@@ -306,7 +306,6 @@ def test_a_convolutional_network_that_diverges_has_failed_alone() -> None:
 
 def test_convolutional_networks_are_scored_and_trained_and_drawn_once(tmp_path, monkeypatch) -> None:
     without_mlflow(monkeypatch)
-    monkeypatch.setattr("pipeline.architectures.accuracies.MEMBERS", 1)
     monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", lambda task, **_: {"accuracy": float(len(task[0]))})
     assert (
         predict(
