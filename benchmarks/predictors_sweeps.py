@@ -214,7 +214,8 @@ def table(results: dict[str, Any]) -> str:
     caption = (
         f"`{tables.command(results)}`: Kendall's τ of the scores of {results['cells']} cells with accuracy on CIFAR-10, and "
         f"in brackets with the scores of the unchanged setting ({BASE.examples} examples, seed {BASE.seed}, PyTorch's weights, "
-        f"{BASE.side} pixels). With so few cells τ with accuracy is known to ± {_half_width(rows)} or so ({tables.where(results)})."
+        f"{BASE.side} pixels). With so few cells τ with accuracy is known to ± {_half_width(rows)} or so "
+        f"({tables.where(results)})."
     )
     return tables.blocks(tables.table(["changed", "to", *predictors], lines, left=2), caption)
 
@@ -257,8 +258,8 @@ STEADY = 0.8
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
-        f"GradSign ranks {own['cells']} cells by {own['fewest']} examples as by {BASE.examples} with τ = {own['fewest_same']}, and by "
-        f"other seeds with {own['gradsign']['seed']}. Over all predictors and changes τ with the unchanged scores is "
+        f"GradSign ranks {own['cells']} cells by {own['fewest']} examples as by {BASE.examples} with τ = "
+        f"{own['fewest_same']}, and by other seeds with {own['gradsign']['seed']}. Over all predictors and changes τ with the unchanged scores is "
         f"{own['least']}."
     )
 
