@@ -258,9 +258,9 @@ STEADY = 0.8
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
     return (
-        f"GradSign ranks {own['cells']} cells by {own['fewest']} examples as by {BASE.examples} with τ = "
-        f"{own['fewest_same']}, and by other seeds with {own['gradsign']['seed']}. Over all predictors and changes τ with the unchanged scores is "
-        f"{own['least']}."
+        f"GradSign ranks {own['cells']} cells by {own['fewest']} examples as by {BASE.examples} with "
+        f"τ = {own['fewest_same']}, and by other seeds with {own['gradsign']['seed']}. Over all predictors and changes τ with "
+        f"the unchanged scores is {own['least']}."
     )
 
 
