@@ -8,7 +8,7 @@ UV := $(BIN)/uv pip
 EVERYTHING := dev,search,benchmarks
 # Two processes of tests, whatever the number of cores: each may start a Ray of its own. tests/conftest.py says what belongs
 # together and what comes first.
-PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=25
 
 .PHONY: run test test-all test-newest test-oldest constraints lint format benchmark-paper clean
 

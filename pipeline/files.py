@@ -68,6 +68,18 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, json.dumps(strict(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+def write_changed(path: Path, value: Any, besides: tuple[str, ...] = ()) -> None:
+    """The same, unless the file says so already: a date alone, in one of the names ``besides``, is nothing new."""
+    try:
+        there = read_json(path)
+    except UserError:  # missing or damaged
+        there = None
+    new = strict(value)
+    if isinstance(there, dict) and {**there, **dict.fromkeys(besides)} == {**new, **dict.fromkeys(besides)}:
+        return
+    write_json(path, value)
+
+
 def strict(value: Any) -> Any:
     """The value as JSON will give it back: numbers that are not finite None, tuples lists; arrays and paths plain.
 

@@ -374,7 +374,7 @@ INSTRUCTION = (
     ),
     Mutation(
         "frozen parameters get a gradient",
-        "pipeline/instruction/instructor.py",
+        "pipeline/instruction/held.py",
         "if not tensor.requires_grad:",
         "if False:",
         "a layer that its owner froze would be trained",
@@ -776,7 +776,7 @@ FINISHED = (
     Mutation(
         "work that was taken up again is finished",
         "pipeline/command_line/finished.py",
-        'records.status(name) != "FINISHED" or records.running()',
+        '(records.status(job.root) or records.status(job.name)) != "FINISHED" or records.running()',
         "False",
         "a run would stay RUNNING or KILLED for good",
         ("tests/test_finished.py::test_nothing_changes_unnoticed",),

@@ -13,8 +13,8 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError
 from pipeline.files import no_link, refuse_links, write_atomic, write_json
 from pipeline.results.mlflow import Mirror
+from pipeline.results.mlflow.files import is_ours
 from pipeline.results.mlflow.ledger import lock
-from pipeline.results.mlflow.sender import is_ours
 from pipeline.results.records import Records
 from pipeline.results.storage import Storage
 

@@ -22,6 +22,7 @@ DATA = (
     "pipeline/architectures/zoo/*.json",
     "pipeline/data/splits/*.npz",
     "pipeline/enn/shipped/*",
+    "pipeline/results/page/page.*",
     "tune_configs/*.yaml",
     *(f"{name}/py.typed" for name in PACKAGES),
 )

@@ -59,6 +59,8 @@ class Arm:
     """what it is, in one line"""
     rule: Callable[[Setup], Any]
     """what is added to backpropagation"""
+    signal: str = "backprop"
+    """what goes backwards, as :data:`pipeline.names.Signal` calls it"""
     start: str | None = None
     """initialisation; None: as configured"""
     strengths: str = ""

@@ -14,6 +14,7 @@ def _arm(name: str, what: str, colour: str, rule: Callable[[Setup], object] | No
         name=name,
         says=f"{what}, at the run's learning rate",
         rule=rule or (lambda setup: setup.rules.Update(setup.signal(name))),
+        signal=name,
         colour=colour,
     )
 
@@ -53,6 +54,7 @@ ARMS = (
         name="pfa",
         says="product feedback alignment, at the run's learning rate",
         rule=products,
+        signal="pfa",
         colour="#E7298A",
     ),
     _arm("expression", "the equation of rule.equation", "#8C510A"),

@@ -103,7 +103,8 @@ def _check_trained(job: Work) -> None:
     """Raises UserError where a command needs populations that are not there."""
     missing = untrained(job) if job.name in ("explain", "report") else []
     if missing:
-        raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
+        first = "grad-instructor compare" if job.without_enn else "grad-instructor instruct"
+        raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `{first}`.")
 
 
 def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:

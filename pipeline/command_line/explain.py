@@ -1,12 +1,14 @@
 """``grad-instructor explain``: Grad-CAM over the weight image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.arms import ARMS
+from pipeline.command_line import arm_runs
 from pipeline.command_line.options import Command
+from pipeline.command_line.report import page_again
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.errors import UserError
@@ -16,12 +18,11 @@ from pipeline.progress import console
 
 def command(options: Command, line: str) -> int:
     """Stage 3 alone."""
-    return do(Work("explain", options, line), [explain])
+    return do(Work("explain", options, line), [explain, page_again])
 
 
 def explain(job: Work) -> None:
     """Stage 3: what the ENN looks at."""
-    from pipeline.compare import checkpoints_of
     from pipeline.explain import explain
     from pipeline.results import figures
 
@@ -31,9 +32,12 @@ def explain(job: Work) -> None:
         return
     critic = load_critics(job)["convnet"]
     folder = job.folder / "explain"
-    run = job.child("explain", "explain", {"reader": "convnet"})
-    for arm in [name for name, arm in ARMS.items() if arm.explained and name in config.compare.arms]:
-        maps = explain(critic, _checkpoints(job, arm))
+    explained = {
+        name: explain(critic, _checkpoints(job, name))
+        for name, arm in ARMS.items()
+        if arm.explained and name in config.compare.arms
+    }
+    for arm, maps in explained.items():
         tensors = {f"{index}/{name}": getattr(item, name) for index, item in enumerate(maps) for name in ("image", "map")}
         tensors |= {
             f"{index}/layer{number}": layer for index, item in enumerate(maps) for number, layer in enumerate(item.layers, 1)
@@ -43,13 +47,26 @@ def explain(job: Work) -> None:
             {"title": f"{arm}, {item.title} (V = {item.value:.2f})", "map": item.map, "image": item.image} for item in maps
         ]
         figures.gradcam(drawn, job.folder / "figures" / f"gradcam-{arm}.png")
-        job.records.artifact(job.name, f"figures/gradcam-{arm}.png", "figures")
-        for index, step in enumerate(checkpoints_of(config).values()):
-            path = folder / f"gradcam-{arm}-{step:06d}.png"
-            figures.gradcam(drawn[index : index + 1], path)
-            job.records.image(run, str(path.relative_to(job.folder)), f"gradcam/{arm}", step)
-    job.records.end(run, "FINISHED")
+        job.records.artifact(job.root, f"figures/gradcam-{arm}.png", "figures")
+    _images(job, explained)
     console.print(f"explain: Grad-CAM maps are in {job.folder / 'figures'}")
+
+
+def _images(job: Work, explained: Mapping[str, Sequence[Any]]) -> None:
+    """The weights and their map as images of their own, by step: under the same names and on the same scale for all arms, so
+    that MLflow shows them beside each other."""
+    from pipeline.compare import checkpoints_of
+    from pipeline.results import figures
+
+    for key, kind, colours in (("weights", "image", figures.WEIGHTS), ("gradcam", "map", figures.GRADCAM)):
+        limit = figures.limit_of([getattr(item, kind) for maps in explained.values() for item in maps])
+        for arm, maps in explained.items():
+            run = arm_runs.ensure(job, arm)
+            for item, step in zip(maps, checkpoints_of(job.config).values(), strict=True):
+                path = job.folder / "explain" / f"{key}-{arm}-{step:06d}.png"
+                title = f"{key.replace('gradcam', 'Grad-CAM')}, {arm}, step {step:,}"
+                figures.panel(getattr(item, kind), limit, colours, title, path)
+                job.records.image(run, str(path.relative_to(job.folder)), key, step)
 
 
 def _checkpoints(job: Work, arm: str) -> dict[str, tuple[list[Any], float]]:

@@ -22,7 +22,7 @@ from pipeline.files import header_of, read_json, sha256_of, strict, write_json
 from pipeline.results.storage import RECORDS, files_of
 
 FILE = ".finished"
-FORM = 1
+FORM = 2
 """of the file, and of what its writers check: what was noted by another one counts for nothing"""
 ON_THE_WAY = ("training", "recordings", "candidates")
 """folders whose tensors nobody reads once the work is finished; of a file there, its header says what it was made from"""
@@ -49,7 +49,7 @@ def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str], w
         for name in filter(None, dict.fromkeys((job.name, whole))):
             noted = _noted(job.folder).get(name)
             if isinstance(noted, dict) and _as_noted(job, settings, starts, noted):
-                return str(noted["data"]) if _is_told(job, name) else None
+                return str(noted["data"]) if _is_told(job) else None
     return None
 
 
@@ -125,10 +125,10 @@ def _fingerprint(path: Path, on_the_way: bool) -> str:
     return sha256_of(path)
 
 
-def _is_told(job: Work, name: str) -> bool:
-    """Whether the records say that the command has finished; MLflow and the storage are sent what they have not got then."""
+def _is_told(job: Work) -> bool:
+    """Whether the records say that the work has finished; MLflow and the storage are sent what they have not got then."""
     records = job.records
-    if records.status(name) != "FINISHED" or records.running():
+    if (records.status(job.root) or records.status(job.name)) != "FINISHED" or records.running():
         return False
     state = job.storage.compared() if job.storage else "same"
     if state == "ahead":

@@ -1,5 +1,6 @@
 """What each command takes, as dataclasses that tyro reads."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import tyro
 
 from pipeline.cluster import Placement
 from pipeline.config import PRESETS, Config, DataConfig, identity
+from pipeline.files import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +94,13 @@ class ReportCommand(Command):
 
     json: bool = False
     """print report.json (rows, duels, provenance) instead of the table; whatever else is said goes where errors go"""
+
+    @property
+    def work(self) -> str:
+        """What the folder says that it holds: ``report`` reports on a comparison without an ENN as well."""
+        path = self.folder / "config.json"
+        saved = read_json(path) if os.path.exists(path) else None
+        return "compare" if isinstance(saved, dict) and saved.get("work") == "compare" else "run"
 
 
 @dataclass(frozen=True, kw_only=True)

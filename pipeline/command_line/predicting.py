@@ -18,12 +18,12 @@ from pipeline.command_line.finished import note_finished
 from pipeline.command_line.folders import locked, make_folder
 from pipeline.command_line.options import ARCHITECTURES, PredictCommand
 from pipeline.command_line.recording import recorded_as
-from pipeline.command_line.work import Work, sizes_of
+from pipeline.command_line.work import Work
 from pipeline.compare.folder import check_data
 from pipeline.data import data_folder
 from pipeline.digests import digest_of_json
 from pipeline.errors import UserError
-from pipeline.files import read_json, refuse_links, write_atomic, write_json
+from pipeline.files import read_json, refuse_links, write_atomic, write_changed, write_json
 from pipeline.names import parts_of
 from pipeline.predictors.rank import combined
 from pipeline.progress import console, stage
@@ -69,7 +69,7 @@ def predict(
         write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
         with recorded_as(job, {name: value for name, value in written.items() if name != "form"}):
             console.print(f"results go to {job.folder}")
-            job.records.dataset("predict", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
+            job.records.artifact("predict", "plan.json", "")
             found = _scored(job, wanted, names, batch)
             if known is None:
                 known = {"validation": _trained(job, wanted, names)}
@@ -221,13 +221,14 @@ def _report(
     facts = {"caption": _caption(job, wanted, names, known, zoo), "columns": list(known), "rows": rows, "agreement": among}
     facts |= {"architectures": list(names), "scores": {own: list(map(_number, values)) for own, values in scores.items()}}
     facts |= {"accuracies": {name: list(values) for name, values in known.items()}, "provenance": job.provenance}
-    write_json(job.folder / "predict.json", facts)
+    write_changed(job.folder / "predict.json", facts, ("provenance",))
     write_atomic(job.folder / "predict.md", ranking_markdown(read_json(job.folder / "predict.json")))
     drawn_files = _draw(job.folder / "figures", rows, scores, known, among)
     for row in rows:
-        run = job.child(row["predictor"], row["predictor"], {"predictor": row["predictor"]})
+        run = job.child(row["predictor"], row["predictor"], {"predictor": row["predictor"]}, "predictor")
         job.records.metrics(run, 0, _metrics(row))
         job.records.end(run, "FINISHED")
+    job.records.tags("predict", {"mlflow.note.content": (job.folder / "predict.md").read_text(encoding="utf-8")})
     for path, place in [("predict.json", ""), ("predict.md", ""), *((f"figures/{file}", "figures") for file in drawn_files)]:
         job.records.artifact("predict", path, place)
 

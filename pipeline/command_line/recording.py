@@ -1,7 +1,7 @@
 """A command's own run in the records: started, prepared in MLflow meanwhile, and ended truthfully."""
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -17,18 +17,18 @@ TO_PREPARE = 3.0
 @contextmanager
 def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     """The command's own run: started in the records, prepared in MLflow meanwhile, and ended truthfully."""
-    facts = {f"provenance.{key}": value for key, value in _flat(job.provenance).items()}
     records = job.records
     for run in records.running():  # left by a command that was killed outright
-        if not run.startswith(job.name):
+        if run.partition("/")[0] != job.root:
             records.end(run, "KILLED")
     preparing, stop_ray = threading.Thread(target=job.mirror.prepare, daemon=True), _stop_ray()
     try:
-        records.start(job.name, f"{job.name} {job.folder.name}", None, params, facts)
+        records.start(job.root, f"{job.root} {job.folder.name}", None, params, tags_of(job), lazily=True)
+        job.tell_data(job.root)
         preparing.start()
         yield
         interrupts.check()
-        records.end(job.name, "FINISHED")
+        records.end(job.root, "FINISHED")
         preparing.join()
         job.send(last=True)
         interrupts.check()
@@ -55,8 +55,9 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
 def _killed(job: Work, preparing: threading.Thread) -> None:
     """After a signal: the truth in the records, then in MLflow as far as it can be had in a few seconds."""
     interrupts.hear()
+    as_it_was = [] if job.records.waits else [job.root]  # nothing was done that had not been done before
     records = job.records = Records(job.folder)  # the old ones may have been cut off in the midst of a line
-    for run in [*records.running(), job.name]:
+    for run in [*records.running(), *as_it_was]:
         if records.knows(run):
             records.end(run, "KILLED")
     if preparing.is_alive():
@@ -74,8 +75,9 @@ def _copy_last(job: Work) -> None:
         job.storage.send(last=True)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return flat
+def tags_of(job: Work) -> dict[str, Any]:
+    """Of the folder's own run: the command, and what it was given by."""
+    facts = job.provenance
+    machine = facts["hardware"]
+    told = {name: facts[name] for name in ("command", "commit", "version", "torch", "date")}
+    return {"role": "parent", "stage": job.name, **told, "hardware": f"{machine['cpu']}, {machine['cores']} cores"}

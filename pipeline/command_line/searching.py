@@ -9,11 +9,11 @@ from pipeline.command_line.checks import check_fits, fetch
 from pipeline.command_line.finished import note_finished
 from pipeline.command_line.folders import locked, make_folder
 from pipeline.command_line.recording import recorded_as
-from pipeline.command_line.told import Told, wall_seconds
-from pipeline.command_line.work import Work, size_in_bytes, sizes_of
+from pipeline.command_line.told import Told, shown_metrics, wall_seconds
+from pipeline.command_line.work import Work, size_in_bytes
 from pipeline.compare.folder import check_data
 from pipeline.errors import UserError
-from pipeline.files import read_json, refuse_links, write_atomic, write_json
+from pipeline.files import read_json, refuse_links, write_atomic, write_changed, write_json
 from pipeline.progress import console, stage
 from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.search.candidates import Search, check_results
@@ -41,7 +41,7 @@ def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], sh
         write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
         with recorded_as(job, _described(plan)):
             console.print(f"{plan.question}\nresults go to {job.folder}".strip())
-            job.records.dataset("search", job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
+            job.records.artifact("search", "plan.json", "")
             _report(job, _judged(job, plan), written)
             show(job, plan)
             _check_any(job)
@@ -91,9 +91,12 @@ def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
     written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
     written |= {"judged_by": distinct(search.made_by.values())}
     written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": plan_written}
-    write_json(folder / "search.json", written)
+    write_changed(folder / "search.json", written, ("provenance",))
     table = outcome.markdown(plan, front)
     write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
+    job.records.tags("search", {"mlflow.note.content": f"{plan.question}\n\n{table}\n"})
+    found = shown_metrics(front[0]["result"]) if front else {}
+    job.records.result("search", {f"best/{name}": value for name, value in found.items()})
     for path, place in [(name, "") for name in ("search.md", "search.json", *best)] + [
         (f"figures/{f}", "figures") for f in figures
     ]:

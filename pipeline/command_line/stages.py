@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pipeline import cluster
 from pipeline.addresses import shown_address
 from pipeline.command_line.checks import check, check_folder, still_fits
+from pipeline.command_line.described import of_work
 from pipeline.command_line.finished import is_finished, note_finished
 from pipeline.command_line.folders import check_kind, locked, make_folder
 from pipeline.command_line.recording import recorded_as
@@ -18,6 +19,8 @@ from pipeline.results.mlflow import given
 
 Stage = Callable[[Work], None]
 """finds what is done already, writes its results to disk, then records and sends them"""
+SHOWN = {"report.html": "page", "report.md": "table", "figures": "plots", "records.jsonl": "records", "enn.safetensors": "ENN"}
+"""what a folder holds, for those who want to look"""
 Show = Callable[[Work, str], None]
 """prints the results of finished work, from its files alone; is given the name of the data"""
 
@@ -28,7 +31,7 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     refuse_links(job.folder, begun_only=True)
     check_kind(job.command)
     settings = to_dotted(job.config)
-    if finished := is_finished(job, settings, [job.config.unroll.start], whole="run"):
+    if finished := is_finished(job, settings, [job.config.unroll.start], whole=job.command.work):
         console.print("finished; nothing to do")
         if show:
             _show(job, show, finished)
@@ -60,7 +63,8 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
         settings = {"preset": job.command.options.preset, "settings": to_dotted(job.config)}
         settings |= {"work": job.command.work} if job.without_enn else {}
         write_json(job.folder / "config.json", settings | ({"data": data_of(job.dataset)} if noted else {}))
-        with recorded_as(job, to_dotted(job.config)):
+        with recorded_as(job, of_work(job.config, job.command.options.preset, job.without_enn)):
+            job.records.artifact(job.root, "config.json", "")
             console.print(f"results go to {job.folder}")
             for stage in stages:
                 stage(job)
@@ -72,7 +76,7 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
 def closing_lines(job: Work) -> None:
     """Where everything is."""
     console.print(f"\nresults   {job.folder}")
-    for name, what in (("report.md", "table"), ("figures", "plots"), ("records.jsonl", "records"), ("enn.safetensors", "ENN")):
+    for name, what in SHOWN.items():
         if (job.folder / name).exists():
             console.print(f"{what:<9} {job.folder / name}")
     console.print(f"MLflow    {where_mlflow_is(job)}")

@@ -7,7 +7,7 @@ from pipeline.command_line.work import Work
 from pipeline.results.tables import as_text
 from pipeline.search.candidates import Search
 from pipeline.search.kinds import KINDS
-from pipeline.search.ladder import Result, Task
+from pipeline.search.ladder import Result, Task, name_of
 from pipeline.search.plan import Plan
 
 NOT_SHOWN = (
@@ -25,6 +25,10 @@ NOT_SHOWN = (
 """results that stay in the search's files: MLflow's tables are to be read by people"""
 
 
+VALIDATED = {"accuracy": "val/accuracy", "accuracy_spread": "val/accuracy_spread", "loss": "val/loss"}
+"""results by the names of MLflow's metrics"""
+
+
 class Told:
     """What the records and the screen have been told: a child run per candidate, with a true status."""
 
@@ -37,15 +41,15 @@ class Told:
         self.ended = {run for run, outcome in outcomes.items() if outcome and ends.get(run) == _status(outcome)}
         self._open: dict[str, tuple[str, int]] = {}
 
-    def started(self, task: Task) -> None:
-        """A stage of a candidate begins."""
+    def started(self, task: Task, at: int | None = None) -> None:
+        """A stage of a candidate begins, or began."""
         run = f"search/{task.candidate}"
         self._open[run] = (task.group, task.number)
-        self.job.records.start(run, task.candidate, "search", self._params(task), {})
+        self.job.start(run, task.candidate, self._params(task), "candidate", at)
 
     def done(self, task: Task, result: Result) -> None:
         """A stage of a candidate is done."""
-        self._record(f"search/{task.candidate}", task.stage, result)
+        self._record(task.group, task.number, task.stage, result)
         self.catch_up()
 
     def catch_up(self) -> None:
@@ -56,10 +60,10 @@ class Told:
             assert outcome is not None
             at, how = outcome
             for earlier in range(at + 1):
-                self._record(run, earlier, ladder.results[number, earlier])
+                self._record(group, number, earlier, ladder.results[number, earlier])
             name = self.search.plan.stages[at].name
             self.job.records.result(run, {"outcome": how, "stage": name})
-            self.job.records.end(run, _status(how))
+            self.job.records.end(run, _status(how), self.search.written(group, number, at))
             self.ended.add(run)
             self.say(run.removeprefix("search/"), _line(self.search.plan, ladder.results[number, at], how, name))
         self.job.send()
@@ -71,17 +75,25 @@ class Told:
                 run = f"search/{Task(group, number, 0, ()).candidate}"
                 if run not in self.ended and ladder.settled(number):
                     if run not in self._open:  # judged in an earlier call that did not come to say so
-                        self.started(Task(group, number, 0, tuple(ladder.chosen[number].items())))
+                        task = Task(group, number, 0, tuple(ladder.chosen[number].items()))
+                        self.started(task, self.search.written(group, number))
                     found[run] = (group, number)
         return found
 
-    def _record(self, run: str, number: int, result: Result) -> None:
-        values = {name: value for name, value in result.items() if isinstance(value, int | float) and name not in NOT_SHOWN}
-        if values:
-            self.job.records.metrics(run, number, values)
+    def _record(self, group: str, number: int, stage: int, result: Result) -> None:
+        if values := shown_metrics(result):
+            run = f"search/{name_of(group, number)}"
+            self.job.records.metrics(run, stage, values, self.search.written(group, number, stage))
 
     def _params(self, task: Task) -> dict[str, Any]:
         return ({"group": task.group} if task.group else {}) | dict(task.chosen)
+
+
+def shown_metrics(result: Result) -> dict[str, float]:
+    """The numbers of a result by the names and in the units that they have in every run: what is measured on validation data
+    says so, and an accuracy is a share."""
+    values = {name: value for name, value in result.items() if isinstance(value, int | float) and name not in NOT_SHOWN}
+    return {VALIDATED.get(name, name): value / 100 if name.startswith("accuracy") else value for name, value in values.items()}
 
 
 def _status(outcome: str) -> str:

@@ -1,13 +1,15 @@
 """``grad-instructor train-enn``: an ENN by off-policy RL, then fine-tuned."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
+from pipeline.command_line import described
 from pipeline.command_line.options import Command
 from pipeline.command_line.stages import do
-from pipeline.command_line.work import Work, sizes_of
-from pipeline.config import Config, to_dotted
+from pipeline.command_line.work import Work
+from pipeline.config import Config
 from pipeline.progress import stage
+from pipeline.results.origin import mapping
 from pipeline.results.tables import as_text
 
 
@@ -18,12 +20,11 @@ def command(options: Command, line: str) -> int:
 
 def train_enn(job: Work) -> None:
     """Stage 1: an ENN by off-policy RL."""
-    config, run = job.config, job.child("train-enn", "train-enn", to_dotted(job.config))
+    config, run = job.config, job.child("train-enn", "ENN", described.of_enn(job.config), "enn", stage="train-enn")
     import pipeline.compare  # noqa: F401  (torch is imported while the mirror's thread makes its database)
     from pipeline.compare.folder import enn_file
     from rl.train import train_enn
 
-    job.records.dataset(run, job.dataset.name, job.dataset.digest, sizes_of(job.dataset))
     if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():
         job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
@@ -33,7 +34,7 @@ def train_enn(job: Work) -> None:
         def on_round(row: dict[str, Any]) -> None:
             numbers = {key: value for key, value in row.items() if isinstance(value, int | float)}
             values = {key.replace("/he/", "/from_he/"): numbers[key] for key in numbers if key not in ("round", "seconds")}
-            job.records.metrics(run, row["round"], values)
+            job.records.metrics(run, row["round"], values, _time_of(row))
             job.send()
             if not job.made(row):
                 bar.skip()
@@ -49,14 +50,30 @@ def train_enn(job: Work) -> None:
         from pipeline.results import figures
 
         figures.learning(_learning_rounds(config, trained["history"]), job.folder / "figures" / "learning.png")
-        job.records.artifact(job.name, "figures/learning.png", "figures")
+        job.records.artifact(job.root, "figures/learning.png", "figures")
     files = list(trained["files"].values())
     if config.unroll.segments:
         files.append(_fine_tune(job, run, placement.device))
     for file in files:
-        job.records.artifact(run, file, "enn")
-        job.records.artifact(run, str(Path(file).with_suffix(".json")), "enn")
+        _record_model(job, run, file)
     job.records.end(run, "FINISHED")
+
+
+def _time_of(row: Mapping[str, Any]) -> int | None:
+    """When a row of a training's history was made; None where an earlier version did not note it."""
+    time = mapping(row.get("provenance")).get("time")
+    return time if isinstance(time, int) else None
+
+
+def _record_model(job: Work, run: str, file: str) -> None:
+    from pipeline.enn.files import read_description
+
+    path = job.folder / file
+    description = read_description(path)
+    card = description.get("card") or {}
+    facts = {"reader": description["reader"], "data": job.dataset.name}
+    facts |= {name: card[name] for name in ("rounds", "segments", "start", "error", "kendall") if name in card}
+    job.records.model(run, path.stem, file, facts)
 
 
 def _fine_tune(job: Work, run: str, device: str) -> str:
@@ -69,8 +86,8 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
 
         def on_segment(row: dict[str, Any]) -> None:
             numbers = {key: value for key, value in row.items() if isinstance(value, int | float) and value == value}
-            values = {f"unrolled/{key.replace('/he', '/from_he')}": value for key, value in numbers.items()}
-            job.records.metrics(run, row["segment"], values)
+            values = {f"unrolled/{key.replace('/he', '/from_he')}": numbers[key] for key in numbers if key != "segment"}
+            job.records.metrics(run, row["segment"], values, _time_of(row))
             job.send()
             if not job.made(row):
                 bar.skip()

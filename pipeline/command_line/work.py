@@ -32,6 +32,11 @@ class Work:
         return self.command.config
 
     @property
+    def root(self) -> str:
+        """The folder's own run in the records: one, whichever commands work there."""
+        return self.name if self.name in ("search", "predict") else self.command.work
+
+    @property
     def without_enn(self) -> bool:
         """No ENN is trained, and none instructs."""
         return self.command.work == "compare"
@@ -88,11 +93,28 @@ class Work:
         cluster.start(self.command.placement, size_in_bytes(self.dataset))
         interrupts.install_again()  # Ray has put its own handlers in their place
 
-    def child(self, name: str, title: str, params: dict[str, Any]) -> str:
-        """Start a run under this command's."""
-        run = f"{self.name}/{name}"
-        self.records.start(run, title, self.name, params, {})
+    def child(self, name: str, title: str, params: dict[str, Any], role: str, **tags: str) -> str:
+        """Start a run under the folder's own, unless it has finished; its name."""
+        run = f"{self.root}/{name}"
+        if self.records.status(run) != "FINISHED":
+            self.start(run, title, params, role, **tags)
         return run
+
+    def start(self, run: str, title: str, params: dict[str, Any], role: str, at: int | None = None, **tags: str) -> None:
+        """Start a run under the folder's own, with its data.
+
+        Args:
+            role: what it is to people who compare: enn, arm, candidate, predictor.
+            at: when, in ms since epoch, unless it is now.
+            tags: further ones, or in place of those of this command.
+        """
+        told = {"role": role, "stage": self.name, "commit": self.provenance["commit"]} | tags
+        self.records.start(run, title, self.root, params, told, at)
+        self.tell_data(run)
+
+    def tell_data(self, run: str) -> None:
+        """Note what data a run is about."""
+        self.records.dataset(run, self.dataset.name, self.dataset.digest, sizes_of(self.dataset))
 
 
 def sizes_of(dataset: Dataset) -> dict[str, int]:

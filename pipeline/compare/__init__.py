@@ -1,12 +1,13 @@
 """The comparison of ways of training: its populations, their training, their results, and the report on the test set."""
 
-from pipeline.compare.results import collect
+from pipeline.compare.results import collect, collect_arm
 from pipeline.compare.run import check_populations, compare, population_origin
 from pipeline.compare.tasks import (
     Task,
     all_tasks,
     candidates_of,
     choose,
+    chooses_rate,
     chosen_strengths,
     final_tasks,
     tuned_arms,
@@ -22,8 +23,10 @@ __all__ = [
     "check_populations",
     "checkpoints_of",
     "choose",
+    "chooses_rate",
     "chosen_strengths",
     "collect",
+    "collect_arm",
     "compare",
     "final_tasks",
     "population_origin",

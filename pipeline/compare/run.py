@@ -86,7 +86,7 @@ def _do(
     shared = {"config": config, "dataset": dataset, "critics": dict(critics)}
     for _, output in run_tasks(train_task, missing, shared, placement):
         name = output["result"]["name"]
-        result = output["result"] | {"origin": origin.as_json(), "provenance": dict(provenance)}
+        result = output["result"] | {"origin": origin.as_json(), "provenance": {**provenance, "times": output["times"]}}
         if output["weights"]:
             result["weights"] = write_tensors(folder / f"{name}.safetensors", output["weights"])
         write_json(folder / f"{name}.json", sealed(result))

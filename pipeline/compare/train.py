@@ -33,7 +33,9 @@ PER_MEMBER = ("loss", "accuracy", "strength", "gradient_norm", "instruction_norm
 
 
 def train_task(task: Task, config: Config, dataset: Dataset, critics: Mapping[str, Critic], device: str) -> dict[str, Any]:
-    """Train a task's targets: ``{"result": JSON, "weights": tensors}``. What a worker runs.
+    """Train a task's targets: ``{"result": JSON, "weights": tensors, "times": JSON}``. What a worker runs.
+
+    ``times`` says, in ms since epoch, when the training began and when each point of its curves was measured.
 
     Where the GPU has no room for all of them as one population, its halves are trained one after the other, and so on: as many
     members as fit, found by trying. ``result["populations"]`` says how many were trained at once.
@@ -74,12 +76,15 @@ def _joined(outputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     joined["seconds"] = np.average([result["seconds"] for result in results], axis=0, weights=sizes).tolist()
     joined["wall_seconds"] = sum(result["wall_seconds"] for result in results)
     final = {name: torch.cat([part[name] for part in weights]) for name in weights[0] if name.startswith("final/")}
-    return {"result": joined, "weights": weights[0] | final}
+    spans = [output["times"] for output in outputs]
+    points = np.max([span["points"] for span in spans], axis=0).tolist()
+    return {"result": joined, "weights": weights[0] | final, "times": {"began": spans[0]["began"], "points": points}}
 
 
 def _train_population(
     task: Task, config: Config, dataset: Dataset, critics: Mapping[str, Critic], device: str
 ) -> dict[str, Any]:
+    began = time.time_ns() // 1_000_000
     x, y = dataset.tensors("train", device)
     critics = {name: critic.to(device) for name, critic in critics.items()}
     arm, training = ARMS[task.arm], config.training
@@ -106,7 +111,8 @@ def _train_population(
     result = {"name": task.name, "arm": task.arm, "seeds": list(task.seeds), "strengths": list(task.strengths)}
     result |= trace_json(trace) | {"diverged_at": population.diverged_at.tolist(), "device": device}
     result["populations"] = [len(task.seeds)]
-    return {"result": result | {"wall_seconds": time.perf_counter() - started}, "weights": weights}
+    result |= {"wall_seconds": time.perf_counter() - started}
+    return {"result": result, "weights": weights, "times": {"began": began, "points": trace.times}}
 
 
 def learning_rates(task: Task, config: Config) -> float | Tensor:

@@ -30,6 +30,8 @@ class Trace:
     steps: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     """training time per member since the start, without the time spent on measuring (CPU seconds, or a GPU's wall seconds)"""
+    times: list[int] = field(default_factory=list)
+    """when each point was measured, in ms since epoch"""
     loss: list[np.ndarray] = field(default_factory=list)
     accuracy: list[np.ndarray] = field(default_factory=list)
     strength: list[np.ndarray] = field(default_factory=list)
@@ -128,6 +130,7 @@ def _measure(
     evaluation = population.evaluate(*validation)
     trace.steps.append(population.step)
     trace.seconds.append(elapsed)
+    trace.times.append(time.time_ns() // 1_000_000)
     trace.loss.append(evaluation.loss.cpu().numpy())
     trace.accuracy.append(evaluation.accuracy.cpu().numpy())
     batch = batches(population.step)

@@ -6,6 +6,7 @@ the data, the digests of the ENNs and the settings that decided their numbers, a
 of other data, settings or ENNs does not. Earlier versions noted less: of their results what is there is compared.
 """
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -74,8 +75,8 @@ class Origin:
         return {"digest": self.digest, "data": data, "settings": dict(self.settings), "enn": dict(self.enns)}
 
     def row(self) -> dict[str, Any]:
-        """For a row of a training's history."""
-        return {"origin": self.digest, "provenance": dict(self.provenance)}
+        """For a row of a training's history, which was made now (``time``, in ms since epoch)."""
+        return {"origin": self.digest, "provenance": {**self.provenance, "time": time.time_ns() // 1_000_000}}
 
     def difference(self, found: Any) -> tuple[str, str] | None:
         """What ``found`` (see :meth:`as_json`) has otherwise, in words: there, and here. What it lacks is not compared."""

@@ -1,8 +1,11 @@
-"""The records of a run: a log of events, one JSON object per line, synced before anything else hears of them.
+"""The records of a folder's work: a log of events, one JSON object per line, synced before anything else hears of them.
 
 They are the source of truth: tables, figures and MLflow (``mirror``) are made from them and can be made again. Every kind
 of event may be given twice (a resumed stage replays what it did): the second time nothing is written. Where work is done
 again, because its result was lost, what was recorded of it is replaced: the log is written anew as a whole, or not at all.
+
+An event's ``time`` says when it was written. Where what it tells of happened at another time (a population that a worker has
+trained), ``at`` says when that was, and the ``times`` of a curve when each point was reached.
 
 Numbers that are not finite are written as null, so that the file is JSON to every reader.
 """
@@ -20,11 +23,8 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import NO_JSON, is_inside, no_link, parse_json, strict, write_atomic, write_error
-
-Event = dict[str, Any]
-_HEAD = "folder"
-_STATUSES = ("FINISHED", "FAILED", "KILLED")
+from pipeline.files import NO_JSON, no_link, parse_json, strict, write_atomic, write_error
+from pipeline.results.event_form import HEAD, KEYS, STATUSES, Event, is_event, key_of
 
 
 class Records:
@@ -37,6 +37,7 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.path = self.folder / "records.jsonl"
+        self._waiting: dict[str, Any] | None = None
         self._forget()
         if self.path.exists():
             with self._open("rb") as file:
@@ -56,30 +57,55 @@ class Records:
         """Write one event, at once and for good. An event with a ``run`` is of one that has started."""
         if kind != "start" and "run" in payload and payload["run"] not in self._status:
             raise ValueError(f"the run {payload['run']!r} was never started")
+        self._reopen()
         with self._up_to_date() as file:
             if not self._events:
-                self._write(file, _HEAD, {"id": uuid.uuid4().hex})
+                self._write(file, HEAD, {"id": uuid.uuid4().hex})
             return self._write(file, kind, payload)
 
-    def start(self, run: str, name: str, parent: str | None, params: dict[str, Any], tags: dict[str, Any]) -> None:
-        """A run begins, or one that had ended goes on. ``run`` is its name for good, for example "run/train-enn"."""
+    def start(
+        self,
+        run: str,
+        name: str,
+        parent: str | None,
+        params: dict[str, Any],
+        tags: dict[str, Any],
+        at: int | None = None,
+        lazily: bool = False,
+    ) -> None:
+        """A run begins, or one that had ended goes on. ``run`` is its name for good, for example "run/train-enn".
+
+        Args:
+            at: when, in ms since epoch, unless it is now.
+            lazily: a run that has finished goes on only where something is recorded afterwards.
+        """
         if parent is not None and parent not in self._status:
             raise ValueError(f"the parent {parent!r} of the run {run!r} was never started")
-        payload = {"run": run, "name": name, "parent": parent, "params": params, "tags": tags}
-        if self._status.get(run) != "RUNNING" or not self._same(("start", run), payload):
+        payload = {"run": run, "name": name, "parent": parent, "params": params, "tags": tags} | _at(at)
+        if lazily and self._status.get(run) == "FINISHED":
+            self._waiting = payload
+        elif self._status.get(run) != "RUNNING" or not self._same(("start", run), payload):
             self.append("start", **payload)
 
-    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat]) -> None:
+    @property
+    def waits(self) -> bool:
+        """Whether a finished run was started lazily, and nothing was recorded since."""
+        return self._waiting is not None
+
+    def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat], at: int | None = None) -> None:
         """Several metrics of one step."""
         if ("metrics", run, step, *sorted(values)) not in self._known:
-            self.append("metrics", run=run, step=step, values=values)
+            self.append("metrics", run=run, step=step, values=values, **_at(at))
 
-    def series(self, run: str, name: str, steps: Sequence[int], values: Sequence[SupportsFloat]) -> None:
-        """A whole curve of one metric."""
-        if len(steps) != len(values):
+    def series(
+        self, run: str, name: str, steps: Sequence[int], values: Sequence[SupportsFloat], times: Sequence[int] | None = None
+    ) -> None:
+        """A whole curve of one metric, and when each of its points was reached (in ms since epoch; by default, now)."""
+        if len(steps) != len(values) or len(steps) != len(values if times is None else times):
             raise ValueError(f"the series {name!r} has {len(steps)} steps and {len(values)} values")
         if ("series", run, name) not in self._known:
-            self.append("series", run=run, name=name, steps=steps, values=values)
+            known = {} if times is None else {"times": list(times)}
+            self.append("series", run=run, name=name, steps=steps, values=values, **known)
 
     def image(self, run: str, path: str, key: str, step: int) -> None:
         """An image file (``path`` relative to the folder) of one step; MLflow's image grid shows a key's images by step."""
@@ -89,11 +115,11 @@ class Records:
 
     def artifact(self, run: str, path: str, folder: str) -> None:
         """A file (``path`` relative to the folder) that belongs to a run, in ``folder`` of its artifacts ("" is the top)."""
-        payload = {"run": run, "path": path, "folder": folder, "sha256": self._digest(path)}
-        if self.differs("artifact", **payload):
-            self._replace([self._known["artifact", run, path, folder]], "artifact", payload)
-        elif ("artifact", run, path, folder) not in self._known:
-            self.append("artifact", **payload)
+        self._settle("artifact", run, path=path, folder=folder, sha256=self._digest(path))
+
+    def model(self, run: str, name: str, path: str, facts: dict[str, Any]) -> None:
+        """An ENN that a run has made: its file (``path`` relative to the folder), its card beside it, and facts to show."""
+        self._settle("model", run, name=name, path=path, facts=facts, sha256=self._digest(path))
 
     def dataset(self, run: str, name: str, digest: str, sizes: dict[str, int]) -> None:
         """The data a run is trained on: its name, a digest of its contents and the sizes of its splits."""
@@ -101,21 +127,26 @@ class Records:
         if not self._same(("dataset", run, name), payload):
             self.append("dataset", **payload)
 
-    def result(self, run: str, row: dict[str, Any]) -> None:
-        """A row of results with its provenance."""
-        if not self._same(("result", run), {"run": run, "row": row}):
-            self.append("result", run=run, row=row)
+    def tags(self, run: str, tags: dict[str, str]) -> None:
+        """What is known of a run later than its start, such as its description."""
+        self._settle("tags", run, tags=tags)
 
-    def end(self, run: str, status: str) -> None:
-        """A run ends: FINISHED, FAILED or KILLED."""
-        if status not in _STATUSES:
-            raise ValueError(f"status {status!r} is none of {_STATUSES}")
-        if self._status.get(run) != status:
-            self.append("end", run=run, status=status)
+    def result(self, run: str, row: dict[str, Any]) -> None:
+        """What a run has come to: numbers and words by name."""
+        self._settle("result", run, row=row)
+
+    def end(self, run: str, status: str, at: int | None = None) -> None:
+        """A run ends: FINISHED, FAILED or KILLED; ``at``, unless it is now."""
+        if status not in STATUSES:
+            raise ValueError(f"status {status!r} is none of {STATUSES}")
+        if self._waiting is not None and self._waiting["run"] == run and status == "FINISHED":
+            self._waiting = None  # nothing was new
+        elif self._status.get(run) != status:
+            self.append("end", run=run, status=status, **_at(at))
 
     def differs(self, kind: str, run: str, **payload: Any) -> bool:
         """Whether something else is recorded where this would be: a series, a file, a result."""
-        key = (kind, run, *(payload[name] for name in _KEYS[kind]))
+        key = (kind, run, *(payload[name] for name in KEYS[kind]))
         return key in self._known and not self._same(key, payload)
 
     def anew(self, run: str) -> None:
@@ -139,6 +170,20 @@ class Records:
         self._read_bytes = self._inode = 0
         self._known: dict[tuple, Event] = {}
         self._status: dict[str, str] = {}
+
+    def _reopen(self) -> None:
+        """A run that was started lazily goes on."""
+        if self._waiting is not None:
+            payload, self._waiting = self._waiting, None
+            self.append("start", **payload)
+
+    def _settle(self, kind: str, run: str, **payload: Any) -> None:
+        """Something that there is once: recorded before and different, it is replaced."""
+        key = (kind, run, *(payload[name] for name in KEYS[kind]))
+        if self.differs(kind, run, **payload):
+            self._replace([self._known[key]], kind, {"run": run, **payload})
+        elif key not in self._known:
+            self.append(kind, run=run, **payload)
 
     def _same(self, key: tuple, payload: dict[str, Any]) -> bool:
         known = self._known.get(key)
@@ -182,7 +227,7 @@ class Records:
             event = parse_json(line)
             if re.search(rb"\\u[dD][89a-fA-F]", line):  # half of a pair of surrogates is no text that a database holds
                 _line(event)
-            if event["n"] == len(self._events) and _is_event(event):
+            if is_event(event, len(self._events)):
                 return event
         except (*NO_JSON, KeyError, TypeError):
             pass
@@ -193,6 +238,7 @@ class Records:
 
     def _replace(self, dropped: Sequence[Event], kind: str, payload: dict[str, Any]) -> None:
         """Write the log without some events, with a new one at the end: after a kill it is the old log or the new one."""
+        self._reopen()
         numbers = {event["n"] for event in dropped}
         with self._up_to_date():
             kept = [event for event in self._events if event["n"] not in numbers]
@@ -215,64 +261,17 @@ class Records:
 
     def _remember(self, event: Event) -> None:
         self._events.append(event)
-        kind, run = event["kind"], event.get("run")
-        if kind in _KEYS:
-            self._known[(kind, run, *(event[name] for name in _KEYS[kind]))] = event
-        elif kind == "metrics":
-            self._known[(kind, run, event["step"], *sorted(event["values"]))] = event
+        if (key := key_of(event)) is not None:
+            self._known[key] = event
+        kind = event["kind"]
         if kind == "start":
             self._status[event["run"]] = "RUNNING"
         elif kind == "end":
             self._status[event["run"]] = event["status"]
 
 
-_KEYS = {
-    "start": (),
-    "series": ("name",),
-    "image": ("key", "step"),
-    "artifact": ("path", "folder"),
-    "dataset": ("name",),
-    "result": (),
-}
-
-
-_NUMBER = int | float | None
-_FIELDS: dict[str, dict[str, Any]] = {
-    _HEAD: {"id": str},
-    "start": {"run": str, "name": str, "parent": str | None, "params": dict, "tags": dict},
-    "metrics": {"run": str, "step": int, "values": dict},
-    "series": {"run": str, "name": str, "steps": list, "values": list},
-    "image": {"run": str, "path": str, "key": str, "step": int},
-    "artifact": {"run": str, "path": str, "folder": str},
-    "dataset": {"run": str, "name": str, "digest": str, "sizes": dict},
-    "result": {"run": str, "row": dict},
-    "anew": {"run": str},
-    "end": {"run": str, "status": str},
-}
-
-
-def _is_event(event: Event) -> bool:
-    """Whether an event from a file, which may be somebody else's, is one: its fields, and no path out of the folder."""
-    kind, fields = event["kind"], _FIELDS.get(event["kind"], {})
-    if not isinstance(event["time"], int) or not all(isinstance(event[name], hint) for name, hint in fields.items()):
-        return False
-    if (kind == _HEAD) != (event["n"] == 0) or (kind == _HEAD and not re.fullmatch("[0-9a-f]{32}", event["id"])):
-        return False
-    numbers = event["values"] if kind in ("metrics", "series") else []
-    numbers = numbers.values() if isinstance(numbers, dict) else [*numbers, *(event["steps"] if kind == "series" else [])]
-    whole = [event["time"], event.get("step", 0)]
-    if not all(isinstance(number, _NUMBER) and _is_held(number) for number in [*numbers, *whole]):
-        return False
-    if kind == "series" and len(event["steps"]) != len(event["values"]):
-        return False
-    if kind == "end" and event["status"] not in _STATUSES:
-        return False
-    return all(is_inside(event[name]) for name in ("path", "folder") if name in fields)
-
-
-def _is_held(number: float | int | None) -> bool:
-    """Whether it is one of 64 bits, as databases have them."""
-    return not isinstance(number, int) or abs(number) < 2**63
+def _at(at: int | None) -> dict[str, int]:
+    return {} if at is None else {"at": at}
 
 
 def _event(kind: str, payload: dict[str, Any]) -> Event:

@@ -87,6 +87,12 @@ class Search:
         """The candidate's."""
         return self.folder / "candidates" / task.candidate
 
+    def written(self, group: str, number: int, stage: int | None = None) -> int:
+        """When a stage's result, or without one the candidate's settings, was written, in ms since epoch."""
+        folder = self.folder / "candidates" / name_of(group, number)
+        path = folder / "candidate.json" if stage is None else self._file(group, number, stage)
+        return path.stat().st_mtime_ns // 1_000_000
+
     def _file(self, group: str, number: int, stage: int) -> Path:
         return self.folder / "candidates" / name_of(group, number) / f"{self.plan.stages[stage].name}.json"
 

@@ -18,12 +18,19 @@ def digest(event: Event) -> str:
     return digest_of_json(event)
 
 
+def when(event: Event) -> int:
+    """When what an event tells of happened, in ms since epoch."""
+    return event.get("at", event["time"])
+
+
 def _metrics_points(event: Event) -> list[Point]:
-    return [(name, value, event["time"], event["step"]) for name, value in event["values"].items()]
+    return [(name, value, when(event), event["step"]) for name, value in event["values"].items()]
 
 
 def _series_points(event: Event) -> list[Point]:
-    return [(event["name"], value, event["time"], step) for step, value in zip(event["steps"], event["values"], strict=True)]
+    times = event.get("times", [event["time"]] * len(event["steps"]))
+    points = zip(event["values"], times, event["steps"], strict=True)
+    return [(event["name"], value, at, step) for value, at, step in points]
 
 
 POINTS: dict[str, Callable[[Event], list[Point]]] = {"metrics": _metrics_points, "series": _series_points}

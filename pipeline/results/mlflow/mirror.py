@@ -139,7 +139,7 @@ class Mirror:
         if unsent and self._sender is None:
             self._sender = Sender(self._client, self._experiment["experiment"], self.folder, progress["folder"])
         if self._sender is not None:
-            self._sender.repeats = self._repeats
+            self._sender.repeats = self._repeats or (progress["next"] == 0 and self._sender.knows_any)
             self._send(self._sender, unsent, progress, records, ends_first)
         elif progress.get("name") != self.experiment:  # an earlier version did not note it
             self._ledger.write(progress | {"name": self.experiment})

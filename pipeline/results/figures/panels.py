@@ -1,0 +1,35 @@
+"""One array over a target's weights as an image of its own: what MLflow's image grid puts beside others, by step."""
+
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from pipeline.results.figures.style import save
+
+WEIGHTS, GRADCAM = "PuOr", "RdBu_r"
+"""colour maps that are light at 0"""
+
+
+def panel(array: Float[np.ndarray, "H W"], limit: float, colours: str, title: str, path: Path) -> None:
+    """A signed array, its scale beside it.
+
+    Args:
+        limit: the magnitude at both ends of the scale; images that are to be compared have the same.
+    """
+    turned = array.T if array.shape[0] > array.shape[1] else array  # the long side lies across
+    figure = Figure(figsize=(4, 3), layout="constrained")
+    axes = figure.subplots()
+    limit = max(limit, 1e-12)
+    shown = axes.imshow(turned, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    axes.set_title(title, fontsize=11)
+    axes.set(xticks=[], yticks=[])
+    bar = figure.colorbar(shown, ax=axes, location="bottom", ticks=[-limit, 0, limit], aspect=30)
+    bar.ax.set_xticklabels([f"−{limit:.2g}", "0", f"{limit:.2g}"], fontsize=10)
+    save(figure, path)
+
+
+def limit_of(arrays: list[np.ndarray]) -> float:
+    """The largest finite magnitude in several arrays."""
+    return max((float(np.abs(array[np.isfinite(array)]).max()) for array in arrays if np.isfinite(array).any()), default=0.0)
