@@ -332,10 +332,10 @@ def test_the_command_writes_its_table(finished):
     assert {path.name for path in (folder / "figures").iterdir()} == {"accuracy.png", "angles.png"}
     assert read_json(folder / "config.json")["work"] == "compare" and not list(folder.glob("enn*"))
     told = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert {event["name"] for event in told if event["kind"] == "series" and event["run"] == "compare/fa-0"} >= {
+    assert {event["name"] for event in told if event["kind"] == "series" and event["run"] == "compare/fa"} >= {
         "angle/layer1",
         "angle/layer2",
-        "accuracy",
+        "val/accuracy",
     }
     assert not any(event.get("name") == "angle/layer1" and "frozen" in event["run"] for event in told)
 

@@ -68,6 +68,7 @@ def record_test(job: Work, row: Mapping[str, Any]) -> None:
     numbers = {f"test/{name}{end}": row.get(f"{own}{end}") for own, name in TESTED.items() for end in ENDS}
     numbers |= {"ms_per_step": row["ms_per_step"], "diverged": row["diverged"]}
     words = {"edge": row["edge"]} if "edge" in row else {}
+    words |= {"commits": row["provenance"]["commits"]} if "commits" in row["provenance"] else {}
     job.records.result(ensure(job, row["arm"]), {name: value for name, value in numbers.items() if _is_number(value)} | words)
 
 
@@ -80,7 +81,7 @@ def _start(job: Work, arm: str, began: int, choice: Mapping[str, Any], of_rate: 
     commits = sorted((str(one.get("date")), str(one["commit"])) for one in made_by if "commit" in one)
     tried = ", ".join(f"{name} → {value:.4g}" for name, value in choice.get("validation_accuracy", {}).items())
     about = f"{ARMS[arm].says}." + (f"\n\nTried, and the accuracy on validation data: {tried}." if tried else "")
-    told = {"arm": arm, "stage": "instruct", "mlflow.note.content": about}
+    told = {"arm": arm, "stage": "instruct", "mlflow.note.content": about, "mlflow.runColor": ARMS[arm].colour}
     told |= {"commit": commits[-1][1]} if commits else {}
     params = described.of_arm(job.config, arm, choice.get("strength"), of_rate)
     job.start(run_of(job, arm), arm, params, "arm", began, **told)
