@@ -78,13 +78,10 @@ def state_of(runs: Sequence[Run], folder_id: str) -> dict[str, Any]:
         for name in _in_order(metric["key"] for metric in points)
         if name.startswith(beginnings) and not name.endswith(LEFT_OUT) and not name.startswith("test/accuracy/")
     ]
-    images = [_image(name) for name in IMAGES if any("mlflow.loggedImages" in _tags(run) for run in runs)]
+    images = [_images(*IMAGES)] if any("mlflow.loggedImages" in _tags(run) for run in runs) else []
     shown = {chart["metricKey"] for chart in charts}
-    hidden = [
-        _chart(name, 0, "BAR") | {"deleted": True}
-        for name in _in_order(metric["key"] for metric in points)
-        if name not in shown
-    ]
+    others = [name for name in _in_order(metric["key"] for metric in points) if name not in shown]
+    hidden = [card | {"deleted": True} for card in [*(_chart(name, 0, "BAR") for name in others), *map(_images, IMAGES)]]
     measured = {metric["key"] for metric in points}
     order = next((f"metrics.`{name}`" for name in DECIDING if name in measured), BY_NAME)
     return {
@@ -131,6 +128,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
 
 def _section(name: str, number: int) -> dict[str, Any]:
     own = {"uuid": _id(number), "name": name, "display": True}
+    own |= {"columns": 2, "cardHeight": 400} if SECTIONS[name] else {"columns": 1, "cardHeight": 900}  # images need room
     return own | {"isReordered": True, "deleted": False, "isGenerated": False}
 
 
@@ -159,8 +157,9 @@ def _chart(name: str, number: int, kind: str) -> dict[str, Any]:
     }
 
 
-def _image(name: str) -> dict[str, Any]:
-    return _card(name, list(SECTIONS.values()).index(()), "IMAGE") | {"imageKeys": [name], "step": 0}
+def _images(*names: str) -> dict[str, Any]:
+    """A grid of runs and images, with a slider for the step."""
+    return _card(" ".join(names), list(SECTIONS.values()).index(()), "IMAGE") | {"imageKeys": list(names), "step": 0}
 
 
 def _tags(run: Run) -> dict[str, str]:
