@@ -1134,7 +1134,7 @@ FILES = (
     ),
     Mutation(
         "a folder is sent as if it were a file",
-        "pipeline/results/mlflow/sender.py",
+        "pipeline/results/mlflow/files.py",
         "if not path.is_file() or path.stat().st_nlink > 1:",
         "if not path.exists():",
         "MLflow would be sent what links in it lead to",
