@@ -45,9 +45,10 @@ def command(predict: PredictCommand, line: str) -> int:
         from pipeline.command_line import predicting
 
         predicting.predict(job, predict, source, function, written, tables, show)
-    console.print(
-        f"\nresults   {job.folder}\npage      {job.folder / 'report.html'}\ntable     {job.folder / 'predict.md'}\nMLflow    {where_mlflow_is(job)}"
-    )
+    console.print(f"\nresults   {job.folder}")
+    for name, what in (("report.html", "page"), ("predict.md", "table")):
+        console.print(f"{what:<9} {job.folder / name}")
+    console.print(f"MLflow    {where_mlflow_is(job)}")
     return 0
 
 
