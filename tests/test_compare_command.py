@@ -14,7 +14,7 @@ import torch
 
 from pipeline.arms import ARMS, signals
 from pipeline.cluster import Placement
-from pipeline.command_line import comparing, main
+from pipeline.command_line import comparing, described, main
 from pipeline.command_line.parsing import expand_aliases
 from pipeline.compare import Task, choose, compare, final_tasks, train_task, tuning_task
 from pipeline.compare.report import evaluate_on_test, mean_angles
@@ -29,7 +29,7 @@ from pipeline.results import rule_tables
 from pipeline.results.tables import report_rows
 from pipeline.setting import new_population, target_of
 from pipeline.targets import MLP, Batches, Population, initialise
-from tests.support.tiny_run import assert_same, finish, results, start, wait
+from tests.support.tiny_run import assert_same, finish, mlflow_runs, results, start, wait
 
 LOCAL = Placement(local=True)
 ARMS_HERE, RATES = ("conventional", "fa", "brsf", "frozen", "pfa"), (0.3, 1.0, 3.0)
@@ -335,10 +335,10 @@ def test_the_command_writes_its_table(finished):
     assert {path.name for path in (folder / "figures").iterdir()} == {"accuracy.png", "angles.png"}
     assert read_json(folder / "config.json")["work"] == "compare" and not list(folder.glob("enn*"))
     told = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines()]
-    assert {event["name"] for event in told if event["kind"] == "series" and event["run"] == "compare/fa-0"} >= {
+    assert {event["name"] for event in told if event["kind"] == "series" and event["run"] == "compare/fa"} >= {
         "angle/layer1",
         "angle/layer2",
-        "accuracy",
+        "val/accuracy",
     }
     assert not any(event.get("name") == "angle/layer1" and "frozen" in event["run"] for event in told)
 
@@ -371,6 +371,80 @@ def test_report_reports_on_a_comparison_too(finished, capfd, tmp_path):
     (copy / "arms" / "fa-1.json").unlink()
     assert main(again) == 2
     assert "lacks trained targets (fa-1); train them first with `grad-instructor compare`" in capfd.readouterr().err
+
+
+def _in_mlflow(folder):
+    """By their names in the records: MLflow's runs, and the histories of their metrics."""
+    from mlflow import MlflowClient
+
+    client, runs = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}"), mlflow_runs(folder)
+    points = {r.info.run_id: {key: client.get_metric_history(r.info.run_id, key) for key in r.data.metrics} for r in runs}
+    return {r.data.tags["grad_instructor.run"]: (r, points[r.info.run_id]) for r in runs}, client
+
+
+def test_mlflow_has_a_run_for_each_arm_as_it_really_is_and_the_answer_in_its_parent(finished):
+    runs, client = _in_mlflow(finished)
+    report = {row["arm"]: row for row in read_json(finished / "report.json")["rows"]}
+    parent, answer = runs.pop("compare")
+    assert set(runs) == {f"compare/{arm}" for arm in report} and parent.data.tags["role"] == "parent"
+    assert parent.data.metrics == {f"test/accuracy/{arm}": row["accuracy"] for arm, row in report.items()}
+    assert "| fa | 4 |" in parent.data.tags["mlflow.note.content"] and answer
+    assert {"config.json", "report.json", "report.md"} <= {file.path for file in client.list_artifacts(parent.info.run_id)}
+    columns = {name for run, _ in [(parent, 0), *runs.values()] for name in run.data.params}
+    assert len(columns) <= 30
+    for run, points in runs.values():
+        arm, tags = run.data.params["arm"], run.data.tags
+        assert (tags["role"], tags["arm"], tags["mlflow.parentRunId"]) == ("arm", arm, parent.info.run_id)
+        assert tags["commit"] and tags["stage"] == "instruct" and run.inputs.dataset_inputs[0].dataset.name == "digits"
+        assert run.data.metrics["test/accuracy"] == report[arm]["accuracy"] and "accuracy" not in run.data.metrics
+        assert run.data.params["rule.name"] == {"conventional": "backprop"}.get(arm, arm)
+        assert float(run.data.params["training.learning_rate"]) == report[arm]["learning_rate"]
+        curve = sorted((point.step, point.timestamp) for point in points["val/accuracy"])
+        times = [at for _, at in curve]
+        assert [step for step, _ in curve] == [0, 10, 20, 30, 40] and times == sorted(times) and len(set(times)) > 1
+        spans = [read_json(finished / "arms" / f"{arm}-{number}.json")["provenance"]["times"] for number in range(2)]
+        assert times == np.max([span["points"] for span in spans], axis=0).tolist(), "when the last target was there"
+        tried = read_json(finished / "arms" / f"tune-{arm}.json")["provenance"]["times"]["began"]
+        assert (run.info.start_time, run.info.end_time) == (min(tried, *(span["began"] for span in spans)), times[-1])
+        assert parent.info.start_time <= run.info.start_time and run.info.end_time <= parent.info.end_time
+
+
+def test_looked_through_once_more_nothing_changes_in_mlflow(finished, monkeypatch):
+    """Where it is not noted that all is done, as after a new version."""
+    monkeypatch.chdir(finished.parent)
+    before = {path: path.stat().st_mtime_ns for path in (finished / "mlartifacts").rglob("*")}
+    files, (runs, _) = [finished / name for name in ("records.jsonl", "mlflow.db")], _in_mlflow(finished)
+    told = [file.read_bytes() for file in files]
+    (finished / ".finished").unlink()
+    assert main(["compare", "--output", "run", "--local"]) == 0
+    assert [file.read_bytes() for file in files] == told
+    assert {path: path.stat().st_mtime_ns for path in (finished / "mlartifacts").rglob("*")} == before and len(runs) == 4
+    (finished / "arms" / "fa-0.json").unlink()  # and one that is trained again is told anew, alone
+    assert main(["compare", "--output", "run", "--local"]) == 0
+    again, _ = _in_mlflow(finished)
+    ids = {name: run.info.run_id for name, (run, _) in runs.items()}
+    assert [name for name, (run, _) in again.items() if run.info.run_id != ids[name]] == ["compare/fa"]
+    assert [name for name, (run, _) in again.items() if run.info.end_time != runs[name][0].info.end_time] in (
+        ["compare/fa", "compare"],
+        ["compare", "compare/fa"],
+    )
+    assert {run.info.status for run, _ in again.values()} == {"FINISHED"}
+
+
+def test_what_an_arm_is_said_to_be_is_what_is_trained():
+    config = dataclasses.replace(Config(), rule=dataclasses.replace(Config().rule, scale=0.5))
+    told = {arm: described.of_arm(config, arm, 0.5, False) for arm in ARMS}
+    assert [arm for arm in told if told[arm]["target.initialisation"] == "he"] == [a for a in ARMS if ARMS[a].start == "he"]
+    assert {arm for arm, own in told.items() if own["trained_on"] != "training"} == {"conventional-all", "he-all"}
+    assert told["l2"]["strength"] == 0.5 == told["instructed"]["lambda"] and "lambda" not in told["l2"]
+    assert described.of_arm(config, "instructed-he", -1.0, False)["lambda"] == "by policy"
+    assert described.of_arm(config, "fa", 3.0, True)["training.learning_rate"] == 3 * config.training.learning_rate
+    assert described.of_arm(config, "usf", None, False)["rule.name"] == "usf (scale 0.5)"
+    assert "enn.readers" not in told["l2"] and told["instructed-image"]["enn.readers"] == "convnet"
+    assert told["instructed-rl"]["enn.readers"].endswith("before fine-tuning")
+    for preset in PRESETS:
+        own = described.of_work(dataclasses.replace(PRESETS[preset], seed=7), preset, False)
+        assert len({*own, *(name for arm in told.values() for name in arm), *described.of_enn(config)}) <= described.MOST
 
 
 @pytest.mark.parametrize("command", ["run", "train-enn", "instruct", "explain"])

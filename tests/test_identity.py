@@ -515,7 +515,7 @@ def test_rows_name_the_commit_that_trained_them_and_the_report_says_where_it_dif
         assert re.search(r"instructed: trained by commit .* and commit f{10} on .*, its ENN by commit", text)
     results = [json.loads(line) for line in (run / "records.jsonl").open()]
     told = {event["run"]: event["row"] for event in results if event["kind"] == "result"}
-    assert told["report/result-l2"]["provenance"]["commits"].startswith("trained by")
+    assert told["run/l2"]["commits"].startswith("trained by")
     _unfinished(run)
     assert main(["run", *RUN]) == 0, "another commit of the code goes on"
 

@@ -1,6 +1,8 @@
 """The mirror against real MLflow: a SQLite store and a real server that is killed and comes back. Every record once."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -15,9 +17,12 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.command_line import main, ui
 from pipeline.errors import UserError
 from pipeline.results.mlflow import Mirror, client, health, ui_command, ui_environment
 from pipeline.results.mlflow import mirror as sending
+from pipeline.results.mlflow.server import check_port
+from pipeline.results.mlflow.view import state_of
 from pipeline.results.records import Records
 from tests.support.tiny_run import HANGS, heed_hangup
 
@@ -55,12 +60,20 @@ def _tell(records: Records, end: bool = True) -> None:
     for step in range(4):
         records.metrics("run/train", step, {"loss": 1 / (step + 1), "λ chosen": float("nan")})
     records.series("run/train", "curve", list(range(1200)), [n / 7 for n in range(1200)])
+    records.series("run/train", "val/accuracy", [0, 10, 20], [0.1, 0.5, 0.6], TIMES)
+    (records.folder / "enn.safetensors").write_bytes(b"an ENN")
+    (records.folder / "enn.json").write_text("{}")
+    records.model("run/train", "enn", "enn.safetensors", {"reader": "probes"})
+    records.tags("run", {"mlflow.note.content": "| arm | n |"})
     records.image("run/train", "map.png", "gradcam/map", 3)
     records.artifact("run", "map.png", "figures")
     records.result("run/train", {"accuracy": 0.9, "arm": "l1", "provenance": {"seed": 3, "commit": "abc"}, "list": [1]})
     if end:
         records.end("run/train", "FAILED")
         records.end("run", "KILLED")
+
+
+TIMES = [1_700_000_000_000, 1_700_000_000_500, 1_700_000_001_700]
 
 
 def _client(uri: str):
@@ -94,10 +107,18 @@ def _run(client, run, names: dict[str, str]) -> dict:
         "tags": {key: value for key, value in run.data.tags.items() if key not in hidden},
         "metrics": {key: sorted((m.step, repr(m.value), m.timestamp) for m in points) for key, points in histories.items()},
         "artifacts": sorted((file.path, file.file_size) for file in artifacts),
+        "models": [_model(client, output.model_id) for output in (run.outputs.model_outputs if run.outputs else [])],
         "datasets": [
             (item.dataset.name, item.dataset.digest, [tag.value for tag in item.tags]) for item in run.inputs.dataset_inputs
         ],
     }
+
+
+def _model(client, model_id: str) -> tuple:
+    """What MLflow knows of a logged model, and the files that it has."""
+    model = client.get_logged_model(model_id)
+    files = Path(model.artifact_location.removeprefix("file://")).iterdir()
+    return model.name, str(model.status), model.params, sorted(file.name for file in files)
 
 
 def test_mlflow_holds_what_was_recorded(store, tmp_path):
@@ -118,6 +139,9 @@ def test_mlflow_holds_what_was_recorded(store, tmp_path):
     assert [value for _, value, _ in child["metrics"]["accuracy"]] == ["0.9"]
     assert child["tags"]["result.arm"] == "l1" and child["tags"]["result.provenance.commit"] == "abc"
     assert child["times"] == (records.events[3]["time"], records.events[-2]["time"])
+    assert [at for *_, at in child["metrics"]["val/accuracy"]] == TIMES, "each point when it was reached"
+    assert child["models"] == [("enn", "READY", {"reader": "probes"}, ["enn.json", "enn.safetensors"])]
+    assert main["tags"]["mlflow.note.content"] == "| arm | n |"
 
 
 def test_images_are_named_as_mlflow_names_them(store, tmp_path):
@@ -213,6 +237,64 @@ def test_a_run_that_goes_on_is_the_same_run(store, tmp_path):
     assert run["times"] == (records.events[1]["time"], resumed.events[-1]["time"])
 
 
+def _everything(uri: str, experiment: str) -> dict:
+    """All that MLflow has of an experiment, with the ids of runs and models, and when each artifact was written."""
+    client = _client(uri)
+    number = client.get_experiment_by_name(experiment).experiment_id
+    place = Path(client.get_experiment(number).artifact_location.removeprefix("file://"))
+    runs = client.search_runs([number])
+    names = {run.info.run_id: run.info.run_name for run in runs}
+    files = {path for run in names for path in (place / run).rglob("*")}
+    models = client.search_logged_models([number])
+    files |= {path for model in models for path in (place / "models" / model.model_id).rglob("*")}
+    return {
+        "runs": {run.info.run_id: _run(client, run, names) for run in runs},
+        "models": [(model.model_id, model.last_updated_timestamp) for model in models],
+        "files": {str(path): path.stat().st_mtime_ns for path in files},
+    }
+
+
+def test_what_is_sent_again_changes_nothing_and_what_goes_on_only_what_is_new(store, tmp_path):
+    records = Records(tmp_path)
+    _tell(records)
+    records.start("run", "main", None, {}, {})
+    records.end("run", "FINISHED")
+    _mirror(tmp_path, store, "again").send(records)
+    whole = _everything(store, "again")
+    assert len(whole["files"]) > 5 and whole["models"]
+    again = Records(tmp_path)
+    again.start("run", "main", None, {"p.1": 2}, {"stage": "another"}, lazily=True)
+    again.end("run", "FINISHED")
+    assert again.path.read_bytes() == records.path.read_bytes(), "nothing was new"
+    (tmp_path / "mlflow-sent.json").unlink()  # as in a copy of the folder, or after a kill
+    _mirror(tmp_path, store, "again").send(again)
+    assert _everything(store, "again") == whole
+    again.start("run", "main", None, {}, {"stage": "another"}, lazily=True)
+    (tmp_path / "map.png").write_bytes((tmp_path / "map.png").read_bytes() + b"more")
+    again.artifact("run", "map.png", "figures")  # the log is written anew: all of it is sent again
+    again.end("run", "FINISHED")
+    _mirror(tmp_path, store, "again").send(again)
+    later = _everything(store, "again")
+    own = next(run for run, known in whole["runs"].items() if known["parent"] is None)
+    assert later["runs"][own]["tags"]["stage"] == "another"
+    assert {run for run, known in later["runs"].items() if known != whole["runs"][run]} == {own}
+    changed = {path for path, at in later["files"].items() if whole["files"].get(path) != at}
+    assert {Path(path).name for path in changed} <= {"map.png", "figures"} and later["models"] == whole["models"]
+
+
+def test_two_that_send_from_one_folder_lose_nothing(store, tmp_path):
+    """As a run that goes on and a ``sync`` beside it: each sends runs that the other one has made."""
+    records = Records(tmp_path)
+    records.start("run", "main", None, {}, {})
+    one, two = (_mirror(tmp_path, store, "two senders") for _ in range(2))
+    one.send(records)
+    records.start("run/a", "a", "run", {}, {})
+    two.send(records)
+    records.metrics("run/a", 0, {"loss": 1.0})
+    one.send(records)
+    assert _runs(store, "two senders")["a"]["metrics"].keys() == {"loss"}
+
+
 def test_a_run_deleted_in_mlflow_stays_deleted_and_stops_nothing(store, tmp_path):
     records = Records(tmp_path)
     _tell(records, end=False)
@@ -257,7 +339,7 @@ def test_the_database_in_the_folder_may_be_moved_or_deleted(tmp_path, monkeypatc
     whole = _runs(f"sqlite:///{old / 'mlflow.db'}")
     assert (old / "mlartifacts").is_dir() and os.listdir() == [], "nothing is written where the command was given"
     old.rename(new)
-    _mirror(new, None).send(Records(new))
+    ui._bring_up_to_date(new, _mirror(new, None))
     uri = f"sqlite:///{new / 'mlflow.db'}"
     assert _runs(uri) == whole and not old.exists() and (new / "mlflow-before-move.db").exists()
     assert Path(_client(uri).get_experiment_by_name("e").artifact_location.removeprefix("file://")) == new / "mlartifacts"
@@ -364,6 +446,10 @@ def test_what_is_done_again_replaces_its_run_in_mlflow(calls, store, tmp_path, m
             _mirror(tmp_path, store, experiment).send(records)
             assert not calls
     _mirror(tmp_path, store, experiment).send(records)
+    told = _everything(store, experiment)
+    (tmp_path / "mlflow-sent.json").unlink()
+    _mirror(tmp_path, store, experiment).send(records)
+    assert _everything(store, experiment) == told, "what was told anew is not dropped once more"
     runs = _runs(store, experiment)
     assert runs["train ENN"]["metrics"]["curve"][0][1] == "7.0"
     assert all(len({step for step, *_ in points}) == len(points) for points in runs["train ENN"]["metrics"].values())
@@ -401,11 +487,51 @@ def _wait_for(uri: str, process: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"the server did not start: {log.read_text()}")
 
 
+def test_a_port_that_is_taken_is_refused_in_a_sentence(tmp_path, capsys, store):
+    Records(tmp_path).start("run", "main", None, {}, {})
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        words = ["ui", "--output", str(tmp_path), "--tracking-uri", store, "--port"]
+        assert main([*words, str(port)]) == 2
+        said = capsys.readouterr().err
+        taken, free = map(int, re.findall(r"port (\d+)", said))
+        check_port("127.0.0.1", free)
+        assert taken == port != free and len(said.strip().splitlines()) == 1
+    check_port("127.0.0.1", port)
+    assert main([*words, "70000"]) == 2 and "give one from 1 to 65535" in capsys.readouterr().err
+
+
+def _told(role: str, name: str = "x", step: int = 0, **tags: str) -> dict:
+    """A run as MLflow's REST interface gives it."""
+    every = [{"key": key, "value": value} for key, value in ({"role": role} | tags).items()]
+    return {"info": {"run_id": role}, "data": {"metrics": [{"key": name, "step": step}], "tags": every}}
+
+
+def test_a_view_has_a_chart_of_each_kind_and_only_runs_that_are_compared():
+    runs = [_told("parent", "test/accuracy/he"), _told("arm", "val/accuracy", 50), _told("arm", "test/accuracy")]
+    runs += [_told("arm", "test/accuracy_low"), _told("arm", "ms_per_step", **{"mlflow.loggedImages": "True"})]
+    state = state_of(runs, "f" * 32)
+    assert state["searchFilter"] == f"tags.role != 'parent' and tags.`grad_instructor.folder` = '{'f' * 32}'"
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`test/accuracy`", False)
+    shown = [(c["type"], c.get("metricKey") or c["imageKeys"]) for c in state["compareRunCharts"] if not c["deleted"]]
+    assert shown == [("LINE", "val/accuracy"), ("BAR", "test/accuracy"), ("IMAGE", ["weights", "gradcam"])]
+    hidden = [c.get("metricKey") or c["imageKeys"] for c in state["compareRunCharts"] if c["deleted"]]
+    assert hidden == ["ms_per_step", "test/accuracy/he", "test/accuracy_low", ["weights"], ["gradcam"]]
+    sections = {section["uuid"] for section in state["compareRunSections"]}
+    assert sections == {c["metricSectionId"] for c in state["compareRunCharts"] if not c["deleted"]}
+    searched = state_of([_told("candidate", "val/accuracy", 1)], "")
+    assert searched["compareRunCharts"][0]["type"] == "BAR", "a candidate's stages are no curve"
+    assert state_of([_told("", "loss")], "")["searchFilter"] == "tags.role != 'parent'"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
 def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store, tmp_path):
     port, log = _free_port(), tmp_path / "log"
     records = Records(tmp_path)
-    records.start("run", "main", None, {}, {})
+    records.start("run", "main", None, {}, {"role": "parent"})
+    _mirror(tmp_path, store, f"ui {number}").send(records)
     command = [
         sys.executable,
         "-m",
@@ -423,11 +549,18 @@ def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store
     family: list[psutil.Process] = []
     try:
         _wait_for(f"http://127.0.0.1:{port}", process, log)
+        deadline = time.monotonic() + HANGS
+        while "Ctrl-C ends it" not in log.read_text() and time.monotonic() < deadline:
+            time.sleep(0.1)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, number)  # as a terminal does: to the whole foreground group
         assert process.wait(HANGS) == 0
         assert family and not psutil.wait_procs(family, timeout=HANGS)[1]
-        assert "Traceback" not in log.read_text()
+        said, own = log.read_text(), _client(store).get_experiment_by_name(f"ui {number}")
+        key = f"grad-instructor-{records.folder_id[:8]}"
+        page = f"http://127.0.0.1:{port}/#/experiments/{own.experiment_id}/runs?viewStateShareKey={key}&compareRunsMode=CHART"
+        assert page in said and "Traceback" not in said and "GET /" not in said
+        assert json.loads(own.tags[f"mlflow.sharedViewState.{key}"])["compareRunCharts"] is not None
     finally:
         for left in [*family, process]:
             with suppress(psutil.NoSuchProcess):

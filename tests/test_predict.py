@@ -5,6 +5,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import torch
 from scipy import stats
 
 from pipeline.architectures import scoring
-from pipeline.architectures.accuracies import accuracy_of
+from pipeline.architectures.accuracies import accuracy_of, seeds_of
 from pipeline.architectures.models import models_of
+from pipeline.architectures.recorded import ZOO, recorded
 from pipeline.architectures.scoring import Wanted
 from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.training import ConvNets
@@ -114,6 +116,9 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
         (["--models", "models.py"], "FILE.py:FUNCTION"),
         (["--models", "nowhere.py:make"], "cannot be read"),
         (["--dataset", "digit"], "did you mean 'digits'"),
+        (["--space", "mlp", "--accuracies", "record"], "did you mean 'recorded'"),
+        (["--accuracies", "recorded"], "of the spaces mlp and cnn; leave it out"),
+        (["--models", "models.py:make", "--space", "cnn", "--accuracies", "trained"], "leave it out"),
     ],
 )
 def test_bad_options(options, word, tmp_path, capsys) -> None:
@@ -306,7 +311,6 @@ def test_a_convolutional_network_that_diverges_has_failed_alone() -> None:
 
 def test_convolutional_networks_are_scored_and_trained_and_drawn_once(tmp_path, monkeypatch) -> None:
     without_mlflow(monkeypatch)
-    monkeypatch.setattr("pipeline.architectures.accuracies.MEMBERS", 1)
     monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", lambda task, **_: {"accuracy": float(len(task[0]))})
     assert (
         predict(
@@ -323,6 +327,111 @@ def test_convolutional_networks_are_scored_and_trained_and_drawn_once(tmp_path, 
     np.savez(data, **rows, y_train=np.arange(20) % 2, y_test=np.arange(9) % 2)
     assert predict(tmp_path / "new", "--local", "--space", "cnn", "--dataset", str(data), "--examples", "2") == 2
     assert not (tmp_path / "new").exists()
+
+
+# -- accuracies that were recorded ---------------------------------------------------------------------------------------
+
+
+def zoo_of(folder: Path, monkeypatch, space: str = "mlp", **changes: Any) -> Path:
+    """A zoo of twenty networks on digits, in the place of the package's."""
+    monkeypatch.setattr("pipeline.architectures.recorded.ZOO", folder)
+    names = [SPACES[space].text(code) for code in scoring.drawn(space, 20, 5)]
+    accuracies = {name: [40.0 + len(name), 60.0 - number] for number, name in enumerate(names)}
+    found = {"accuracies": accuracies, "seeds": 4, "settings": {}, "commit": "c" * 40, "digest": load("digits").digest}
+    path = folder / f"{space}-digits.json"
+    path.write_text(json.dumps(found | changes))
+    return path
+
+
+RECORDED = ["--local", "--space", "mlp", "--accuracies", "recorded", "--examples", "2", "--predictors", "live_params"]
+
+
+def test_recorded_accuracies_need_no_training(tmp_path, monkeypatch, capsys) -> None:
+    without_mlflow(monkeypatch)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", None)
+    path = zoo_of(tmp_path, monkeypatch)
+    kept = json.loads(path.read_text())["accuracies"]
+    assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0
+    found = json.loads((tmp_path / "few" / "predict.json").read_text())
+    assert len(set(found["architectures"])) == 7 and found["columns"] == ["validation", "test"]
+    assert [kept[name] for name in found["architectures"]] == list(map(list, zip(*found["accuracies"].values(), strict=True)))
+    assert "accuracies recorded by commit cccccccccc, 4 seeds each" in found["caption"]
+    capsys.readouterr()
+    assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0 and "nothing to do" in capsys.readouterr().out
+    zoo_of(tmp_path, monkeypatch, commit="d" * 40)  # recorded anew: shown anew
+    assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0 and "dddd" in capsys.readouterr().out
+    assert predict(tmp_path / "many", *RECORDED, "--architectures", "21") == 2
+    assert "of mlp 20 are recorded; give at most so many" in " ".join(capsys.readouterr().err.split())
+    assert predict(tmp_path / "few", *RECORDED[:3], *RECORDED[5:], "--architectures", "7") == 2, "trained ones are other work"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accuracies": {}},
+        {"accuracies": {"32 relu": [101.0, 50.0]}},
+        {"accuracies": {"32 relu": ["high", 50.0]}},
+        {"accuracies": {"32 relu": [math.nan, 50.0]}},
+        {"accuracies": {"32 relu": [50.0]}},
+        {"accuracies": [1]},
+        {"settings": 3},
+        {"seeds": None},
+    ],
+    ids=str,
+)
+def test_damaged_recorded_accuracies_are_said_in_a_sentence(change, tmp_path, monkeypatch) -> None:
+    zoo_of(tmp_path, monkeypatch, **change)
+    with pytest.raises(UserError, match=r"mlp-digits\.json is truncated or corrupt"):
+        recorded("mlp", "digits")
+
+
+def test_accuracies_of_other_data_are_not_believed(tmp_path, monkeypatch) -> None:
+    zoo_of(tmp_path, monkeypatch, digest="0" * 16)
+    with pytest.raises(UserError, match="recorded with other data of that name"):
+        recorded("mlp", "digits", load("digits").digest)
+    with pytest.raises(UserError, match=r"no accuracies of mlp on mnist were recorded \(there are some on digits\)"):
+        recorded("mlp", "mnist")
+    with pytest.raises(UserError, match="there are none of this space"):
+        recorded("cnn", "../digits")
+
+
+@pytest.mark.skipif(not list(ZOO.glob("*.json")), reason="no zoo was recorded")
+def test_the_zoo_of_the_package() -> None:
+    """Its networks are of their spaces, and were trained as `predict` trains."""
+    files, total = sorted(ZOO.glob("*.json")), 0
+    assert {path.stem for path in files} == {"mlp-digits", "mlp-fashion", "cnn-digits"}
+    default = {key: value for key, value in to_dotted(Config()).items() if key.startswith("training.")}
+    for path in files:
+        space, dataset = path.stem.split("-")
+        found, own = recorded(space, dataset), SPACES[space]
+        total += len(found.accuracies)
+        assert all(own.text(own.code(name)) == name and not own.repeated(own.code(name)) for name in found.accuracies)
+        assert found.settings == default | {"target.initialisation": "he", "seed": 0}
+        assert found.seeds == len(seeds_of(space, Config())) and len({pair for pair in found.accuracies.values()}) > 20
+    assert total >= 500 and len(recorded("mlp", "digits", load("digits").digest).accuracies) == SPACES["mlp"].architectures
+
+
+@pytest.mark.skipif(not list(ZOO.glob("*.json")), reason="no zoo was recorded")
+def test_what_was_recorded_is_what_training_gives() -> None:
+    """On another processor an example or two may fall on the other side."""
+    wanted = recorded("mlp", "digits").accuracies
+    for name in ("8 tanh", "16-64-4 relu"):
+        task = {"device": "cpu", "space": "mlp", "config": Config(), "dataset": load("digits")}
+        assert accuracy_of((name, ("accuracy",)), **task)["accuracy"] == pytest.approx(wanted[name][0], abs=2.0)
+
+
+def test_a_network_that_a_predictor_is_not_made_for_has_no_rank(tmp_path, monkeypatch, capsys) -> None:
+    """What was found: one network without ReLUs ended the whole command."""
+    without_mlflow(monkeypatch)
+    zoo_of(tmp_path, monkeypatch)
+    names = ["naswot", "az_progressivity+params"]
+    assert predict(tmp_path / "some", *RECORDED[:-1], *names) == 0
+    found, screen = json.loads((tmp_path / "some" / "predict.json").read_text()), " ".join(capsys.readouterr().out.split())
+    for name, fits in zip(names, (lambda own: "relu" in own, lambda own: "-" in own), strict=True):
+        told = {own: score != "nan" for own, score in zip(found["architectures"], found["scores"][name], strict=True)}
+        assert told == {own: fits(own) for own in found["architectures"]} and len(set(told.values())) == 2
+        assert f"{name} has no score of some networks, such as" in screen
+    assert all(row["n"] + row["undefined"] == 20 for row in found["rows"])
 
 
 def test_equal_cells_are_scored_once_and_dead_weights_are_not_forgotten() -> None:

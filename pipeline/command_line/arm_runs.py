@@ -37,7 +37,7 @@ def begin(job: Work, arm: str) -> None:
 
 def record(job: Work, arm: str) -> None:
     """All populations of an arm are trained: its run with its curves, which are means over its targets."""
-    from pipeline.compare import chooses_rate, chosen_strengths, collect_arm, final_tasks, tuned_arms
+    from pipeline.compare import chosen_strengths, collect_arm, final_tasks, tuned_arms
 
     config, run = job.config, run_of(job, arm)
     values = collect_arm(config, job.folder, arm)
@@ -50,7 +50,7 @@ def record(job: Work, arm: str) -> None:
     final = [spans[task.name]["points"] for task in final_tasks(config, [arm], {})]
     times = np.maximum.accumulate(np.max(final, axis=0)).tolist()
     choice = chosen_strengths(config, job.folder)[arm] if arm in tuned_arms(config) else {}
-    _start(job, arm, min(span["began"] for span in spans.values()), choice, chooses_rate(config, arm))
+    _start(job, arm, min(span["began"] for span in spans.values()), choice)
     for name, own in curves.items():
         job.records.series(run, name, values["steps"][-len(own) :], own, times[-len(own) :])
     job.records.end(run, "FINISHED", times[-1])
@@ -68,6 +68,7 @@ def record_test(job: Work, row: Mapping[str, Any]) -> None:
     numbers = {f"test/{name}{end}": row.get(f"{own}{end}") for own, name in TESTED.items() for end in ENDS}
     numbers |= {"ms_per_step": row["ms_per_step"], "diverged": row["diverged"]}
     words = {"edge": row["edge"]} if "edge" in row else {}
+    words |= {"commits": row["provenance"]["commits"]} if "commits" in row["provenance"] else {}
     job.records.result(ensure(job, row["arm"]), {name: value for name, value in numbers.items() if _is_number(value)} | words)
 
 
@@ -75,14 +76,16 @@ def _is_number(value: Any) -> bool:
     return value is not None and math.isfinite(value)
 
 
-def _start(job: Work, arm: str, began: int, choice: Mapping[str, Any], of_rate: bool = False) -> None:
+def _start(job: Work, arm: str, began: int, choice: Mapping[str, Any]) -> None:
+    from pipeline.compare import chooses_rate
+
     made_by = [mapping(mapping(read_json(path)).get("provenance")) for path in _files(job, arm)]
     commits = sorted((str(one.get("date")), str(one["commit"])) for one in made_by if "commit" in one)
     tried = ", ".join(f"{name} → {value:.4g}" for name, value in choice.get("validation_accuracy", {}).items())
     about = f"{ARMS[arm].says}." + (f"\n\nTried, and the accuracy on validation data: {tried}." if tried else "")
-    told = {"arm": arm, "stage": "instruct", "mlflow.note.content": about}
+    told = {"arm": arm, "stage": "instruct", "mlflow.note.content": about, "mlflow.runColor": ARMS[arm].colour}
     told |= {"commit": commits[-1][1]} if commits else {}
-    params = described.of_arm(job.config, arm, choice.get("strength"), of_rate)
+    params = described.of_arm(job.config, arm, choice.get("strength"), chooses_rate(job.config, arm))
     job.start(run_of(job, arm), arm, params, "arm", began, **told)
 
 

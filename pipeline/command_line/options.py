@@ -164,10 +164,14 @@ class SyncCommand(Look):
 class UiCommand(Look):
     """What ``ui`` takes."""
 
+    experiment: str = "grad-instructor"
+    """MLflow experiment that records go to which were not sent yet"""
     host: str = "127.0.0.1"
     """address to listen on"""
     port: int = 5000
     """port to listen on"""
+    open: bool = False
+    """open the page in a browser"""
 
 
 @dataclass(frozen=True)

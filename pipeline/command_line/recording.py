@@ -21,6 +21,7 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     for run in records.running():  # left by a command that was killed outright
         if run.partition("/")[0] != job.root:
             records.end(run, "KILLED")
+    before = len(records.events)
     preparing, stop_ray = threading.Thread(target=job.mirror.prepare, daemon=True), _stop_ray()
     try:
         records.start(job.root, f"{job.root} {job.folder.name}", None, params, tags_of(job), lazily=True)
@@ -33,7 +34,7 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
         job.send(last=True)
         interrupts.check()
     except KeyboardInterrupt:
-        _killed(job, preparing)
+        _killed(job, preparing, before)
         stop_ray()
         raise
     except BaseException:
@@ -48,16 +49,20 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
         stop_ray()
         _copy_last(job)
     except KeyboardInterrupt:
-        _killed(job, preparing)
+        _killed(job, preparing, before)
         raise
 
 
-def _killed(job: Work, preparing: threading.Thread) -> None:
-    """After a signal: the truth in the records, then in MLflow as far as it can be had in a few seconds."""
+def _killed(job: Work, preparing: threading.Thread, before: int) -> None:
+    """After a signal: the truth in the records, then in MLflow as far as it can be had in a few seconds.
+
+    Args:
+        before: how many events there were when the command began; where there are no more, what had finished has.
+    """
     interrupts.hear()
-    as_it_was = [] if job.records.waits else [job.root]  # nothing was done that had not been done before
+    own = [job.root] if len(job.records.events) > before else []
     records = job.records = Records(job.folder)  # the old ones may have been cut off in the midst of a line
-    for run in [*records.running(), *as_it_was]:
+    for run in [*records.running(), *own]:
         if records.knows(run):
             records.end(run, "KILLED")
     if preparing.is_alive():

@@ -87,11 +87,6 @@ class Records:
         elif self._status.get(run) != "RUNNING" or not self._same(("start", run), payload):
             self.append("start", **payload)
 
-    @property
-    def waits(self) -> bool:
-        """Whether a finished run was started lazily, and nothing was recorded since."""
-        return self._waiting is not None
-
     def metrics(self, run: str, step: int, values: Mapping[str, SupportsFloat], at: int | None = None) -> None:
         """Several metrics of one step."""
         if ("metrics", run, step, *sorted(values)) not in self._known:

@@ -21,6 +21,11 @@ SELECT (SELECT COUNT(*) FROM sqlite_master WHERE type IN ('trigger', 'view'))
             OR substr(artifact_uri, length(:location) + 2) GLOB '*[^0-9A-Za-z/_-]*'))
 """
 """what in a folder's own database would have MLflow write artifacts elsewhere, or is none of MLflow's"""
+MODELS_LEAD_AWAY = """
+SELECT COUNT(*) FROM logged_models WHERE substr(artifact_location, 1, length(:location) + 1) != :location || '/'
+    OR substr(artifact_location, length(:location) + 2) GLOB '*[^0-9A-Za-z/_-]*'
+"""
+"""the same of its logged models; a database of an earlier MLflow has no such table"""
 
 
 def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -> None:
@@ -37,6 +42,8 @@ def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -
         away = connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]
         if own is not None and not away:
             away = connection.execute(LEADS_AWAY, {"name": own, "location": location}).fetchone()[0]
+            with suppress(sqlite3.OperationalError):
+                away += connection.execute(MODELS_LEAD_AWAY, {"location": location}).fetchone()[0]
         if away:
             database.rename(database.with_name("mlflow-before-move.db"))
 

@@ -57,6 +57,8 @@ class Mirror:
         self._deadline = math.inf
         self._again_at = -math.inf
         self._warned = self._repeats = False
+        self._next = 0
+        """the event after the last one that was sent from here"""
 
     def prepare(self) -> None:
         """Import MLflow and make the database and the experiment (seconds): a thread may do so while Ray starts."""
@@ -136,6 +138,8 @@ class Mirror:
         self._connect()
         progress = self._progress(records)
         unsent = records.events[progress["next"] :]
+        if progress["next"] != self._next:  # another process has sent since then, and may have made runs
+            self._sender = None
         if unsent and self._sender is None:
             self._sender = Sender(self._client, self._experiment["experiment"], self.folder, progress["folder"])
         if self._sender is not None:
@@ -155,6 +159,7 @@ class Mirror:
             sender.send(events, records)
             progress |= {"name": self.experiment, "next": events[-1]["n"] + 1, "last": digest(events[-1])}
             self._ledger.write(progress)
+            self._next = progress["next"]
 
     def _progress(self, records: Records) -> dict[str, Any]:
         """How far this server has got with these records: from the start if it has forgotten them (a database deleted), or if

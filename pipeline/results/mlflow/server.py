@@ -1,7 +1,13 @@
 """MLflow's own server: its UI on a folder's runs, and whether one answers."""
 
+import errno
+import socket
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from urllib.request import urlopen
 
 from pipeline.addresses import shown_address
 from pipeline.errors import UserError
@@ -25,17 +31,68 @@ def ui_command(folder: Path, port: int = 5000, tracking_uri: str | None = None, 
     if database is not None and not database.exists():
         raise UserError(f"there is no MLflow database at {database}; give the folder of a run, or start one first.")
     server = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
+    server += ["--uvicorn-opts", "--log-level warning --no-access-log"]  # each page is a hundred requests
     return [*server, "--artifacts-destination", str(folder / "mlartifacts")]
 
 
 def ui_environment(folder: Path, tracking_uri: str | None = None) -> dict[str, str]:
     """Variables for :func:`ui_command`: the database, and no telemetry; its job runners, which nothing here uses, stay off."""
-    own = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    own = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_LOGGING_LEVEL": "WARNING"}
     return own | {"MLFLOW_BACKEND_STORE_URI": _uri(folder, tracking_uri)}
 
 
 def _uri(folder: Path, tracking_uri: str | None) -> str:
     return checked(given(tracking_uri) or local_uri(Path(folder).resolve()))
+
+
+def check_port(host: str, port: int) -> None:
+    """Raises UserError where nothing can listen at a port: another server does already, or there is no such address."""
+    if not 0 < port < 2**16:
+        raise UserError(f"--port is {port}; give one from 1 to {2**16 - 1}.")
+    try:
+        _listen(host, port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+            raise UserError(f"--host {host} cannot be listened on ({error.strerror}); give 127.0.0.1.") from error
+        why = "is taken by another program" if error.errno == errno.EADDRINUSE else "may not be listened on"
+        raise UserError(f"port {port} {why}; give a free one, such as --port {_free(host, port)}.") from error
+
+
+def _listen(host: str, port: int) -> None:
+    """Raises OSError where that cannot be done."""
+    for family, kind, _, _, address in socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[:1]:
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does
+            tried.bind(address)
+            tried.listen()
+
+
+def _free(host: str, port: int) -> int:
+    """The next port that is free, or any."""
+    for other in range(max(port, 1024) + 1, min(max(port, 1024) + 50, 2**16)):
+        with suppress(OSError):
+            _listen(host, other)
+            return other
+    with socket.socket() as any_one:
+        any_one.bind(("", 0))
+        return any_one.getsockname()[1]
+
+
+def own_address(host: str, port: int) -> str:
+    """Where this machine reaches what listens on a host, which may be all of its addresses."""
+    host = host.strip("[]")
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+
+
+def wait_for(address: str, ended: Callable[[], bool]) -> bool:
+    """Whether a server answers in the end; it does not where its process has ended before."""
+    while not ended():
+        with suppress(OSError), urlopen(f"{address}/health", timeout=client.ANSWER) as answer:
+            if answer.status == 200:
+                return True
+        time.sleep(0.1)
+    return False
 
 
 def health(tracking_uri: str | None, folder: Path | None) -> str:
