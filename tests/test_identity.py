@@ -543,6 +543,7 @@ LINKED = [
     "config.json",
     "enn.safetensors",
     "report.md",
+    "report.html",
     "arms/l2-0.json",
     "arms",
     "training",
