@@ -90,6 +90,7 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     assert predict(tmp_path, *FEW, *NAMES, "--seed", "1") == 2 and "other work" in capsys.readouterr().err
+    without_mlflow(monkeypatch)
     path = next((tmp_path / "scores").iterdir())
     whole = path.read_text()
     no_score, no_time = (re.sub(rf'"{name}": [-0-9.e]+', f'"{name}": "a"', whole) for name in ("value", "ms"))
