@@ -73,7 +73,8 @@ def _record_model(job: Work, run: str, file: str) -> None:
     card = description.get("card") or {}
     facts = {"reader": description["reader"], "data": job.dataset.name}
     facts |= {name: card[name] for name in ("rounds", "segments", "start", "error", "kendall") if name in card}
-    job.records.model(run, path.stem, file, facts)
+    # not "enn": MLflow takes a folder of a run's artifacts and a model of the same name for one thing
+    job.records.model(run, path.stem.replace("enn", "evaluation-network", 1), file, facts)
 
 
 def _fine_tune(job: Work, run: str, device: str) -> str:
