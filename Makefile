@@ -8,15 +8,19 @@ UV := $(BIN)/uv pip
 EVERYTHING := dev,search,benchmarks
 # Two processes of tests, whatever the number of cores: each may start a Ray of its own. tests/conftest.py says what belongs
 # together and what comes first.
-PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=25
 
-.PHONY: run test test-all test-newest test-oldest constraints lint format benchmark-paper clean
+.PHONY: run test test-all test-browser test-newest test-oldest constraints lint format benchmark-paper clean
 
 run: $(READY)
 	$(BIN)/grad-instructor run
 
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not slow"
+
+# Pages as people see them, in Debian's Chromium or what else is called so; where there is none, each test says that it was skipped.
+test-browser: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "browser and not slow" -rs
 
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST)

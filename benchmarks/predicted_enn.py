@@ -4,6 +4,9 @@
     python -m benchmarks.predicted_enn FOLDER
     python -m benchmarks.predicted_enn --quick    # a tiny search of its own
 
+Before that each ENN is scored at its initialisation by the predictors of architectures, which see it as a network that tells
+the better half of recorded weights from the others (rl/offline/predicted.py).
+
 In that search random ENNs are all judged to the end: measured on held-out runs after a short training, after a longer one and
 after the whole, then made to instruct fresh targets: four after the longer and the whole training (a *trial*), at last many
 more. The gain over those that were in no trial is predicted: by ridge regression on measurements or settings, fitted to all
@@ -17,20 +20,28 @@ Writes benchmarks/results/predicted-enn.json.
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from scipy import stats
 
 from benchmarks import quick, tables
 from benchmarks.search import searched
+from pipeline.config import identity
+from pipeline.data import load
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.predictors import PREDICTORS
 from pipeline.results.provenance import provenance
 from pipeline.results.tables import as_cell
 from pipeline.search.forecast import MEASURED, TRIAL, features, regressor
+from pipeline.search.plan import Plan
+from pipeline.search.values import Dimension, Group, Record, Stage
 from pipeline.seeding import numpy_stream
+from rl.offline import Trained, predicted, record
 
 EVERY = Path(__file__).resolve().parents[1] / "tune_configs" / "every_enn.yaml"
 AIM = 0.8
@@ -38,6 +49,9 @@ AIM = 0.8
 RESAMPLES = 1000
 SHARE = 1 / 3
 """of the candidates that are judged to the end where the search uses predictions"""
+PREDICTED = tuple(name for name in PREDICTORS if name != "enn")
+LEAST = 4
+"""ENNs that a predictor must be made for, to say anything"""
 ALONE = ("rank_correlation", "calibration_error", "cosine", "agreement", "look_ahead")
 
 
@@ -66,7 +80,8 @@ def main() -> int:
         return 2
     gains = unseen(measured[-1], measured[-2])
     total = sum(result["seconds"] for stage in measured for result in stage)
-    spaces, results, spent = found["plan"]["groups"][0]["space"], {}, 0.0
+    spaces, spent = found["plan"]["groups"][0]["space"], 0.0
+    results = untrained(found["plan"], [row["settings"] for row in rows], gains, options.folder, total)
     for stage, own in zip(stages[:-1], measured[:-1], strict=True):
         spent += sum(result["seconds"] for result in own)
         for name, result in compare(own, [row["settings"] for row in rows], gains, spaces).items():
@@ -103,6 +118,58 @@ def unseen(last: list[dict[str, Any]], trial: list[dict[str, Any]]) -> np.ndarra
     """Each ENN's gain over the targets that the trials, which are the first of the last stage's, did not train."""
     sums = [[row["gain"] * row["targets"] for row in rows] for rows in (last, trial)]
     return (np.array(sums[0]) - np.array(sums[1])) / (last[0]["targets"] - trial[0]["targets"])
+
+
+def untrained(
+    written: dict[str, Any], settings: list[dict[str, Any]], gains: np.ndarray, folder: Path, total: float
+) -> dict[str, dict[str, Any]]:
+    """By predictor of architectures: how well its score of the untrained ENN ranks the gains; of those that it is made for.
+
+    Args:
+        written: the search's plan, as its folder has it.
+        settings: of every ENN.
+        total: seconds that judging all of them took.
+    """
+    torch.set_num_threads(1)
+    plan = plan_of(written)
+    dataset, (group,), started = load(plan.config().data.dataset), plan.groups, time.thread_time()
+    targets = max(stage.targets for stage in plan.stages)
+    recorded = {
+        name: record(config, dataset, folder / "recordings" / name, plan.record.rounds, targets, plan.record.updates)
+        for name, config in plan.recordings().items()
+    }
+    scores: dict[str, list[float]] = {name: [] for name in PREDICTED}
+    for own in settings:
+        config = plan.config(group, own)
+        runs = recorded[identity(plan.recording(group, config))]
+        found = predicted(config, Trained(config, dataset, runs).critic(), runs, PREDICTED)
+        for name in PREDICTED:
+            scores[name].append(found[name])
+    spent, results = (time.thread_time() - started) / len(PREDICTED), {}
+    for name, column in scores.items():
+        known = np.isfinite(column)
+        if known.sum() < LEAST:
+            continue
+        result = skill(np.array(column)[known], gains[known]) | {"n": int(known.sum()), "stage": "untrained"}
+        ranked = np.where(known, column, -np.inf).tolist()
+        result |= {"segments": 0, "targets": 0, "predicted": column, "saving": saving(ranked, gains, spent, total)}
+        results[f"untrained: {name}"] = result
+    return results
+
+
+def plan_of(written: dict[str, Any]) -> Plan:
+    """What of a plan decides its candidates' settings and what they are measured on."""
+    groups = tuple(
+        Group(own["name"], own["settings"], tuple(Dimension(**_dimension(one)) for one in own["space"]))
+        for own in written["groups"]
+    )
+    stages = tuple(Stage(**own) for own in written["stages"])
+    record = Record(**written["record"])
+    return Plan(written["name"], "", written["kind"], written["preset"], groups, (), stages, record=record)
+
+
+def _dimension(written: dict[str, Any]) -> dict[str, Any]:
+    return written | {"choice": tuple(written["choice"]), "when": tuple((key, tuple(own)) for key, own in written["when"])}
 
 
 def compare(
@@ -192,7 +259,9 @@ def table(results: dict[str, Any]) -> str:
             as_cell(saved["mean_kept"], "+.2f"),
         ]
         spent = f"{100 * saved['share_of_seconds']:.0f} %"
-        cells.append([trained if trained != before else "", name.partition(": ")[2], _skill(row), spent, *kept])
+        cells.append(
+            [trained if trained != before else "", name.partition(": ")[2], _skill(row, results["enns"]), spent, *kept]
+        )
         before = trained
     low, _, middle, _, high = (as_cell(value, "+.2f") for value in results["gain"])
     mean = next(iter(results["rows"].values()))["saving"]["mean"]
@@ -210,8 +279,9 @@ def table(results: dict[str, Any]) -> str:
     return tables.blocks(tables.table(head, cells, left=2), caption)
 
 
-def _skill(row: dict[str, Any]) -> str:
-    return f"{as_cell(row['spearman'], '.2f')} [{as_cell(row['low'], '.2f')}, {as_cell(row['high'], '.2f')}]"
+def _skill(row: dict[str, Any], enns: int = 0) -> str:
+    few = f" ({row['n']} ENNs)" if row.get("n", enns) < enns else ""
+    return f"{as_cell(row['spearman'], '.2f')} [{as_cell(row['low'], '.2f')}, {as_cell(row['high'], '.2f')}]{few}"
 
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:

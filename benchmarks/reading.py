@@ -44,7 +44,7 @@ def run(name: str, optimiser: str, x: torch.Tensor, y: torch.Tensor) -> float:
     critic.home = dataclasses.replace(critic.home, refresh=1)
     instructor = Instructor(critic, STEPS, guarded=False) if name in (LEAN, AUTOGRAD) else None
     if instructor and name == AUTOGRAD:
-        instructor._low_rank = None
+        instructor._held.low_rank = None
     begun = time.thread_time()
     for at in range(0, STEPS * batch, batch):
         steps.zero_grad()

@@ -13,6 +13,8 @@ once, after its last step. What a rule trains of its own (synthesisers, inverses
 Angles are those of :mod:`pipeline.instruction.angles`, at eleven points of the training. Beside the errors stand published
 ones, of other networks trained for longer: biotorch's, from its tables (LeNet; SGD with momentum 0.9, 100 epochs).
 
+What a step of each takes is for :mod:`benchmarks.rules_speed`: other work may go on beside this one.
+
 Writes benchmarks/results/rules.json and the figures beside it. Needs MNIST and Fashion-MNIST (GRAD_INSTRUCTOR_DATA).
 """
 
@@ -180,10 +182,11 @@ def _lasting(name: str, steps: int) -> Config:
 
 
 def _draw(found: Mapping[str, Any], results: Path, name: str) -> None:
-    curves = {arm: {key: own[key] for key in ("steps", "seconds", "accuracy")} for arm, own in found["arms"].items()}
+    order = {called(arm): found["arms"][arm] for arm in RULES if arm in found["arms"]}
+    curves = {rule: {key: own[key] for key in ("steps", "seconds", "accuracy")} for rule, own in order.items()}
     draw.accuracy(curves, results / f"rules-{name}.png")
     turned = {
-        arm: {"steps": own["steps"], "angles": _numbers(own["angles"])} for arm, own in found["arms"].items() if "angles" in own
+        rule: {"steps": own["steps"], "angles": _numbers(own["angles"])} for rule, own in order.items() if "angles" in own
     }
     if turned:
         draw.angles(turned, results / f"rules-{name}-angles.png")
@@ -224,7 +227,7 @@ def _table(results: dict[str, Any], name: str) -> str:
     rows = rows_of(results, name)
     origins = tables.Origins([row["provenance"] for row in rows])
     head = ["rule", "test error %", "more than backprop", "p (Holm)", "angle to the gradient °, by layer", "learning rate"]
-    head += ["ms per step", "diverged", "aim %", "biotorch %"]
+    head += ["aim %", "biotorch %"]
     aims, published = AIMS if name == "mnist" else {}, PUBLISHED.get(name, {})
     cells = [
         [
@@ -234,8 +237,6 @@ def _table(results: dict[str, Any], name: str) -> str:
             p_value(row["p_holm"]),
             angles_in_words(row),
             edges.marked(f"{row['learning_rate']:.2g}", "edge" in row),
-            as_cell(row["ms_per_step"], ".2f"),
-            str(row["diverged"]),
             _aim(row, aims),
             as_cell(published.get(row["arm"]), ".2f"),
         ]
@@ -244,9 +245,11 @@ def _table(results: dict[str, Any], name: str) -> str:
     hidden = "-".join(map(str, results["hidden"]))
     missing = [called(arm) for arm in RULES if arm not in results["data"][name]["arms"]]
     absent = f" Not trained here: {', '.join(missing)}." if missing else ""
+    lost = [f"{row['diverged']} of {called(row['arm'])}" for row in rows if row["diverged"]]
+    diverged = f" Diverged: {', '.join(lost) or 'none'}."
     caption = (
         f"**{TITLES[name]}**, `{tables.command(results)}`: 784-{hidden}-10, {results['epochs']} epochs, n = {rows[0]['n']} "
-        f"({tables.where(origins.facts)}).{' ' + origins.notes if origins.notes else ''}{absent}"
+        f"({tables.where(origins.facts)}).{' ' + origins.notes if origins.notes else ''}{diverged}{absent}"
     )
     return tables.blocks(tables.table(head, cells), caption)
 

@@ -3,12 +3,14 @@
     python -m benchmarks.target_settings        # a few minutes on one core; digits, no download
     python -m benchmarks.target_settings --quick    # seconds
 
-Four ways to choose at (nearly) the same number of the targets' optimiser steps, repeated with fresh candidates:
+Ways to choose at (nearly) the same number of the targets' optimiser steps, repeated with fresh candidates:
 
 - random: nine random candidates, trained to the end.
 - TPE: as many by Optuna, one after the other (its first four are random).
 - ASHA: 27 random candidates, a third of them kept after 1/9 and after 1/3 of the steps, by the score that they have by then.
 - ENN: the same, kept by the score that an ENN reads from their weights that they will *end* with: V(θ, t) at γ → 1.
+- Predictors of architectures (GradSign and others, each by itself): the same, kept by what the predictor says of the networks
+  as they are by then, with their weights; none knows a learning rate but by what it has done to the weights.
 
 All choose by validation examples; the test accuracy of the chosen target is reported. The ENN learns once, from 256 recorded
 runs with other seeds; the steps of these are given beside the table and are not in the budget. Its reader is the one of
@@ -18,6 +20,7 @@ Writes benchmarks/results/target-settings.json.
 """
 
 import dataclasses
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -27,9 +30,10 @@ from typing import Any
 import numpy as np
 import optuna
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import quick, tables
+from pipeline.architectures.scoring import batch_of
 from pipeline.config import PRESETS, Config
 from pipeline.data import Dataset, load
 from pipeline.enn import Critic
@@ -37,10 +41,11 @@ from pipeline.enn.readers import Probes
 from pipeline.files import write_json
 from pipeline.instruction import Backprop
 from pipeline.instruction.loop import advance
+from pipeline.predictors import named
 from pipeline.results.provenance import provenance
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.results.tables import NONE
-from pipeline.seeding import numpy_stream, stream
+from pipeline.seeding import numpy_stream, stream, torch_stream
 from pipeline.setting import home_of, selection_data
 from pipeline.targets import MLP, Batches, Population, initialise
 
@@ -52,7 +57,10 @@ RUNS = 256
 """recorded, for the ENN"""
 UPDATES = 1500
 READERS = ("probes", "statistics")
-QUICK = {"REPEATS": 2, "RUNS": 32, "UPDATES": 20, "STEPS": 30, "RUNGS": (10, 20, 30), "MANY": 9, "NINE": 5}
+PREDICTORS = ("gradsign", "gradsign_live", "snip", "synflow", "naswot", "jacob_cov", "zico", "live_params")
+EXAMPLES = 128
+"""training examples that they see"""
+QUICK = {"REPEATS": 2, "RUNS": 32, "UPDATES": 20, "STEPS": 30, "RUNGS": (10, 20, 30), "MANY": 9, "NINE": 5, "EXAMPLES": 8}
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ class Run:
     """on validation examples, exp(-loss)"""
     predicted: list[float]
     """V(θ, t)"""
+    scored: dict[str, list[float]]
+    """by each predictor of architectures; −∞ where it says nothing of the network"""
     test: float
     """accuracy at the end"""
     weights: list[list[Tensor]]
@@ -144,6 +154,7 @@ def chosen(dataset: Dataset, critic: Critic, repeat: int) -> dict[str, float]:
         "TPE": tpe(dataset, repeat),
         "ASHA": runs[halved(runs, "score")].test,
         "ENN": runs[halved(runs, "predicted")].test,
+        **{name: runs[halved(runs, name)].test for name in PREDICTORS},
         "random, all to the end": runs[best(runs, list(range(MANY)))].test,
     }
 
@@ -153,10 +164,11 @@ def best(runs: list[Run], among: list[int]) -> int:
 
 
 def halved(runs: list[Run], by: str) -> int:
-    """Keep a third at every rung but the last; the best score of those that are left."""
+    """Keep a third at every rung but the last, by the score, by V or by a predictor; the best score of those that are left."""
     kept = list(range(len(runs)))
     for rung in range(len(RUNGS) - 1):
-        kept = sorted(kept, key=lambda number: -getattr(runs[number], by)[rung])[: len(kept) // 3]
+        values = [run.scored[by] if by in PREDICTORS else getattr(run, by) for run in runs]
+        kept = sorted(kept, key=lambda number: -values[number][rung])[: len(kept) // 3]
     return best(runs, kept)
 
 
@@ -189,7 +201,7 @@ def train(dataset: Dataset, choices: list[Choice], seeds: list[int], critic: Cri
         rates, mine = torch.tensor([choices[n].rate for n in own]), [seeds[n] for n in own]
         population = Population(target, initialise(target, "he", mine), "sgd", rates, momentum)
         batches = Batches(x, y, batch, mine, False)
-        found = [Run([], [], 0.0, []) for _ in own]
+        found = [Run([], [], {name: [] for name in PREDICTORS}, 0.0, []) for _ in own]
         for rung in RUNGS:
             advance(population, Backprop(), None, batches, rung - population.step)
             observe(found, population, critic, dataset, keep)
@@ -209,8 +221,18 @@ def observe(runs: list[Run], population: Population, critic: Critic | None, data
     for number, run in enumerate(runs):
         run.score.append(scores[number])
         run.predicted.append(values[number])
+        if critic and population.step < STEPS:
+            score(run, population.target.module([tensor[number] for tensor in clean]), dataset)
         if keep:
             run.weights.append([tensor[number].clone() for tensor in clean])
+
+
+def score(run: Run, network: nn.Module, dataset: Dataset) -> None:
+    """By each predictor, with the same examples for all networks."""
+    batch = batch_of(dataset, EXAMPLES, 0)
+    for name in PREDICTORS:
+        found = named(name).score(network, (batch[0].flatten(1), batch[1]), torch_stream(0, "target settings", name))
+        run.scored[name].append(-math.inf if math.isnan(found) else found)
 
 
 # -- the ENN -----------------------------------------------------------------------------------------------------------

@@ -6,8 +6,11 @@ from here, so nothing here imports torch.
 """
 
 import typing
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
+
+from pipeline.errors import UserError, nearest, shown
 
 DataSetName = Literal[
     "digits",
@@ -91,6 +94,53 @@ PredictorName = Literal[
 ]
 """:mod:`pipeline.predictors`"""
 
+
+@dataclass(frozen=True)
+class Combination:
+    """Predictors whose ranks make one score (:mod:`pipeline.predictors.rank`)."""
+
+    parts: tuple[str, ...]
+    """names of predictors, or of combinations that have a name of their own"""
+    by: Literal["mean", "logarithm"] = "mean"
+
+
+COMBINATIONS = {
+    "az_nas": Combination(("az_expressivity", "az_progressivity", "az_trainability", "flops"), "logarithm"),
+}
+"""by name; any others are written with a plus: ``live_params+jacob_cov``"""
+
+
+def combination(name: str) -> Combination:
+    """What a name stands for; a predictor is a combination of one.
+
+    Raises:
+        UserError: there is no such predictor, or one is there twice.
+    """
+    if isinstance(name, str) and name in COMBINATIONS:
+        return COMBINATIONS[name]
+    known = (*typing.get_args(PredictorName), *COMBINATIONS)
+    parts = tuple(name.split("+")) if isinstance(name, str) else (name,)
+    for part in parts:
+        if not isinstance(part, str) or part not in known:
+            raise UserError(
+                f"unknown predictor {shown(part)}; did you mean {nearest(part, known)!r}? choose from {', '.join(known)}, or "
+                "several with a plus between them."
+            )
+    if len(set(parts)) < len(parts):
+        raise UserError(f"the combination {shown(name)} has a predictor twice; give each once.")
+    return Combination(parts)
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """The predictors that a name stands for, each once: itself, or those of a combination.
+
+    Raises:
+        UserError: there is no such name.
+    """
+    parts = combination(name).parts
+    return tuple(dict.fromkeys(own for part in parts for own in (parts_of(part) if part in COMBINATIONS else (part,))))
+
+
 ReaderName = Literal[
     "probes",
     "convnet",
@@ -101,6 +151,7 @@ ReaderName = Literal[
 SpaceName = Literal[
     "nasbench201",
     "mlp",
+    "cnn",
 ]
 """:mod:`pipeline.architectures.spaces`"""
 

@@ -1,5 +1,6 @@
 """What a configuration makes of a data set: the target, populations of it, and who sees which validation examples."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,10 @@ from pipeline.enn import Critic, Home, load_critic
 from pipeline.errors import UserError
 from pipeline.learning import SignalRule, named
 from pipeline.targets import MLP, Population, initialise
+from pipeline.targets.convnet import SmallConvNet
 
+SMALLEST = 4
+"""pixels of a side that images are not halved below"""
 LSUV_EXAMPLES = 1024
 """training inputs that a data-dependent initialisation may look at"""
 
@@ -21,6 +25,32 @@ LSUV_EXAMPLES = 1024
 def target_of(config: Config, dataset: Dataset) -> MLP:
     """The target that a configuration trains on a data set."""
     return MLP((dataset.features, *config.target.hidden, dataset.classes), config.target.activation)
+
+
+def convnet_of(config: Config, shape: tuple[int, ...], classes: int, seed: int) -> SmallConvNet:
+    """The convolutional network of ``architecture.channels``. It halves images while :data:`SMALLEST` pixels of a side remain,
+    and never after its last convolution, so that batch normalisation sees several pixels of every channel.
+
+    Args:
+        shape: of an input.
+
+    Raises:
+        UserError: inputs are no images.
+    """
+    if len(shape) != 3:
+        raise UserError(f"convolutional networks take images, and the inputs have shape {tuple(shape)}; give other data.")
+    own, halvings = config.architecture, int(math.log2(max(1, min(shape[1:]) // SMALLEST)))
+    return SmallConvNet(
+        classes,
+        shape[0],
+        seed,
+        own.channels,
+        own.kernel,
+        own.normalisation == "batch",
+        own.shortcut,
+        config.target.activation,
+        min(halvings, len(own.channels) - 1),
+    )
 
 
 def signal_of(config: Config, name: str = "", **others: Any) -> SignalRule:

@@ -16,7 +16,9 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # a run's own database is what test
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read once, when MLflow is: by a test or by our client
 
 
-GROUPS = dict.fromkeys(("test_resume", "test_faults", "test_nodes", "test_storage", "test_finished"), "undisturbed")
+GROUPS = dict.fromkeys(
+    ("test_resume", "test_faults", "test_nodes", "test_storage", "test_finished", "test_report_page"), "undisturbed"
+)
 GROUPS |= dict.fromkeys(("test_cluster", "test_rl"), "ray")
 """files whose tests share something costly, a whole run or a Ray; any other file is a group of its own"""
 FIRST = ("undisturbed", "ray", "test_mlflow", "test_search", "test_cli")

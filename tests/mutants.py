@@ -374,7 +374,7 @@ INSTRUCTION = (
     ),
     Mutation(
         "frozen parameters get a gradient",
-        "pipeline/instruction/instructor.py",
+        "pipeline/instruction/held.py",
         "if not tensor.requires_grad:",
         "if False:",
         "a layer that its owner froze would be trained",
@@ -1013,10 +1013,50 @@ ARCHITECTURES = (
         "the number of parameters would be that of another cell",
         ("tests/test_predict.py::test_equal_cells_are_scored_once_and_dead_weights_are_not_forgotten",),
     ),
+    Mutation(
+        "a network with two codes is drawn twice",
+        "pipeline/architectures/scoring.py",
+        "itertools.filterfalse(own.repeated, codes)",
+        "codes",
+        "one network would count as two, and some would be twice as likely",
+        ("tests/test_architectures.py::test_no_architecture_is_drawn_twice_and_each_is_as_likely",),
+    ),
+    Mutation(
+        "a combination costs what its dearest part does",
+        "pipeline/results/ranking.py",
+        "[sum(own) for own in zip(",
+        "[max(own) for own in zip(",
+        "combinations would look cheaper than they are",
+        ("tests/test_predict.py::test_combinations_are_made_of_ranks_and_cost_what_their_parts_do",),
+    ),
+    Mutation(
+        "recorded accuracies are believed on any data",
+        "pipeline/architectures/recorded.py",
+        'if digest not in (None, found.get("digest")):',
+        "if False:",
+        "predictors would be held against accuracies on other images",
+        ("tests/test_predict.py::test_accuracies_of_other_data_are_not_believed",),
+    ),
 )
 
 
 PREDICTORS = (
+    Mutation(
+        "AZ-NAS is the mean of its parts' ranks",
+        "pipeline/predictors/rank.py",
+        "else by_ranks(columns, own.by)",
+        "else by_ranks(columns)",
+        "it would rank networks as its paper does not",
+        ("tests/test_predictors.py::test_ranks_by_hand",),
+    ),
+    Mutation(
+        "an ENN that a predictor is not made for is the best",
+        "pipeline/search/ladder.py",
+        "[-math.inf if math.isnan(score)",
+        "[math.inf if math.isnan(score)",
+        "searches would go on with what nobody could rank",
+        ("tests/test_predicted_stages.py::test_what_a_predictor_is_not_made_for_goes_on_only_where_nothing_else_is",),
+    ),
     Mutation(
         "any network's examples are believed to be alone in a pass",
         "pipeline/predictors/gradients.py",

@@ -7,12 +7,14 @@ import os
 import pickle
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from pipeline.architectures import sources, table
 from pipeline.architectures.assist import Assist
+from pipeline.architectures.scoring import drawn
 from pipeline.architectures.searches import SEARCHES, evolution, reinforce
 from pipeline.architectures.simulate import simulate
 from pipeline.architectures.space import Space
@@ -45,7 +47,68 @@ def test_index_and_text_lead_back(space: Space) -> None:
         code = space.at(number)
         assert space.index(code) == number and codes[number] == code
         again = space.code(space.text(code))
-        assert again == code or (space.name == "mlp" and space.text(again) == space.text(code))
+        assert space.text(again) == space.text(code) and (again == code) != space.repeated(code)
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_each_architecture_has_one_code_that_stands_for_it(name) -> None:
+    space = SPACES[name]
+    own = [space.text(code) for code in space if not space.repeated(code)]
+    assert len(own) == len(set(own)) == space.architectures < space.size and set(own) == set(map(space.text, space))
+    assert CELLS.architectures == CELLS.size
+
+
+@pytest.mark.parametrize(("name", "most"), [("mlp", 465), ("cnn", 378)])
+def test_no_architecture_is_drawn_twice_and_each_is_as_likely(name, most) -> None:
+    """What was found: two codes of one network were both drawn, and those that have two twice as often."""
+    space = SPACES[name]
+    whole = list(map(space.text, drawn(name, 10**6, 3)))
+    assert (
+        len(whole) == len(set(whole)) == most and list(map(space.text, drawn(name, 50, 3))) == whole[:50] != sorted(whole)[:50]
+    )
+    twice = {space.text(code) for code in space if space.repeated(code)}
+    firsts = [space.text(code) in twice for seed in range(40) for code in drawn(name, 50, seed)]
+    assert abs(np.mean(firsts) - len(twice) / most) < 0.04
+
+
+def test_cells_are_drawn_as_ever() -> None:
+    order = numpy_stream(5, "drawn", "nasbench201").permutation(CELLS.size)[:20].tolist()
+    assert drawn("nasbench201", 20, 5) == [CELLS.at(index) for index in order]
+
+
+@pytest.mark.parametrize(
+    "name", ["4x16 k3 relu batch", "5x16 k3 relu", "2x16 k2 relu", "1x8 k3 shortcut relu", "2x8 k3 sigmoid", ""]
+)
+def test_a_text_that_is_no_convolutional_network_is_refused(name) -> None:
+    with pytest.raises(UserError, match="no architecture of the space cnn; give one such as '3x16 k3 batch shortcut relu'"):
+        SPACES["cnn"].code(name)
+
+
+def test_a_convolutional_network_is_what_its_name_says() -> None:
+    """Against layers one after the other, and the twins."""
+    import torch
+    from torch.nn import functional as F
+
+    x = torch.randn(6, 1, 12, 9, generator=torch.Generator().manual_seed(0))
+
+    def network(name: str) -> Any:
+        return SPACES["cnn"].network(SPACES["cnn"].code(name), (1, 12, 9), 7, 2)
+
+    made = network("3x8 k5 batch shortcut tanh")
+    convolutions = [layer for layer in made.modules() if isinstance(layer, torch.nn.Conv2d)]
+    assert [tuple(own.weight.shape) for own in convolutions] == [(8, 1, 5, 5), (8, 8, 5, 5), (8, 8, 5, 5)]
+    h = x
+    for number, own in enumerate(convolutions):
+        z = F.conv2d(h, own.weight, padding=2)
+        z = (z - z.mean((0, 2, 3), keepdim=True)) / (z.var((0, 2, 3), correction=0, keepdim=True) + 1e-5).sqrt()
+        h = z.tanh() + (h if number else 0)
+        h = F.max_pool2d(h, 2) if number == 0 else h  # 9 pixels are halved once: of 4 there would be 2
+    torch.testing.assert_close(made(x), made.classifier(h.mean((2, 3))))
+    assert all(own.bias is None for own in convolutions) and network("1x8 k5 relu").features[0].bias is not None
+    outputs = [network(name)(x) for name in ("3x8 k5 batch tanh", "3x8 k5 batch shortcut gelu", "3x8 k5 shortcut tanh")]
+    assert not any(torch.equal(own, made(x)) for own in outputs)
+    with pytest.raises(UserError, match=r"take images, and the inputs have shape \(64,\)"):
+        SPACES["cnn"].network(SPACES["cnn"].at(0), (64,), 7, 2)
 
 
 @EACH

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ import pytest
 
 from benchmarks import cache, edges
 from benchmarks.cache import Cache, Part, constants, enn_digest, made_by
+from tests.support.modules import run_module
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "benchmarks"
@@ -24,6 +24,7 @@ SLOW = {
     "benchmarks.assisted": "it searches as the tests of searches do",
     "benchmarks.decoupled": "it starts a Ray of its own three times",
     "benchmarks.pblf": "it searches as the tests of searches do, and trains what it found in four ways",
+    "benchmarks.zoo": "it scores and trains as the tests of `predict` do",
     "benchmarks.scaling": "it starts Ray's workers a dozen times",
     "tests.support.faults": "it runs the program to its end five times",
 }
@@ -50,13 +51,14 @@ def run_quickly(module: str, folder: Path) -> str:
     environment |= {"PYTHONPATH": os.pathsep.join([str(CHECKOUT), str(folder)])}
     environment.pop("RAY_AUTH_TOKEN_PATH", None)  # it has to think of a token itself
     environment.pop("RAY_AUTH_MODE", None)
-    command = [sys.executable, "-m", module, "--quick"]
-    done = subprocess.run(command, cwd=nothing, env=environment, capture_output=True, text=True, timeout=TOO_LONG)
-    if done.returncode == 2 and "cannot be imported; install with" in done.stderr:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    output = folder / "output"
+    status = run_module(module, ["--quick"], nothing, environment, output, TOO_LONG)
+    printed = output.read_text()
+    if status == 2 and "cannot be imported; install with" in printed:
+        pytest.skip(printed.strip())
+    assert status == 0, printed[-6000:]
     assert not list(nothing.iterdir()), "something was left in the folder that it was started in"
-    return done.stdout + done.stderr
+    return printed
 
 
 @pytest.fixture

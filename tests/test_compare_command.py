@@ -111,6 +111,9 @@ def test_the_best_on_validation_data_is_chosen_and_an_edge_is_said(config):
     assert choose(config, "fa", of(0.2, 0.9, 0.3)) == {"strength": 1.0, "validation_accuracy": {"0.3": 0.2, "1": 0.9, "3": 0.3}}
     assert choose(config, "fa", of(0.2, 0.3, 0.9))["edge"] == "largest"
     assert choose(config, "conventional", of(0.9, 0.3, 0.2))["edge"] == "smallest"
+    assert "edge" not in choose(config, "conventional", of(0.9, 0.9, 0.2)), "one inside is as good"
+    assert choose(config, "conventional", of(0.9, 0.9, 0.2))["strength"] == 0.3, "the first of equal ones, as before"
+    assert choose(config, "conventional", of(0.9, 0.2, 0.9))["edge"] == "smallest", "none inside is"
     unsorted = dataclasses.replace(config, compare=dataclasses.replace(config.compare, rates=(1.0, 0.3, 3.0)))
     near = dataclasses.replace(config, compare=dataclasses.replace(config.compare, rates=(1.0, 1.00000001, 2.0)))
     assert list(choose(near, "fa", of(0.9, 0.3, 0.2))["validation_accuracy"].values()) == [0.9, 0.3, 0.2], "each has a name"
@@ -350,6 +353,26 @@ def test_given_again_it_only_shows(finished, capsys, monkeypatch):
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_report_reports_on_a_comparison_too(finished, capfd, tmp_path):
+    """Finished it only shows; with something lost it makes that again, and nothing else; as JSON it is the file."""
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    assert main(["report", "--output", str(finished), "--json"]) == 0
+    told = capfd.readouterr()
+    assert told.out == (finished / "report.json").read_text() and "finished; nothing to do" in told.err
+    assert {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()} == before
+    copy = shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("mlflow*", "mlartifacts"))
+    (copy / "report.md").unlink()
+    again = ["report", "--output", str(copy), "--local", "--tracking-uri", "http://127.0.0.1:9"]
+    assert main(again) == 0
+    told = capfd.readouterr().out
+    assert "test error on digits" in told and "finished" not in told
+    names = ("report.md", "report.json", "config.json", "figures/accuracy.png")
+    assert all(before[finished / name] == (copy / name).read_bytes() for name in names)
+    (copy / "arms" / "fa-1.json").unlink()
+    assert main(again) == 2
+    assert "lacks trained targets (fa-1); train them first with `grad-instructor compare`" in capfd.readouterr().err
+
+
 def _in_mlflow(folder):
     """By their names in the records: MLflow's runs, and the histories of their metrics."""
     from mlflow import MlflowClient
@@ -424,7 +447,7 @@ def test_what_an_arm_is_said_to_be_is_what_is_trained():
         assert len({*own, *(name for arm in told.values() for name in arm), *described.of_enn(config)}) <= described.MOST
 
 
-@pytest.mark.parametrize("command", ["run", "train-enn", "instruct", "explain", "report"])
+@pytest.mark.parametrize("command", ["run", "train-enn", "instruct", "explain"])
 def test_a_folder_holds_one_kind_of_work(command, finished, capsys, tmp_path):
     assert main([command, "--output", str(finished), "--local"]) == 2
     assert "holds a comparison without an ENN" in capsys.readouterr().err

@@ -162,6 +162,7 @@ OTHER = {
     "compare.baseline": "he",
     "rule.name": "fa",
     "architecture.table": "cifar10",
+    "architecture.normalisation": "none",
     **{f"architecture.edge{edge}": "skip_connect" for edge in ("01", "02", "12", "03", "13", "23")},
 }
 """settings that are names: one that is not the default"""

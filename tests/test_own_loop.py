@@ -637,7 +637,7 @@ def test_a_part_that_is_frozen_or_freed_on_the_way_is_followed():
     model.a.weight.requires_grad_(True)
     for number in range(1, 6):
         step(model, instructor, sgd(model), number)
-    assert "a.weight" in instructor._instruction
+    assert "a.weight" in instructor._held.pushes
 
 
 @pytest.mark.parametrize(

@@ -311,6 +311,7 @@ def too_wide(*texts: str) -> list[list[str]]:
     return [[head for head, width, room in page if width > room or width > WIDEST] for page in markdown.widths(*texts)]
 
 
+@pytest.mark.browser
 @pytest.mark.skipif(markdown.CHROMIUM is None, reason="there is no Chromium")
 def test_tables_fit_into_the_window(rendered) -> None:
     texts = {path: text for path, text in rendered.items() if path.endswith(".md")}

@@ -5,6 +5,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,15 +13,21 @@ import torch
 from scipy import stats
 
 from pipeline.architectures import scoring
-from pipeline.architectures.accuracies import accuracy_of
+from pipeline.architectures.accuracies import accuracy_of, seeds_of
 from pipeline.architectures.models import models_of
+from pipeline.architectures.recorded import ZOO, recorded
 from pipeline.architectures.scoring import Wanted
 from pipeline.architectures.spaces import SPACES
+from pipeline.architectures.training import ConvNets
 from pipeline.command_line import main
 from pipeline.config import Config, from_dotted, to_dotted
 from pipeline.data import load
 from pipeline.errors import UserError
+from pipeline.names import parts_of
+from pipeline.predictors.rank import combined
 from pipeline.results.ranking import agreement, narrow_cells, ranking_rows
+from pipeline.seeding import numpy_stream
+from pipeline.setting import convnet_of
 from tests.test_architectures import write_csv
 
 CELLS = SPACES["nasbench201"]
@@ -41,6 +48,12 @@ def table(tmp_path_factory, monkeypatch) -> None:
 
 def predict(folder: Path, *options: str) -> int:
     return main(["predict", "--output", str(folder), *options])
+
+
+def without_mlflow(monkeypatch) -> None:
+    """For tests of something else: it takes seconds."""
+    for name in ("prepare", "send"):
+        monkeypatch.setattr(f"pipeline.results.mlflow.Mirror.{name}", lambda *_, **__: None, raising=False)
 
 
 def scores(folder: Path) -> dict:
@@ -91,6 +104,10 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     [
         (["--predictors", "gradsing"], "did you mean 'gradsign'"),
         (["--predictors", "params", "params"], "twice"),
+        (["--predictors", "params+snip", "snip+params"], "twice"),
+        (["--predictors", "params+params"], "a predictor twice; give each once"),
+        (["--predictors", "az_nas+gradsing"], "did you mean 'gradsign'"),
+        (["--predictors", "+params"], "unknown predictor ''"),
         (["--space", "nasbench"], "did you mean 'nasbench201'"),
         (["--architectures", "1"], "at least 2"),
         (["--architectures", "15626"], "at most"),
@@ -99,6 +116,9 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
         (["--models", "models.py"], "FILE.py:FUNCTION"),
         (["--models", "nowhere.py:make"], "cannot be read"),
         (["--dataset", "digit"], "did you mean 'digits'"),
+        (["--space", "mlp", "--accuracies", "record"], "did you mean 'recorded'"),
+        (["--accuracies", "recorded"], "of the spaces mlp and cnn; leave it out"),
+        (["--models", "models.py:make", "--space", "cnn", "--accuracies", "trained"], "leave it out"),
     ],
 )
 def test_bad_options(options, word, tmp_path, capsys) -> None:
@@ -156,7 +176,8 @@ def counting(made=[]):
 """
 
 
-def test_networks_of_ones_own(tmp_path) -> None:
+def test_networks_of_ones_own(tmp_path, monkeypatch) -> None:
+    without_mlflow(monkeypatch)
     (tmp_path / "models.py").write_text(MODELS)
     options = ["--local", "--examples", "4", "--models", f"{tmp_path / 'models.py'}:make", "--predictors", "params"]
     assert predict(tmp_path / "make", *options) == 0
@@ -186,6 +207,34 @@ def test_what_is_no_list_of_networks(function, word) -> None:
     batch = torch.zeros(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64)
     with pytest.raises(UserError, match=word):
         scoring.score(("000", ("gradsign",)), device="cpu", wanted=wanted, batch=batch, classes=10)
+
+
+def test_combinations_are_made_of_ranks_and_cost_what_their_parts_do(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr("pipeline.architectures.spaces.nasbench201.CELLS", 1)
+    without_mlflow(monkeypatch)
+    names = ["params", "az_nas", "live_params+az_progressivity", "params+synflow+az_nas"]
+    assert predict(tmp_path, *FEW, "--predictors", *names) == 0
+    found, screen = json.loads((tmp_path / "predict.json").read_text()), capsys.readouterr().out
+    assert list(found["scores"]) == [row["predictor"] for row in found["rows"]] == names
+    kept = [json.loads(path.read_text()) for path in (tmp_path / "scores").iterdir()]
+    every = {(own["network"], part): score for own in kept for part, score in own["found"].items()}
+    values, spent = {}, {}
+    for part in {part for name in names for part in parts_of(name)}:
+        where = [scoring.places(Wanted("nasbench201", (part,)), [cell])[cell, part] for cell in found["architectures"]]
+        values[part] = [float(every[cell, part]["value"]) for cell in where]
+        spent[part] = [every[cell, part]["ms"] for cell in where]
+    for row in found["rows"]:
+        name, parts = row["predictor"], parts_of(row["predictor"])
+        assert [float(value) for value in found["scores"][name]] == combined(name, values)
+        assert row["ms"] == pytest.approx(np.median(np.sum([spent[part] for part in parts], axis=0)))
+        assert row.get("parts", {}) == (
+            {part: pytest.approx(np.median(spent[part])) for part in parts} if len(parts) > 1 else {}
+        )
+        assert (f"{name} combines ranks; of its" in (tmp_path / "predict.md").read_text()) == (len(parts) > 1)
+        assert (tmp_path / "figures" / f"{name}.png").exists()
+    assert "combines ranks" in screen and len(found["agreement"]) == 4
+    one, other = values["live_params"], values["az_progressivity"]
+    assert found["scores"][names[2]] == [(a + b) / 2 for a, b in zip(stats.rankdata(one), stats.rankdata(other), strict=True)]
 
 
 def test_a_list_is_made_alike_anywhere() -> None:
@@ -220,6 +269,169 @@ def test_targets_of_our_own_are_trained() -> None:
     narrow, wide = (accuracy_of((name, ("accuracy",)), **shared)["accuracy"] for name in ("4 tanh", "64-32 relu"))
     assert narrow < wide and 50 < wide <= 100
     assert accuracy_of(("4 tanh", ("accuracy",)), **shared)["accuracy"] == narrow
+
+
+def test_convolutional_networks_are_trained_as_modules_are() -> None:
+    """Against a plain loop; a member alone is what it is among others; the learning rate follows the schedule."""
+    own = {"training.steps": 7, "training.batch_size": 32, "training.momentum": 0.9, "training.schedule": "cosine"}
+    own |= {"training.weight_decay": 0.01, "architecture.channels": [4, 4], "architecture.shortcut": True}
+    config, dataset, seeds = from_dotted(to_dotted(Config()) | own), load("digits"), [11, 12]
+    found = ConvNets(config, dataset, seeds)
+    found.advance(3), found.advance(4)
+    x, y = dataset.tensors("train")
+    for network, seed in zip(found.networks, seeds, strict=True):
+        plain = convnet_of(config, (1, 8, 8), 10, seed)
+        start = [parameter.detach().clone() for parameter in plain.parameters()]
+        optimiser = torch.optim.SGD(plain.parameters(), 0.1, 0.9, weight_decay=0.01)
+        order = numpy_stream(seed, "data order", 0).permutation(len(x))
+        for step in range(7):
+            rows = torch.from_numpy(order[32 * step : 32 * step + 32])
+            optimiser.param_groups[0]["lr"] = 0.1 * (1 + math.cos(math.pi * step / 7)) / 2
+            loss = torch.nn.functional.cross_entropy(plain(x[rows].view(-1, 1, 8, 8)), y[rows])
+            plain.zero_grad(), loss.backward(), optimiser.step()
+        for a, b, c in zip(network.parameters(), plain.parameters(), start, strict=True):
+            torch.testing.assert_close(a - c, b - c)
+        assert all(not torch.equal(a, c) for a, c in zip(network.parameters(), start, strict=True))
+    alone = ConvNets(config, dataset, [12])
+    alone.advance(7)
+    validation = dataset.tensors("validation")
+    assert found.evaluate(*validation).accuracy[1] == alone.evaluate(*validation).accuracy[0]
+    plain.eval()
+    wanted = (plain(validation[0].view(-1, 1, 8, 8)).argmax(1) == validation[1]).double().mean()
+    assert float(alone.evaluate(*validation).accuracy) == pytest.approx(float(wanted))
+
+
+def test_a_convolutional_network_that_diverges_has_failed_alone() -> None:
+    own = {"training.learning_rate": 1e30, "architecture.channels": [4], "architecture.normalisation": "none"}
+    found = ConvNets(from_dotted(to_dotted(Config()) | own), load("digits"), [0])
+    found.advance(30)
+    (loss,), (accuracy,) = dataclasses.astuple(found.evaluate(*load("digits").tensors("validation")))
+    assert loss == math.inf and accuracy == 0
+
+
+def test_convolutional_networks_are_scored_and_trained_and_drawn_once(tmp_path, monkeypatch) -> None:
+    without_mlflow(monkeypatch)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", lambda task, **_: {"accuracy": float(len(task[0]))})
+    assert (
+        predict(
+            tmp_path / "cnn", "--local", "--space", "cnn", "--architectures", "3", "--examples", "2", "--predictors", "gradsign"
+        )
+        == 0
+    )
+    found = json.loads((tmp_path / "cnn" / "predict.json").read_text())
+    assert len(set(found["architectures"])) == 3 and found["columns"] == ["validation"] and min(found["scores"]["gradsign"]) > 0
+    for space, most in (("cnn", 378), ("mlp", 465)):
+        assert predict(tmp_path / "new", "--local", "--space", space, "--architectures", str(most + 1)) == 2
+    data = tmp_path / "rows.npz"
+    rows = {"x_train": np.zeros((20, 6), np.float32), "x_test": np.zeros((9, 6), np.float32)}
+    np.savez(data, **rows, y_train=np.arange(20) % 2, y_test=np.arange(9) % 2)
+    assert predict(tmp_path / "new", "--local", "--space", "cnn", "--dataset", str(data), "--examples", "2") == 2
+    assert not (tmp_path / "new").exists()
+
+
+# -- accuracies that were recorded ---------------------------------------------------------------------------------------
+
+
+def zoo_of(folder: Path, monkeypatch, space: str = "mlp", **changes: Any) -> Path:
+    """A zoo of twenty networks on digits, in the place of the package's."""
+    monkeypatch.setattr("pipeline.architectures.recorded.ZOO", folder)
+    names = [SPACES[space].text(code) for code in scoring.drawn(space, 20, 5)]
+    accuracies = {name: [40.0 + len(name), 60.0 - number] for number, name in enumerate(names)}
+    found = {"accuracies": accuracies, "seeds": 4, "settings": {}, "commit": "c" * 40, "digest": load("digits").digest}
+    path = folder / f"{space}-digits.json"
+    path.write_text(json.dumps(found | changes))
+    return path
+
+
+RECORDED = ["--local", "--space", "mlp", "--accuracies", "recorded", "--examples", "2", "--predictors", "live_params"]
+
+
+def test_recorded_accuracies_need_no_training(tmp_path, monkeypatch, capsys) -> None:
+    without_mlflow(monkeypatch)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", None)
+    path = zoo_of(tmp_path, monkeypatch)
+    kept = json.loads(path.read_text())["accuracies"]
+    assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0
+    found = json.loads((tmp_path / "few" / "predict.json").read_text())
+    assert len(set(found["architectures"])) == 7 and found["columns"] == ["validation", "test"]
+    assert [kept[name] for name in found["architectures"]] == list(map(list, zip(*found["accuracies"].values(), strict=True)))
+    assert "accuracies recorded by commit cccccccccc, 4 seeds each" in found["caption"]
+    capsys.readouterr()
+    assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0 and "nothing to do" in capsys.readouterr().out
+    zoo_of(tmp_path, monkeypatch, commit="d" * 40)  # recorded anew: shown anew
+    assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0 and "dddd" in capsys.readouterr().out
+    assert predict(tmp_path / "many", *RECORDED, "--architectures", "21") == 2
+    assert "of mlp 20 are recorded; give at most so many" in " ".join(capsys.readouterr().err.split())
+    assert predict(tmp_path / "few", *RECORDED[:3], *RECORDED[5:], "--architectures", "7") == 2, "trained ones are other work"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"accuracies": {}},
+        {"accuracies": {"32 relu": [101.0, 50.0]}},
+        {"accuracies": {"32 relu": ["high", 50.0]}},
+        {"accuracies": {"32 relu": [math.nan, 50.0]}},
+        {"accuracies": {"32 relu": [50.0]}},
+        {"accuracies": [1]},
+        {"settings": 3},
+        {"seeds": None},
+    ],
+    ids=str,
+)
+def test_damaged_recorded_accuracies_are_said_in_a_sentence(change, tmp_path, monkeypatch) -> None:
+    zoo_of(tmp_path, monkeypatch, **change)
+    with pytest.raises(UserError, match=r"mlp-digits\.json is truncated or corrupt"):
+        recorded("mlp", "digits")
+
+
+def test_accuracies_of_other_data_are_not_believed(tmp_path, monkeypatch) -> None:
+    zoo_of(tmp_path, monkeypatch, digest="0" * 16)
+    with pytest.raises(UserError, match="recorded with other data of that name"):
+        recorded("mlp", "digits", load("digits").digest)
+    with pytest.raises(UserError, match=r"no accuracies of mlp on mnist were recorded \(there are some on digits\)"):
+        recorded("mlp", "mnist")
+    with pytest.raises(UserError, match="there are none of this space"):
+        recorded("cnn", "../digits")
+
+
+@pytest.mark.skipif(not list(ZOO.glob("*.json")), reason="no zoo was recorded")
+def test_the_zoo_of_the_package() -> None:
+    """Its networks are of their spaces, and were trained as `predict` trains."""
+    files, total = sorted(ZOO.glob("*.json")), 0
+    assert {path.stem for path in files} == {"mlp-digits", "mlp-fashion", "cnn-digits"}
+    default = {key: value for key, value in to_dotted(Config()).items() if key.startswith("training.")}
+    for path in files:
+        space, dataset = path.stem.split("-")
+        found, own = recorded(space, dataset), SPACES[space]
+        total += len(found.accuracies)
+        assert all(own.text(own.code(name)) == name and not own.repeated(own.code(name)) for name in found.accuracies)
+        assert found.settings == default | {"target.initialisation": "he", "seed": 0}
+        assert found.seeds == len(seeds_of(space, Config())) and len({pair for pair in found.accuracies.values()}) > 20
+    assert total >= 500 and len(recorded("mlp", "digits", load("digits").digest).accuracies) == SPACES["mlp"].architectures
+
+
+@pytest.mark.skipif(not list(ZOO.glob("*.json")), reason="no zoo was recorded")
+def test_what_was_recorded_is_what_training_gives() -> None:
+    """On another processor an example or two may fall on the other side."""
+    wanted = recorded("mlp", "digits").accuracies
+    for name in ("8 tanh", "16-64-4 relu"):
+        task = {"device": "cpu", "space": "mlp", "config": Config(), "dataset": load("digits")}
+        assert accuracy_of((name, ("accuracy",)), **task)["accuracy"] == pytest.approx(wanted[name][0], abs=2.0)
+
+
+def test_a_network_that_a_predictor_is_not_made_for_has_no_rank(tmp_path, monkeypatch, capsys) -> None:
+    """What was found: one network without ReLUs ended the whole command."""
+    without_mlflow(monkeypatch)
+    zoo_of(tmp_path, monkeypatch)
+    names = ["naswot", "az_progressivity+params"]
+    assert predict(tmp_path / "some", *RECORDED[:-1], *names) == 0
+    found, screen = json.loads((tmp_path / "some" / "predict.json").read_text()), " ".join(capsys.readouterr().out.split())
+    for name, fits in zip(names, (lambda own: "relu" in own, lambda own: "-" in own), strict=True):
+        told = {own: score != "nan" for own, score in zip(found["architectures"], found["scores"][name], strict=True)}
+        assert told == {own: fits(own) for own in found["architectures"]} and len(set(told.values())) == 2
+        assert f"{name} has no score of some networks, such as" in screen
+    assert all(row["n"] + row["undefined"] == 20 for row in found["rows"])
 
 
 def test_equal_cells_are_scored_once_and_dead_weights_are_not_forgotten() -> None:

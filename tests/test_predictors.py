@@ -4,7 +4,9 @@ import copy
 import math
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -401,6 +403,9 @@ def test_ranks_by_hand():
     values = {part: [1.0, 2.0] for part in parts_of("az_nas")}
     assert combined("az_nas", values) == pytest.approx([4 * math.log(0.5), 0])
     assert combined("flops", values) == [1, 2] and combined("flops+az_trainability", values) == [1, 2]
+    more = values | {"synflow": [5.0, 3.0]}
+    assert combined("synflow+az_nas", more) == [1.5, 1.5] and combined("az_nas+synflow", more) == [1.5, 1.5]
+    assert parts_of("flops+az_nas") == ("flops", *parts_of("az_nas")[:3]), "each once"
     assert parts_of("live_params+jacob_cov") == ("live_params", "jacob_cov") and len(parts_of("az_nas")) == 4
 
 
@@ -495,6 +500,37 @@ def test_a_batch_smaller_than_asked_for_is_refused():
         named("gradsign", least=3)  # of the class, and no setting
     with pytest.raises(UserError, match="did you mean 'synflow'"):
         named("sinflow")
+
+
+@pytest.mark.parametrize("value", [2.5, 4.0, math.nan, math.inf, True, np.True_, "8", None, -1, np.int64(-3), [4], 1j])
+@pytest.mark.parametrize(("name", "setting"), [("gradsign", "chunk"), ("gradsign_live", "chunk"), ("snip", "examples")])
+def test_a_setting_that_is_no_number_of_examples_is_refused(name, setting, value):
+    with pytest.raises(UserError, match=rf"'{setting}' is .*; give a whole number of at least 1, or 0") as refused:
+        named(name, **{setting: value})
+    assert "\n" not in str(refused.value)
+
+
+def test_settings_of_other_libraries_are_taken():
+    """And a number beyond the batch is a pass of all, as ever."""
+    wanted = score("gradsign", models()[0], BATCH, examples=5, chunk=2)
+    for chunk in (np.int64(2), np.uint8(2), 10**30):
+        assert score("gradsign", models()[0], BATCH, examples=np.int32(5), chunk=chunk) == wanted
+    assert type(named("snip", examples=np.int64(3)).examples) is int
+    assert named("enn", enn=Path("here")) == named("enn", enn="here")
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda: named("enn", enn=3), "'enn' is 3; give a name or a path"),
+        (lambda: PREDICTORS["gradsign"](chunk=-1), "chunk' is -1; give a whole number"),
+        (lambda: rank(models(), BATCH, ["gradsign+"]), "unknown predictor ''"),
+        (lambda: rank(models(), BATCH, ["snip+gradsign+snip"]), "a predictor twice"),
+    ],
+)
+def test_what_cannot_be_a_predictor_is_refused_in_a_sentence(ask, says):
+    with pytest.raises(UserError, match=says):
+        ask()
 
 
 class TwoWhileItTrains(nn.Linear):

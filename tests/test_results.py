@@ -1,4 +1,4 @@
-"""Files that survive faults, records that are replayed, statistics against scipy and known values, tables, figures."""
+"""Files that survive faults, records that are replayed, statistics against scipy and known values, tables."""
 
 import ast
 import io
@@ -18,7 +18,6 @@ from scipy import stats
 from pipeline.compare.report import head_to_head
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors, write_atomic, write_json, write_tensors
-from pipeline.results import figures
 from pipeline.results.provenance import PACKAGE, commit, provenance
 from pipeline.results.records import Records
 from pipeline.results.statistics import holm, mean_interval, paired, rank_correlation
@@ -457,67 +456,3 @@ def test_the_table_pairs_by_seed_and_fits_the_terminal():
     assert turned[0]["difference"] == pytest.approx(-0.011) and math.isnan(turned[1]["difference"])
     with pytest.raises(ValueError, match="no arm 'he'"):
         report_rows(arms, "he")
-
-
-def _curves(draws, arms, count=12):
-    steps = np.linspace(0, 600, count)
-    rise = 0.1 + 0.85 * (1 - np.exp(-steps / 100))
-    return {
-        arm: {
-            "steps": steps.tolist(),
-            "seconds": (steps / 1e4).tolist(),
-            "accuracy": (rise + 0.005 * draws.normal(size=(5, count))).tolist(),
-            "progress": (steps / 600).tolist(),
-            "strength": draws.choice([0.0, 30.0, 100.0], size=(5, count)).tolist(),
-            "gradient_norm": np.exp(draws.normal(size=(5, count))).tolist(),
-            "instruction_norm": [[None, *row[1:]] for row in (0.01 * draws.random((5, count))).tolist()],
-        }
-        for arm in arms
-    }
-
-
-def _figures(folder: Path, seed: int) -> dict[str, bytes]:
-    draws = np.random.default_rng(seed)
-    curves = _curves(draws, ["conventional", "l2", "instructed", "my-own-arm"])
-    score = draws.random(200)
-    figures.accuracy(curves, folder / "accuracy.png")
-    figures.instruction({"instructed": curves["instructed"]}, folder / "instruction.png")
-    point = {"predicted": (score + 0.1 * draws.random(200)).tolist(), "realised": score.tolist(), "kendall": 0.8, "r2": 0.7}
-    figures.prediction({"probes": point, "convnet": point}, folder / "prediction.png")
-    row = {"scores": {"0.0": 0.5, "30.0": draws.random()}, "critic_error": 0.1, "kendall": None}
-    figures.learning([{"round": n, **row} for n in range(3)], folder / "learning.png")
-    wide = [{"title": f"step {n}", "image": draws.normal(size=(118, 8)), "map": draws.normal(size=(118, 8))} for n in range(3)]
-    figures.gradcam(wide, folder / "gradcam.png")
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def test_figures_show_what_they_are_given(tmp_path):
-    from PIL import Image
-
-    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
-    first, other = _figures(tmp_path / "a", 0), _figures(tmp_path / "b", 1)
-    assert list(first) == ["accuracy.png", "gradcam.png", "instruction.png", "learning.png", "prediction.png"]
-    for name, data in first.items():
-        with Image.open(tmp_path / "a" / name) as image:
-            assert min(image.size) > 300 and image.info["dpi"][0] == pytest.approx(150, abs=1)
-            assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
-        assert data != other[name]
-
-
-def test_drawing_needs_no_global_state(tmp_path):
-    script = (
-        "import sys; from pathlib import Path; from pipeline.results import figures\n"
-        "row = {'round': 1, 'scores': {'0': 0.5}, 'critic_error': 0.1, 'kendall': 0.5}\n"
-        "figures.learning([row], Path(sys.argv[1])); assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "learning.png")], check=True, cwd=Path(__file__).parents[1])
-    assert (tmp_path / "learning.png").stat().st_size > 1000
-
-
-def test_one_arm_has_one_colour_and_no_two_arms_share_one():
-    from typing import get_args
-
-    from pipeline.config import Arm
-
-    assert set(get_args(Arm)) <= set(figures.COLOURS)
-    assert len({*figures.COLOURS.values(), *figures.OTHERS}) == len(figures.COLOURS) + len(figures.OTHERS)

@@ -19,8 +19,10 @@ HELD = (*PACKAGES, "tune_configs")
 NEEDED = ("pyproject.toml", "README.md", "LICENSE")
 OTHERS = ("tests", "benchmarks", "examples", "notebooks", "cluster", "docs")
 DATA = (
+    "pipeline/architectures/zoo/*.json",
     "pipeline/data/splits/*.npz",
     "pipeline/enn/shipped/*",
+    "pipeline/results/page/page.*",
     "tune_configs/*.yaml",
     *(f"{name}/py.typed" for name in PACKAGES),
 )

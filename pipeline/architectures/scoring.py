@@ -8,6 +8,7 @@ computed it nor on what was asked for beside it.
 
 import copy
 import functools
+import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -21,8 +22,10 @@ from pipeline.architectures.models import Model, models_of
 from pipeline.architectures.space import Code
 from pipeline.architectures.spaces import SPACES
 from pipeline.data.dataset import Dataset
+from pipeline.enn.readers import Unreadable
 from pipeline.errors import UserError
 from pipeline.predictors import named
+from pipeline.predictors.checks import Unsuited
 from pipeline.seeding import numpy_stream, stream, torch_stream
 
 
@@ -60,9 +63,10 @@ def _made(source: str, function: str, seed: int) -> dict[str, Model]:
 
 
 def drawn(space: str, count: int, seed: int) -> list[Code]:
-    """So many architectures, each at most once, uniformly."""
+    """So many architectures, each at most once, uniformly; all of them in a random order where there are no more."""
     own = SPACES[space]
-    return [own.at(index) for index in numpy_stream(seed, "drawn", space).permutation(own.size)[:count].tolist()]
+    codes = map(own.at, numpy_stream(seed, "drawn", space).permutation(own.size).tolist())
+    return list(itertools.islice(itertools.filterfalse(own.repeated, codes), count))
 
 
 def places(wanted: Wanted, names: Sequence[str]) -> dict[tuple[str, str], str]:
@@ -107,7 +111,8 @@ def batch_of(dataset: Dataset, examples: int, seed: int, channels: int | None = 
 def score(
     task: tuple[str, tuple[str, ...]], *, device: str, wanted: Wanted, batch: tuple[Tensor, Tensor], classes: int
 ) -> dict[str, Any]:
-    """The scores of one network: by predictor ``value`` and ``ms``, milliseconds by the clock.
+    """The scores of one network: by predictor ``value`` and ``ms``, milliseconds by the clock. Where a predictor is not made
+    for such a network the value is NaN, and ``why`` says so.
 
     Raises:
         UserError: a predictor cannot score it; the sentence names both.
@@ -120,12 +125,16 @@ def score(
             device
         )  # afresh: nothing that one leaves reaches another
         draws, started = torch_stream(wanted.seed, "predictor", predictor, name), time.perf_counter()
+        said: dict[str, str] = {}
         try:
             value = float(named(predictor).score(network, (x, y), draws))
+        except (Unsuited, Unreadable) as error:
+            value, said = math.nan, {"why": str(error)}
         except UserError as error:
             raise UserError(f"{name}: {predictor}: {error}") from error
         found[predictor] = {
             "value": value if math.isfinite(value) else str(value),
             "ms": 1000 * (time.perf_counter() - started),
+            **said,
         }
     return found

@@ -1,6 +1,7 @@
 """What a space of architectures is: decisions, each with a few choices. An architecture is a *code*, one choice per decision.
 
-Everything that searches does (draw uniformly, edit one decision, look at neighbours, encode) follows from the number of
+Where several codes name one architecture, one of them stands for it, and the others are *repeated*. Everything that searches
+does (draw uniformly, edit one decision, look at neighbours, encode) follows from the number of
 choices, so that a new space says only what its decisions are and which network a code stands for.
 
 D decisions; decision d has choices 0 … C_d − 1.
@@ -10,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +26,11 @@ Code = tuple[int, ...]
 
 def _itself(code: Code) -> Code:
     return code
+
+
+def _never(code: Code) -> bool:
+    del code
+    return False
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,10 @@ class Space:
     """its inverse; UserError where a text names no architecture"""
     canonical: Callable[[Code], Any] = _itself
     """equal for codes that compute the same function; whoever scores does so once for each"""
+    repeated: Callable[[Code], bool] = _never
+    """whether another code names the same architecture and stands for it"""
+    settings: Callable[[Code], dict[str, Any]] | None = None
+    """of a target that can be trained here, by dotted name; None where a table knows its accuracy"""
 
     @property
     def counts(self) -> tuple[int, ...]:
@@ -51,6 +62,11 @@ class Space:
     def size(self) -> int:
         """The number of codes."""
         return math.prod(self.counts)
+
+    @cached_property
+    def architectures(self) -> int:
+        """The number of architectures: codes that are not repeated."""
+        return self.size - sum(map(self.repeated, self)) if self.repeated is not _never else self.size
 
     def __iter__(self) -> Iterator[Code]:
         """All codes, in the order of :meth:`index`."""

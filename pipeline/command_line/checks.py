@@ -31,11 +31,11 @@ def check(job: Work) -> bool:
 
 
 def _check_trains(config: Config) -> None:
-    """Raises UserError where settings are of a cell that nothing trains."""
+    """Raises UserError where settings are of an architecture that only searches judge."""
     if config.architecture != ArchitectureConfig():
         raise UserError(
-            "architecture.* settings are a cell of NAS-Bench-201, which the table of a search judges and no command trains; "
-            "leave them out."
+            "architecture.* settings are a cell of NAS-Bench-201 or a convolutional network, which a search judges and no "
+            "command trains; leave them out."
         )
 
 
@@ -103,7 +103,8 @@ def _check_trained(job: Work) -> None:
     """Raises UserError where a command needs populations that are not there."""
     missing = untrained(job) if job.name in ("explain", "report") else []
     if missing:
-        raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `grad-instructor instruct`.")
+        first = "grad-instructor compare" if job.without_enn else "grad-instructor instruct"
+        raise UserError(f"{job.folder} lacks trained targets ({missing[0]}); train them first with `{first}`.")
 
 
 def _check_copy(job: Work, files: Mapping[str, bytes]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.arms import ARMS
 from pipeline.command_line import arm_runs
 from pipeline.command_line.options import Command
+from pipeline.command_line.report import page_again
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
 from pipeline.errors import UserError
@@ -17,7 +18,7 @@ from pipeline.progress import console
 
 def command(options: Command, line: str) -> int:
     """Stage 3 alone."""
-    return do(Work("explain", options, line), [explain])
+    return do(Work("explain", options, line), [explain, page_again])
 
 
 def explain(job: Work) -> None:
@@ -36,16 +37,18 @@ def explain(job: Work) -> None:
         for name, arm in ARMS.items()
         if arm.explained and name in config.compare.arms
     }
+    drawn = {
+        arm: [{"title": f"{item.title} (V = {item.value:.2f})", "map": item.map, "image": item.image} for item in maps]
+        for arm, maps in explained.items()
+    }
+    scale = figures.scale_of([item for of_arm in drawn.values() for item in of_arm])
     for arm, maps in explained.items():
         tensors = {f"{index}/{name}": getattr(item, name) for index, item in enumerate(maps) for name in ("image", "map")}
         tensors |= {
             f"{index}/layer{number}": layer for index, item in enumerate(maps) for number, layer in enumerate(item.layers, 1)
         }
         write_tensors(folder / f"gradcam-{arm}.safetensors", _to_torch(tensors))
-        drawn = [
-            {"title": f"{arm}, {item.title} (V = {item.value:.2f})", "map": item.map, "image": item.image} for item in maps
-        ]
-        figures.gradcam(drawn, job.folder / "figures" / f"gradcam-{arm}.png")
+        figures.gradcam(drawn[arm], job.folder / "figures" / f"gradcam-{arm}.png", of=f"the arm {arm}", scale=scale)
         job.records.artifact(job.root, f"figures/gradcam-{arm}.png", "figures")
     _images(job, explained)
     console.print(f"explain: Grad-CAM maps are in {job.folder / 'figures'}")

@@ -22,7 +22,7 @@ from pipeline.files import header_of, read_json, sha256_of, strict, write_json
 from pipeline.results.storage import RECORDS, files_of
 
 FILE = ".finished"
-FORM = 1
+FORM = 2
 """of the file, and of what its writers check: what was noted by another one counts for nothing"""
 ON_THE_WAY = ("training", "recordings", "candidates")
 """folders whose tensors nobody reads once the work is finished; of a file there, its header says what it was made from"""

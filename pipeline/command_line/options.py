@@ -1,5 +1,6 @@
 """What each command takes, as dataclasses that tyro reads."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,7 @@ import tyro
 
 from pipeline.cluster import Placement
 from pipeline.config import PRESETS, Config, DataConfig, identity
+from pipeline.files import read_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,13 @@ class ReportCommand(Command):
     json: bool = False
     """print report.json (rows, duels, provenance) instead of the table; whatever else is said goes where errors go"""
 
+    @property
+    def work(self) -> str:
+        """What the folder says that it holds: ``report`` reports on a comparison without an ENN as well."""
+        path = self.folder / "config.json"
+        saved = read_json(path) if os.path.exists(path) else None
+        return "compare" if isinstance(saved, dict) and saved.get("work") == "compare" else "run"
+
 
 @dataclass(frozen=True, kw_only=True)
 class SearchCommand(Places):
@@ -105,18 +114,26 @@ class SearchCommand(Places):
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
 
+ARCHITECTURES = 500
+"""that ``predict`` draws, unless told otherwise"""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PredictCommand(Places):
     """What ``predict`` takes."""
 
     space: str = "nasbench201"
-    """space that architectures are drawn from: nasbench201 or mlp"""
-    architectures: int = 500
-    """how many are drawn, uniformly, each at most once"""
+    """space that architectures are drawn from: nasbench201, mlp or cnn"""
+    architectures: int | None = None
+    """how many are drawn, uniformly, each at most once (default: 500, or all where there are fewer)"""
     predictors: tuple[str, ...] = ("gradsign", "live_params", "params")
-    """names of predictors, one after the other (docs/predictors.md has them all)"""
+    """names of predictors (docs/predictors.md has them all), one after the other; az_nas, and names with a plus between them,
+    such as live_params+naswot, are combinations by ranks"""
     models: str | None = None
     """FILE.py:FUNCTION, a function that gives networks of your own in place of a space: a list, or names and networks"""
+    accuracies: str | None = None
+    """of networks of mlp or cnn: trained (here, afterwards), or recorded (once, on digits or Fashion-MNIST; nothing is trained)
+    (default: trained)"""
     examples: int = 128
     """training examples that a predictor looks at"""
     seed: int = 0

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cluster, names
+from pipeline.architectures.recorded import file_of
 from pipeline.architectures.sources import sources
 from pipeline.command_line.finished import is_finished
-from pipeline.command_line.options import Command, Options, Places, PredictCommand
+from pipeline.command_line.options import ARCHITECTURES, Command, Options, Places, PredictCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
 from pipeline.config import Config
@@ -25,6 +26,9 @@ SPACES: tuple[str, ...] = typing.get_args(names.SpaceName)
 PREDICTORS: tuple[str, ...] = typing.get_args(names.PredictorName)
 LEAST = 2
 """architectures, to rank anything"""
+ACCURACIES = ("trained", "recorded")
+TRAINED = ("mlp", "cnn")
+"""spaces whose networks are trained here"""
 
 
 def command(predict: PredictCommand, line: str) -> int:
@@ -32,7 +36,7 @@ def command(predict: PredictCommand, line: str) -> int:
     cluster.check(predict.placement)
     source, function = _models(predict)
     job, written = _job(predict, line, source), _written(predict, source)
-    tables = {} if source or predict.space != "nasbench201" else _tables(predict)
+    tables = {} if source else _tables(predict)
     refuse_links(job.folder, begun_only=True)
     if is_finished(job, written | {"tables": tables}, []):
         console.print("finished; nothing to do")
@@ -41,26 +45,41 @@ def command(predict: PredictCommand, line: str) -> int:
         from pipeline.command_line import predicting
 
         predicting.predict(job, predict, source, function, written, tables, show)
-    console.print(f"\nresults   {job.folder}\ntable     {job.folder / 'predict.md'}\nMLflow    {where_mlflow_is(job)}")
+    console.print(f"\nresults   {job.folder}")
+    for name, what in (("report.html", "page"), ("predict.md", "table")):
+        console.print(f"{what:<9} {job.folder / name}")
+    console.print(f"MLflow    {where_mlflow_is(job)}")
     return 0
 
 
 def check(predict: PredictCommand) -> None:
     """Raises UserError where an option makes no sense; the sentence names the nearest that does."""
-    for name in predict.predictors:
-        if name not in PREDICTORS:
-            near = nearest(name, PREDICTORS)
-            raise UserError(f"unknown predictor {shown(name)}; did you mean {near!r}? choose from {', '.join(PREDICTORS)}.")
-    if len(set(predict.predictors)) != len(predict.predictors):
+    combined = [(frozenset(own.parts), own.by) for own in map(names.combination, predict.predictors)]
+    if len(set(combined)) != len(combined):
         raise UserError("--predictors: one is given twice; give each once.")
     if not predict.predictors:
         raise UserError(f"--predictors is empty; give some of {', '.join(PREDICTORS)}.")
     if predict.space not in SPACES:
         near = nearest(predict.space, SPACES)
         raise UserError(f"unknown space {shown(predict.space)}; did you mean {near!r}? choose from {', '.join(SPACES)}.")
-    for name, value, least in (("architectures", predict.architectures, LEAST), ("examples", predict.examples, 1)):
+    if predict.accuracies is not None:
+        _check_accuracies(predict.accuracies, "" if predict.models else predict.space)
+    for name, value, least in (("architectures", _count(predict), LEAST), ("examples", predict.examples, 1)):
         if value < least:
             raise UserError(f"--{name} is {value}; give at least {least}.")
+
+
+def _check_accuracies(accuracies: str, space: str) -> None:
+    if accuracies not in ACCURACIES:
+        near = nearest(accuracies, ACCURACIES)
+        raise UserError(f"--accuracies is {shown(accuracies)}; did you mean {near!r}? give {' or '.join(ACCURACIES)}.")
+    if space not in TRAINED:
+        raise UserError(f"--accuracies is for networks of the spaces {' and '.join(TRAINED)}; leave it out.")
+
+
+def _count(predict: PredictCommand) -> int:
+    """How many architectures are drawn, at most."""
+    return ARCHITECTURES if predict.architectures is None else predict.architectures
 
 
 def _models(predict: PredictCommand) -> tuple[str, str]:
@@ -89,29 +108,37 @@ def _job(predict: PredictCommand, line: str, source: str) -> Work:
 
 def _written(predict: PredictCommand, source: str) -> dict[str, Any]:
     """All that decides the scores, as the folder keeps it."""
-    networks: dict[str, Any] = {"space": predict.space, "architectures": predict.architectures}
+    networks: dict[str, Any] = {"space": predict.space, "architectures": _count(predict)}
     if source:
         networks = {"models": digest_of_json(source), "function": str(predict.models).rpartition(":")[2]}
     decided = {"predictors": list(predict.predictors), "examples": predict.examples, "seed": predict.seed}
+    if predict.accuracies == "recorded":
+        decided["accuracies"] = predict.accuracies
     return {"form": FORM, **networks, **decided, "dataset": predict.data.dataset}
 
 
 def _tables(predict: PredictCommand) -> dict[str, str]:
     """The files of accuracies that are there, by their SHA-256."""
-    return {path.name: sha256_of(path) for path in sources(data_folder(predict.data_folder)) if path.is_file()}
+    found = sources(data_folder(predict.data_folder)) if predict.space == "nasbench201" else []
+    if predict.accuracies == "recorded":
+        found = [file_of(predict.space, Path(predict.data.dataset).name)]
+    return {path.name: sha256_of(path) for path in found if path.is_file()}
 
 
 def show(job: Work) -> None:
     """Print the table, from the folder's files alone."""
-    from pipeline.results.ranking import narrow_cells
+    from pipeline.results.ranking import narrow_cells, notes
 
     found = read_json(job.folder / "predict.json")
     try:
         rows = [narrow_cells(row, found["columns"]) for row in found["rows"]]
         table = Fitted(["predictor", "n", *found["columns"], "ms"], rows, between=1)
+        said = notes(found["rows"])
         console.print(f"\n{found['caption']}")
     except (LookupError, TypeError, AttributeError, ValueError) as error:
         raise UserError(
             f"{job.folder / 'predict.json'} is not what this program writes; delete it and give the same command again."
         ) from error
     console.print(table)
+    for sentence in said:
+        console.print(sentence)

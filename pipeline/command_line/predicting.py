@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline import interrupts
 from pipeline.architectures.accuracies import accuracy_of
+from pipeline.architectures.recorded import COLUMNS, Recorded, recorded
 from pipeline.architectures.scoring import Wanted, batch_of, drawn, places, score, tasks
 from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.table import read_tables
@@ -15,7 +16,7 @@ from pipeline.cluster.pool import run_tasks
 from pipeline.command_line.checks import fetch
 from pipeline.command_line.finished import note_finished
 from pipeline.command_line.folders import locked, make_folder
-from pipeline.command_line.options import PredictCommand
+from pipeline.command_line.options import ARCHITECTURES, PredictCommand
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work
 from pipeline.compare.folder import check_data
@@ -23,9 +24,14 @@ from pipeline.data import data_folder
 from pipeline.digests import digest_of_json
 from pipeline.errors import UserError
 from pipeline.files import read_json, refuse_links, write_atomic, write_changed, write_json
+from pipeline.names import parts_of
+from pipeline.predictors.rank import combined
 from pipeline.progress import console, stage
 from pipeline.results import figures
+from pipeline.results.figures import Drawing
 from pipeline.results.origin import brief, data_of, mapping
+from pipeline.results.page import FILE, write
+from pipeline.results.page.ranking import page_of
 from pipeline.results.ranking import agreement, ranking_markdown, ranking_rows
 
 CHANNELS = 3
@@ -50,10 +56,13 @@ def predict(
         written: what decides the scores, as the folder keeps it.
         tables: digests of the files that accuracies come from.
     """
-    wanted = Wanted("" if source else asked.space, asked.predictors, asked.seed, source, function)
-    names = _names(wanted, asked)
-    known = _accuracies(job, wanted, names)
+    parts = tuple(dict.fromkeys(part for name in asked.predictors for part in parts_of(name)))
+    wanted = Wanted("" if source else asked.space, parts, asked.seed, source, function)
+    zoo = recorded(asked.space, job.dataset.name, job.dataset.digest) if asked.accuracies == "recorded" else None
+    names = _names(wanted, asked, zoo)
+    known = _accuracies(job, wanted, names, zoo)
     batch = batch_of(job.dataset, asked.examples, asked.seed, CHANNELS if wanted.space == "nasbench201" else None)
+    wanted.network(names[0], tuple(batch[0].shape[1:]), job.dataset.classes)  # which may not take such data
     fetch(job)
     _check_folder(job, written)
     _ = job.mirror
@@ -67,7 +76,7 @@ def predict(
             found = _scored(job, wanted, names, batch)
             if known is None:
                 known = {"validation": _trained(job, wanted, names)}
-            _report(job, wanted, names, found, known)
+            _report(job, wanted, asked.predictors, names, found, known, zoo)
             show(job)
             job.send()
         with suppress(UserError):  # a file was put there meanwhile: the next command says so
@@ -78,7 +87,7 @@ def predict(
 # -- what is asked -----------------------------------------------------------------------------------------------------
 
 
-def _names(wanted: Wanted, asked: PredictCommand) -> list[str]:
+def _names(wanted: Wanted, asked: PredictCommand, zoo: Recorded | None) -> list[str]:
     """Of the architectures, in the order of the report."""
     if not wanted.space:
         found = list(wanted.models())
@@ -86,12 +95,15 @@ def _names(wanted: Wanted, asked: PredictCommand) -> list[str]:
             raise UserError(f"--models gives {len(found)} network; give at least 2, so that there is something to rank.")
         return found
     space = SPACES[wanted.space]
-    if asked.architectures > space.size:
-        raise UserError(f"--architectures is {asked.architectures} and {space.name} has {space.size:,}; give at most so many.")
-    return [space.text(code) for code in drawn(wanted.space, asked.architectures, asked.seed)]
+    count, most = asked.architectures or ARCHITECTURES, len(zoo.accuracies) if zoo else space.architectures
+    if asked.architectures and count > most:
+        has = f"of {space.name} {most:,} are recorded" if zoo else f"{space.name} has {most:,}"
+        raise UserError(f"--architectures is {count} and {has}; give at most so many.")
+    names = (space.text(code) for code in drawn(wanted.space, space.size if zoo else count, asked.seed))
+    return [name for name in names if zoo is None or name in zoo.accuracies][:count]
 
 
-def _accuracies(job: Work, wanted: Wanted, names: Sequence[str]) -> dict[str, list[float]] | None:
+def _accuracies(job: Work, wanted: Wanted, names: Sequence[str], zoo: Recorded | None) -> dict[str, list[float]] | None:
     """In percent, by data set; None where they are still to be found by training, nothing where nobody knows them.
 
     Raises:
@@ -101,6 +113,8 @@ def _accuracies(job: Work, wanted: Wanted, names: Sequence[str]) -> dict[str, li
         space, found = SPACES[wanted.space], read_tables(data_folder(job.command.options.data_folder))
         indices = [space.index(space.code(name)) for name in names]
         return {name: table.accuracy[indices].tolist() for name, table in found.items()}
+    if zoo:
+        return {column: [zoo.accuracies[name][n] for name in names] for n, column in enumerate(COLUMNS)}
     if wanted.space:
         return None
     models = wanted.models()
@@ -189,36 +203,59 @@ def _is_number(value: Any) -> bool:
 def _report(
     job: Work,
     wanted: Wanted,
+    predictors: Sequence[str],
     names: Sequence[str],
     found: Mapping[tuple[str, str], Mapping[str, Any]],
     known: Mapping[str, Sequence[float]],
+    zoo: Recorded | None,
 ) -> None:
-    """The table and the plots, as files and in the records."""
-    scores = {own: [float(found[name, own]["value"]) for name in names] for own in wanted.predictors}
-    spent = {own: [float(found[name, own]["ms"]) for name in names] for own in wanted.predictors}
-    rows, among = ranking_rows(scores, known, spent), agreement(scores)
-    facts = {"caption": _caption(job, wanted, names, known), "columns": list(known), "rows": rows, "agreement": among}
+    """The table and the plots, as files and in the records.
+
+    Args:
+        predictors: what was asked for, combinations among them; those of ``wanted`` are their parts.
+    """
+    values = {own: [float(found[name, own]["value"]) for name in names] for own in wanted.predictors}
+    cost = {own: [float(found[name, own]["ms"]) for name in names] for own in wanted.predictors}
+    scores = {own: combined(own, values) for own in predictors}
+    parts = {own: parts_of(own) for own in predictors if own not in values}
+    rows, among = ranking_rows(scores, known, cost, parts), agreement(scores)
+    for row in rows:
+        row |= _why(row["predictor"], names, found)
+    facts = {"caption": _caption(job, wanted, names, known, zoo), "columns": list(known), "rows": rows, "agreement": among}
     facts |= {"architectures": list(names), "scores": {own: list(map(_number, values)) for own, values in scores.items()}}
     facts |= {"accuracies": {name: list(values) for name, values in known.items()}, "provenance": job.provenance}
     write_changed(job.folder / "predict.json", facts, ("provenance",))
     write_atomic(job.folder / "predict.md", ranking_markdown(read_json(job.folder / "predict.json")))
-    drawn_files = _draw(job.folder / "figures", rows, scores, known, among)
+    drawn = _draw(job.folder / "figures", rows, scores, known, among)
+    page = page_of(read_json(job.folder / "predict.json"), read_json(job.folder / "plan.json"), drawn)
+    write(page, job.folder)
     for row in rows:
         run = job.child(row["predictor"], row["predictor"], {"predictor": row["predictor"]}, "predictor")
         job.records.metrics(run, 0, _metrics(row))
         job.records.end(run, "FINISHED")
     job.records.tags("predict", {"mlflow.note.content": (job.folder / "predict.md").read_text(encoding="utf-8")})
-    for path, place in [("predict.json", ""), ("predict.md", ""), *((f"figures/{file}", "figures") for file in drawn_files)]:
+    for path, place in [(FILE, ""), ("predict.json", ""), ("predict.md", ""), *((f"figures/{f}", "figures") for f in drawn)]:
         job.records.artifact("predict", path, place)
+
+
+def _why(predictor: str, names: Sequence[str], found: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, str]:
+    """Of a predictor that is not made for some networks: the first, and the reason."""
+    for name in names:
+        for part in parts_of(predictor):
+            if why := found[name, part].get("why"):
+                return {"why": f"{predictor} has no score of some networks, such as {name}: {why}"}
+    return {}
 
 
 def _number(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _caption(job: Work, wanted: Wanted, names: Sequence[str], known: Mapping[str, Any]) -> str:
+def _caption(job: Work, wanted: Wanted, names: Sequence[str], known: Mapping[str, Any], zoo: Recorded | None) -> str:
     what = f"architectures of {wanted.space}" if wanted.space else "networks"
     text = f"{len(names)} {what}, scored on {job.dataset.name}"
+    if zoo:
+        text += f"; accuracies recorded by commit {zoo.commit[:10]}, {zoo.seeds} seeds each"
     return f"{text}; Kendall's τ with its 95 % interval and Spearman's ρ." if known else f"{text}; no accuracies are known."
 
 
@@ -235,21 +272,20 @@ def _draw(
     scores: Mapping[str, Sequence[float]],
     known: Mapping[str, Sequence[float]],
     among: Sequence[Sequence[float]],
-) -> list[str]:
-    """A scatter plot per predictor, and how much they agree; names of the files."""
-    files = []
+) -> dict[str, Drawing]:
+    """A scatter plot per predictor, and how much they agree; by the names of the files."""
+    drawn = {}
     for row in rows if known else ():
         name = row["predictor"]
         panels = [
             {"title": column, "accuracy": values, "kendall": row["against"][column]["kendall"]}
             for column, values in known.items()
         ]
-        figures.scatter(name, scores[name], panels, folder / f"{name}.png")
-        files.append(f"{name}.png")
+        drawn[f"{name}.png"] = figures.scatter(name, scores[name], panels, folder / f"{name}.png")
     if len(rows) > 1:
-        figures.agreement(list(scores), among, folder / "agreement.png")
-        files.append("agreement.png")
-    return files
+        count = max(map(len, scores.values()))
+        drawn["agreement.png"] = figures.agreement(list(scores), among, folder / "agreement.png", architectures=count)
+    return drawn
 
 
 def _check_folder(job: Work, here: Mapping[str, Any]) -> None:

@@ -1,18 +1,21 @@
-"""``grad-instructor report``: the test set, once; the table, the plots."""
+"""``grad-instructor report``: the test set, once; the table, the plots, the page."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from pipeline.arms import ARMS
-from pipeline.command_line import arm_runs
+from pipeline.command_line import arm_runs, comparing
 from pipeline.command_line.options import ReportCommand
 from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work, load_critics
+from pipeline.config import PRESETS
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.progress import console
 from pipeline.results import rule_tables, tables
 from pipeline.results.seal import read_report, sealed
 from pipeline.results.tables import corrected, head_to_head_line, prediction_line, report_rows
+
+if TYPE_CHECKING:
+    from pipeline.compare.drawings import Reported
 
 
 def command(options: ReportCommand, line: str) -> int:
@@ -25,7 +28,7 @@ def command(options: ReportCommand, line: str) -> int:
 
 
 def report(job: Work) -> None:
-    """Stage 4: the test set, once; the table, the plots."""
+    """Stage 4: the test set, once; the table, the plots, the page."""
     from pipeline.compare import collect
     from pipeline.compare.report import prediction_points
 
@@ -33,7 +36,9 @@ def report(job: Work) -> None:
     _test(job, arms)
     points = {} if job.without_enn else prediction_points(job.config, arms)
     _write(job, points)
-    _draw(job, arms, points)
+    found = _reported(job, arms, points)
+    _draw(job, found)
+    _write_page(job, found)
     _record(job)
     show_report(job, job.dataset.name)
 
@@ -97,25 +102,45 @@ def _commits(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"{', '.join(names)}: {commits}" for commits, names in arms.items()]
 
 
-def _draw(job: Work, arms: dict[str, dict[str, Any]], points: dict[str, dict[str, Any]]) -> None:
-    from pipeline.compare.report import curves
-    from pipeline.results import figures
+def _reported(job: Work, arms: dict[str, dict[str, Any]], points: dict[str, dict[str, Any]]) -> "Reported":
+    from pipeline.compare.drawings import Reported
 
-    drawings: list[tuple[str, Callable[..., None], Any]] = [
-        ("accuracy", figures.accuracy, {arm: curves(values, "accuracy") for arm, values in arms.items()})
-    ]
-    if not job.without_enn:
-        instructed = {arm: curves(values, "instruction") for arm, values in arms.items() if ARMS[arm].enn}
-        drawings += [("instruction", figures.instruction, instructed), ("prediction", figures.prediction, points)]
-    if turned := {arm: curves(values, "angles") for arm, values in arms.items() if "angles" in values}:
-        drawings.append(("angles", figures.angles, turned))
-    for name, draw, values in drawings:
-        draw(values, job.folder / "figures" / f"{name}.png")
+    written = read_report(job.folder / "report.json")
+    return Reported(job.folder, job.config, job.dataset, written, arms, load_critics(job), points)
+
+
+def _draw(job: Work, found: "Reported") -> None:
+    from pipeline.compare.drawings import drawings
+    from pipeline.results.figures.drawing import drawn
+
+    for name, drawing in drawings(found).items():
+        drawn(drawing, job.folder / "figures" / f"{name}.png")
         job.records.artifact(job.root, f"figures/{name}.png", "figures")
 
 
 FILES = ("report.html", "report.json", "report.md")
 """artifacts of the folder's own run, those of them that are there"""
+
+
+def _write_page(job: Work, found: "Reported") -> None:
+    from pipeline.compare.page import page_of
+    from pipeline.results.page import write
+
+    preset = job.command.options.preset
+    beginning = comparing.of_preset(PRESETS[preset]) if job.without_enn else PRESETS[preset]
+    write(page_of(found, preset, beginning), job.folder)
+
+
+def page_again(job: Work) -> None:
+    """``report.html`` with what was found since the report was made; nothing where there is none yet."""
+    if not (job.folder / "report.json").exists():
+        return
+    from pipeline.compare import collect
+    from pipeline.compare.report import prediction_points
+
+    arms = collect(job.config, job.folder)
+    _write_page(job, _reported(job, arms, {} if job.without_enn else prediction_points(job.config, arms)))
+    job.records.artifact(job.root, "report.html", "")
 
 
 def _record(job: Work) -> None:

@@ -42,7 +42,7 @@ def command(search: SearchCommand, line: str) -> int:
         from pipeline.command_line import searching
 
         searching.search(job, plan, written, starts, show_search)
-    console.print(f"\nresults   {job.folder}\nMLflow    {where_mlflow_is(job)}")
+    console.print(f"\nresults   {job.folder}\npage      {job.folder / 'report.html'}\nMLflow    {where_mlflow_is(job)}")
     return 0
 
 
@@ -89,8 +89,14 @@ def show_search(job: Work, plan: Plan) -> None:
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):
-            trained = f"grad-instructor {command} --config " if not plan.config().architecture.table else ""
+            trained = f"grad-instructor {command} --config " if _is_trained(job.folder / file) else ""
             console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}")
+
+
+def _is_trained(best: Path) -> bool:
+    """Whether another command trains what was found: none trains cells or convolutional networks."""
+    settings = read_json(best)["settings"]
+    return not settings["architecture.table"] and not settings.get("architecture.channels")
 
 
 def _rich_table(markdown: str) -> Fitted:

@@ -80,7 +80,9 @@ def _trainable(job: Work, plan: Plan) -> Judging:
 
 def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
     """The table, the plots and the best settings, as files."""
+    from pipeline.results.page import FILE, write
     from pipeline.search import outcome
+    from pipeline.search.page import page_of
 
     plan, folder = search.plan, job.folder
     rows = outcome.rows_of(search)
@@ -92,12 +94,13 @@ def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
     written |= {"judged_by": distinct(search.made_by.values())}
     written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": plan_written}
     write_changed(folder / "search.json", written, ("provenance",))
+    write(page_of(plan, read_json(folder / "search.json"), figures, best), folder)
     table = outcome.markdown(plan, front)
     write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
     job.records.tags("search", {"mlflow.note.content": f"{plan.question}\n\n{table}\n"})
     found = shown_metrics(front[0]["result"]) if front else {}
     job.records.result("search", {f"best/{name}": value for name, value in found.items()})
-    for path, place in [(name, "") for name in ("search.md", "search.json", *best)] + [
+    for path, place in [(name, "") for name in (FILE, "search.md", "search.json", *best)] + [
         (f"figures/{f}", "figures") for f in figures
     ]:
         job.records.artifact("search", path, place)

@@ -19,6 +19,8 @@ from pipeline.results.mlflow import given
 
 Stage = Callable[[Work], None]
 """finds what is done already, writes its results to disk, then records and sends them"""
+SHOWN = {"report.html": "page", "report.md": "table", "figures": "plots", "records.jsonl": "records", "enn.safetensors": "ENN"}
+"""what a folder holds, for those who want to look"""
 Show = Callable[[Work, str], None]
 """prints the results of finished work, from its files alone; is given the name of the data"""
 
@@ -29,7 +31,7 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     refuse_links(job.folder, begun_only=True)
     check_kind(job.command)
     settings = to_dotted(job.config)
-    if finished := is_finished(job, settings, [job.config.unroll.start], whole="run"):
+    if finished := is_finished(job, settings, [job.config.unroll.start], whole=job.command.work):
         console.print("finished; nothing to do")
         if show:
             _show(job, show, finished)
@@ -74,7 +76,7 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
 def closing_lines(job: Work) -> None:
     """Where everything is."""
     console.print(f"\nresults   {job.folder}")
-    for name, what in (("report.md", "table"), ("figures", "plots"), ("records.jsonl", "records"), ("enn.safetensors", "ENN")):
+    for name, what in SHOWN.items():
         if (job.folder / name).exists():
             console.print(f"{what:<9} {job.folder / name}")
     console.print(f"MLflow    {where_mlflow_is(job)}")

@@ -49,7 +49,8 @@ def train_enn(job: Work) -> None:
     if trained["history"]:
         from pipeline.results import figures
 
-        figures.learning(_learning_rounds(config, trained["history"]), job.folder / "figures" / "learning.png")
+        rounds, path = _learning_rounds(config, trained["history"]), job.folder / "figures" / "learning.png"
+        figures.learning(rounds, path, data=job.dataset.name, members=config.rl.members)
         job.records.artifact(job.root, "figures/learning.png", "figures")
     files = list(trained["files"].values())
     if config.unroll.segments:

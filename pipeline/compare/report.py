@@ -1,5 +1,6 @@
 """The report: finished runs meet the test set, once."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from pipeline.arms import ARMS, FIRST
 from pipeline.compare.tasks import chooses_rate, chosen_strengths, final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
-from pipeline.files import read_tensors
+from pipeline.enn import Critic
+from pipeline.enn.critic import STRENGTH_RANGE
+from pipeline.files import read_json, read_tensors
 from pipeline.instruction.loop import returns
 from pipeline.results.origin import brief, distinct
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
@@ -85,6 +88,31 @@ def head_to_head(tested: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]
             for arm, other in duels
         ]
     )
+
+
+def bound(config: Config, arm: str, chosen: float, critics: Mapping[str, Critic]) -> float | None:
+    """The largest λ that an arm's targets could be instructed with: of the candidates where one was ``chosen``, else of what
+    its ENN can choose. None where that can choose nothing."""
+    if chosen >= 0:
+        return max(getattr(config.compare, ARMS[arm].strengths))
+    home = critics[_instructing(config, arm)].home
+    if home.strength >= 0:
+        return None
+    return home.scale * math.exp(STRENGTH_RANGE) if home.by_head else max(home.ladder)
+
+
+def enn_seconds(folder: Path) -> dict[str, float]:
+    """What training the ENNs in a run's folder took, in seconds, by what was done; only what is noted."""
+    files = {"ENN: RL": "history.json", "ENN: fine-tuning": "unrolled.json"}
+    found = {}
+    for name, file in files.items():
+        path = folder / "training" / file
+        rows = read_json(path) if path.exists() else []
+        noted = [row.get("seconds") for row in rows if isinstance(row, Mapping)] if isinstance(rows, list) else []
+        seconds = [float(value) for value in noted if isinstance(value, int | float)]
+        if seconds and len(seconds) == len(noted):
+            found[name] = sum(seconds)
+    return found
 
 
 def curves(values: Mapping[str, Any], figure: str) -> dict[str, Any]:

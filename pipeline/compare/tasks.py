@@ -78,7 +78,8 @@ def chosen_strengths(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
 def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
     """The candidate with the best mean accuracy on validation data at the end; ties go to the first listed.
 
-    Of a learning rate it is said where it lies at an ``edge`` of the candidates, for a better one may lie beyond.
+    Of a learning rate it is said where it lies at an ``edge`` of the candidates, for a better one may lie beyond; not where one
+    that is as good lies inside.
     """
     final = np.array(result["accuracy"][-1]).reshape(len(candidates_of(config, arm)), -1).mean(axis=1)
     candidates = candidates_of(config, arm)
@@ -86,11 +87,13 @@ def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
     names = short if len(set(short)) == len(short) else map(repr, candidates)  # those that differ late keep all digits
     tried = {name: float(value) for name, value in zip(names, final, strict=True)}
     strength = candidates[int(final.argmax())]
-    return {"strength": strength, "validation_accuracy": tried} | _edge(config, arm, strength)
+    best = [candidate for candidate, value in zip(candidates, final, strict=True) if value == final.max()]
+    return {"strength": strength, "validation_accuracy": tried} | _edge(config, arm, strength, best)
 
 
-def _edge(config: Config, arm: str, chosen: float) -> dict[str, str]:
+def _edge(config: Config, arm: str, chosen: float, best: Sequence[float]) -> dict[str, str]:
+    """Which end of the candidates was ``chosen``, unless one of the ``best``, which are equal, lies inside."""
     rates = config.compare.rates
-    if not chooses_rate(config, arm) or len(rates) < 2 or min(rates) < chosen < max(rates):
+    if not chooses_rate(config, arm) or len(rates) < 2 or any(min(rates) < rate < max(rates) for rate in best):
         return {}
     return {"edge": "largest" if chosen == max(rates) else "smallest"}

@@ -1,4 +1,5 @@
-"""A cell of NAS-Bench-201, for searches over architectures that its table judges. Nothing is trained by these settings."""
+"""Architectures of searches: a cell of NAS-Bench-201, which its table judges, or a small convolutional network, which the
+search trains. No other command has a use for these settings."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -13,7 +14,8 @@ EPOCHS = 200
 
 @dataclass(frozen=True)
 class ArchitectureConfig:
-    """A cell of NAS-Bench-201 and the table that judges it, for searches over architectures; what trains targets has none."""
+    """A cell of NAS-Bench-201 and the table that judges it, or a small convolutional network, for searches over architectures;
+    what trains multilayer perceptrons has neither."""
 
     table: Literal["", "cifar10", "cifar100", "imagenet16-120"] = ""
     """data set of the table; empty: target.* settings are searched, and targets are trained"""
@@ -33,6 +35,14 @@ class ArchitectureConfig:
     """operation between nodes 1 and 3"""
     edge23: Operation = "none"
     """operation between nodes 2 and 3"""
+    channels: tuple[int, ...] = ()
+    """of a small convolutional network in place of a multilayer perceptron, after each convolution; none: no such one"""
+    kernel: int = 3
+    """of its convolutions: pixels of a side, an odd number"""
+    normalisation: Literal["none", "batch"] = "batch"
+    """what follows each of its convolutions: nothing, or batch normalisation"""
+    shortcut: bool = False
+    """whether a convolution's input is added to what comes of it, where both have as many channels"""
 
 
 def operations(own: ArchitectureConfig) -> tuple[str, ...]:
@@ -44,4 +54,10 @@ def checks(config: Whole) -> Iterator[Check]:
     """What must hold of ``config.architecture``."""
     own = config.architecture
     yield own.seconds > 0, f"architecture.seconds is {own.seconds}; give more than 0."
+    yield min(own.channels, default=1) >= 1, f"architecture.channels is {own.channels}; give numbers of at least 1."
+    yield own.kernel >= 1 and own.kernel % 2 == 1, f"architecture.kernel is {own.kernel}; give an odd number, such as 3."
+    yield (
+        not (own.channels and own.table),
+        f"architecture.channels are of a network that is trained, and architecture.table is {own.table}; leave out one.",
+    )
     yield 0 < own.epochs <= EPOCHS, f"architecture.epochs is {own.epochs}; give more than 0 and at most {EPOCHS}."

@@ -1,8 +1,6 @@
 """Instruction in anyone's own training loop."""
 
 import copy
-import inspect
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,24 +14,18 @@ from pipeline.enn.files import digest_of
 from pipeline.enn.readers import Probes
 from pipeline.errors import UserError
 from pipeline.instruction import values
+from pipeline.instruction.caller import callers_level, gradient_norm, refuse_line_search
 from pipeline.instruction.chain import foreign
 from pipeline.instruction.guard import Guard
-from pipeline.instruction.low_rank import LowRank, Product, Push, add
+from pipeline.instruction.held import Held
+from pipeline.instruction.low_rank import LowRank
 from pipeline.instruction.memory import Bound, Latest, checked_state
 from pipeline.instruction.modules import Call, How, Readable, readable
 from pipeline.instruction.own_guard import FarFromHome, OwnGuard
-from pipeline.instruction.reading import instruction_scale, moving_rate
 from pipeline.instruction.unseen import undisturbed
 from pipeline.instruction.values import Number, Shape, Whole
 from pipeline.instruction.wrapped import unwrapped
 from pipeline.learning.modules import require_gradient_of
-
-LARGEST = 16.0
-"""times the largest gradient of a mean cross-entropy by the output bias, whose entries' sizes sum to 2: beyond it gradients are
-taken for scaled ones"""
-_LBFGS = inspect.getfile(torch.optim.LBFGS)
-OURS = ("pipeline", "jaxtyping", "beartype")
-"""packages at which no warning points: this one, and what checks its types in the tests"""
 
 
 class Instructor:
@@ -86,10 +78,7 @@ class Instructor:
         self.guard = OwnGuard() if self.guarded is None else Guard() if self.guarded else None
         self._bound = Bound()
         self._read: tuple[list[Any], nn.Module, Readable] | None = None
-        self._instruction: dict[str, Push] = {}
-        self._lengths: dict[str, float] = {}
-        self._strength = torch.zeros(1)
-        self._value = float("nan")
+        self._held = Held(self.critic, self._low_rank)
 
     step: int
     """optimiser steps instructed so far"""
@@ -151,32 +140,33 @@ class Instructor:
                 instruction's model learns by a rule that sends back no gradient.
         """
         scale = values.scale(scale)
-        self._refuse_line_search()
+        refuse_line_search(self.critic.home.decoupled)
         if self.guard is not None:
             require_gradient_of(model, "a guarded instruction (guarded=False leaves the guard out)")
         with undisturbed(self.how.hooks):
             self._instruct(model, scale)
 
     def _instruct(self, given: nn.Module, scale: float) -> None:
-        (model, read), home = self._reading(given), self.critic.home
+        (model, read), home, held = self._reading(given), self.critic.home, self._held
         self._bound.check(model, read.names, read.tensors)
-        norm = self._gradient_norm(read, scale)
+        norm = gradient_norm(read, scale)
         if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
             return
         due = self.step % home.period % home.refresh == 0
         if self._is_given_up():
-            due, self._instruction = False, {}
-        if due or self._is_stale(read):
+            due = False
+            held.drop()
+        if due or held.is_stale(read):
             self._refresh(read)
-            if self.guard is not None and self._instruction:
-                self._weaken(read, self.guard)
-        length = self._apply(read, scale)
+            if self.guard is not None and held.pushes:
+                held.weaken(read, self.guard)
+        at = min(1.0, self.step / self.steps)
+        length = held.apply(read, scale, self.step / self.steps, self.optimizer)
         self._bound.remember(model, read.names, read.tensors)
         if due:
             self._warn(model)
         trust = 1.0 if self.guard is None else float(self.guard.factor)
-        at, strength = min(1.0, self.step / self.steps), float(self._strength)
-        self.last = Latest(self.step, at, self._value, strength, trust, norm, length, due, length > 0)
+        self.last = Latest(self.step, at, held.value, float(held.strength), trust, norm, length, due, length > 0)
         self.step += 1
 
     def predict(self, model: nn.Module) -> float:
@@ -198,10 +188,7 @@ class Instructor:
         return {
             "enn": digest_of(self.critic),
             "step": self.step,
-            "strength": self._strength.clone(),
-            "value": self._value,
-            "instruction": {name: _dense(push).clone() for name, push in self._instruction.items()},
-            "lengths": dict(self._lengths),
+            **self._held.state_dict(),
             "guard": {} if self.guard is None else self.guard.state_dict(),
             "names": list(self._bound.names),
             "sample": None if self._bound.sample is None else self._bound.sample.clone(),
@@ -217,9 +204,8 @@ class Instructor:
         if own["enn"] != digest_of(self.critic):
             raise UserError("the state that was to be loaded is of another ENN; load the ENN that the run was instructed by.")
         self.reset()
-        self.step, self._strength, self._value = own["step"], own["strength"].clone(), own["value"]
-        self._instruction = {str(name): push.clone() for name, push in own["instruction"].items()}
-        self._lengths = {str(name): float(length) for name, length in own["lengths"].items()}
+        self.step = own["step"]
+        self._held.load_state_dict(own)
         self._bound.names = list(own["names"])
         self._bound.sample = None if own["sample"] is None else own["sample"].clone()
         if self.guard is not None:
@@ -245,10 +231,6 @@ class Instructor:
         """Whether there is no use in reading the weights any more."""
         return isinstance(self.guard, OwnGuard) and self.guard.far and self.guard.trust == 0
 
-    def _is_stale(self, read: Readable) -> bool:
-        """Whether the instruction in use is of tensors that are no longer there: a layer was pruned, say."""
-        return not self._instruction.keys() <= set(read.names)
-
     def _progress(self) -> Tensor:
         like = next(self.critic.parameters())
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
@@ -263,117 +245,9 @@ class Instructor:
         return [own.get(id(tensor), base) for tensor in read.tensors]
 
     def _refresh(self, read: Readable) -> None:
-        with _no_autocast(self._progress()):
-            self._read_weights(read)
-
-    def _read_weights(self, read: Readable) -> None:
-        progress, home, own = self._progress(), self.critic.home, None
-        if not home.by_head:
-            if self.step % home.period == 0:
-                with torch.no_grad():
-                    features = read.features(progress)
-                    self._strength, self._value = self.critic.strengths_of(features), float(self.critic.value_of(features))
-            if not bool((self._strength > 0).any()):
-                self._instruction = {}
-                return
-            own = self._strength
-        rates = self._rates(read)
-        if self._low_rank is not None and read.target is not None and self._by_low_rank(self._low_rank, read, own, rates):
-            return
-        value, hidden, gradients = read.slopes(progress)
-        self._value = float(value)
-        self._strength = self.critic.head_strengths(hidden).detach() if own is None else own
-        self._instruction = {}
-        for name, tensor, gradient, rate in zip(read.names, read.tensors, gradients, rates, strict=True):
-            if gradient is not None:
-                there = tensor.detach().to(gradient)
-                factor = instruction_scale(gradient[None], there[None], self._strength, rate, home.trust_region)
-                self._instruction[name] = gradient.mul_(factor)
-                self._lengths[name] = float(torch.linalg.vector_norm(gradient))
-
-    def _by_low_rank(self, fast: LowRank, read: Readable, own: Tensor | None, rates: list[float]) -> bool:
-        like, home = next(self.critic.parameters()), self.critic.home
-        parameters = [tensor.detach().to(like) for tensor in read.tensors]
-        rate = rates[0] if len(set(rates)) == 1 else torch.tensor(rates, dtype=like.dtype, device=like.device)
-        assert read.target is not None
-        found = fast.instructions(read.target, parameters, self._progress(), own, rate)
-        if found is None:
-            return False
-        self._strength, pushes = found
-        self._value = float(fast.value)
-        if home.refresh > 1 or self.guard is not None:  # it is used more than once
-            pushes = [_dense(push) for push in pushes]
-        self._instruction = dict(zip(read.names, pushes, strict=True))
-        self._lengths = dict(zip(read.names, fast.lengths.tolist(), strict=True))
-        return True
-
-    def _gradient_norm(self, read: Readable, scale: float) -> float:
-        """Of all gradients, unscaled."""
-        trained = [tensor.grad for tensor in read.tensors if tensor.requires_grad and tensor.grad is not None]
-        trained = [grad.coalesce().values() if grad.is_sparse else grad for grad in trained]
-        if not trained:
-            return 0.0
-        norm = float(torch.nn.utils.get_total_norm(trained)) / scale
-        bias = read.output_bias
-        if bias is not None and bias.requires_grad and bias.grad is not None:
-            ratio = float(bias.grad.detach().float().abs().sum()) / scale / 2
-            if LARGEST < ratio < float("inf"):
-                raise UserError(
-                    f"the gradients are {ratio:.0f} times the largest that a mean cross-entropy can have; unscale them first "
-                    "(scaler.unscale_(optimizer), or the mean in place of the sum over a batch), or say by how much they are "
-                    "scaled: instruct(model, scale=…)."
-                )
-        return norm
-
-    def _apply(self, read: Readable, scale: float) -> float:
-        """Add or move; the norm of the instruction."""
-        home, pushed = self.critic.home, []
-        rate = moving_rate(self.critic, home.learning_rate, self.step / self.steps) if home.decoupled else None
-        groups = [] if self.optimizer is None else self.optimizer.param_groups
-        known = {id(own) for group in groups for own in group["params"]}
-        for name, tensor in zip(read.names, read.tensors, strict=True):
-            push = self._instruction.get(name)
-            if not tensor.requires_grad:
-                continue
-            if push is None or (known and id(tensor) not in known):
-                continue
-            pushed.append(name)
-            if rate is not None:
-                with torch.no_grad():
-                    add(tensor, push, rate)
-                continue
-            if tensor.grad is None:
-                tensor.grad = torch.zeros_like(tensor)
-            with torch.no_grad():
-                add(tensor.grad, push, -scale)
-        return sum(self._lengths[name] ** 2 for name in pushed) ** 0.5
-
-    def _weaken(self, read: Readable, guard: Guard | OwnGuard) -> None:
-        pairs = []
-        for name, tensor in zip(read.names, read.tensors, strict=True):
-            own = self._instruction.get(name)
-            if isinstance(own, Tensor) and tensor.grad is not None:
-                pairs.append((tensor.grad.to(own)[None], own[None]))
-        if not pairs:
-            return
-        guard.reading([grad for grad, _ in pairs], [own for _, own in pairs])
-        factor = float(guard.factor)
-        for own in self._instruction.values():
-            if isinstance(own, Tensor):
-                own.mul_(factor)
-        self._lengths = {name: length * factor for name, length in self._lengths.items()}
-
-    def _refuse_line_search(self) -> None:
-        """LBFGS calls its closure several times a step, and searches along a line on which loss and gradient must agree."""
-        frame = sys._getframe(2)
-        while frame is not None:
-            if frame.f_code.co_filename == _LBFGS:
-                before = "call instruct before optimizer.step(closure)"
-                more = before if self.critic.home.decoupled else "use another optimiser, or a decoupled ENN"
-                raise UserError(
-                    f"instruct is called in a closure of LBFGS, which needs the gradient of the loss alone; {more}."
-                )
-            frame = frame.f_back
+        progress, many = self._progress(), self.critic.home.refresh > 1 or self.guard is not None
+        with _no_autocast(progress):
+            self._held.read(read, self.step, progress, self._rates(read), many)
 
     def _warn(self, model: nn.Module) -> None:
         """Once, where the ENN does not know the way."""
@@ -392,7 +266,7 @@ class Instructor:
         if lost:
             what = "it is not followed while that is so"
         message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
-        warnings.warn(message, FarFromHome, stacklevel=_callers_level())
+        warnings.warn(message, FarFromHome, stacklevel=callers_level())
 
 
 _STATE = {
@@ -407,18 +281,6 @@ _STATE = {
     "sample": (Tensor, type(None)),
 }
 """what a saved state consists of"""
-
-
-def _dense(push: Push) -> Tensor:
-    return push.dense() if isinstance(push, Product) else push
-
-
-def _callers_level() -> int:
-    """Of the first caller that is not this package, for a warning that points at it."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _no_autocast(like: Tensor) -> torch.autocast:

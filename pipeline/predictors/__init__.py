@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline import names
 from pipeline.errors import UserError, nearest, shown
+from pipeline.predictors import checks
 from pipeline.predictors.predictor import Labelled, Predictor, Scored
 
 PREDICTORS: dict[str, type[Predictor]] = names.registered(names.PredictorName, __name__, "PREDICTOR")
@@ -15,16 +16,16 @@ def named(name: str, **settings: Any) -> Predictor:
     """The predictor of this name, with settings of its own.
 
     Raises:
-        UserError: there is no such predictor, or it has no such setting.
+        UserError: there is no such predictor, it has no such setting, or the setting's value is none.
     """
-    if name not in PREDICTORS:
+    if not isinstance(name, str) or name not in PREDICTORS:
         near = nearest(name, PREDICTORS)
         raise UserError(f"unknown predictor {shown(name)}; did you mean {near!r}? choose from {', '.join(PREDICTORS)}.")
     kind = PREDICTORS[name]
-    known = [field.name for field in fields(kind)]  # and nothing that belongs to the class
+    known = {field.name: field.default for field in fields(kind)}  # and nothing that belongs to the class
     if wrong := [key for key in settings if key not in known]:
         raise UserError(f"the predictor {name!r} has no setting {wrong[0]!r}; it takes {', '.join(known)}.")
-    return kind(**settings)
+    return kind(**{key: checks.setting(key, value, known[key]) for key, value in settings.items()})
 
 
 __all__ = ["PREDICTORS", "Labelled", "Predictor", "Scored", "named"]

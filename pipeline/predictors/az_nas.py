@@ -19,8 +19,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
-from pipeline.errors import UserError
-from pipeline.predictors.checks import defined
+from pipeline.predictors.checks import Unsuited, defined
 from pipeline.predictors.drawn import drawn
 from pipeline.predictors.observe import Outputs
 from pipeline.predictors.predictor import Predictor
@@ -53,7 +52,7 @@ class AZNAS(Predictor):
         """Features of Gaussian images under weights that are drawn anew.
 
         Raises:
-            UserError: there are fewer than two.
+            Unsuited: there are fewer than two.
             Undefined: they are not finite.
         """
         parameters = {name: own.requires_grad_() for name, own in drawn(network, "he").items()}
@@ -61,7 +60,7 @@ class AZNAS(Predictor):
         for own in found:
             defined(own.values.detach())
         if len(found) < 2:
-            raise UserError(
+            raise Unsuited(
                 "AZ-NAS compares the features of layers before the last, and this network has no two; give a deeper one."
             )
         return found

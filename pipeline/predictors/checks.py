@@ -1,5 +1,9 @@
 """What no predictor can use, said in a sentence before anything is computed."""
 
+import numbers
+import os
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -14,10 +18,44 @@ class Undefined(ArithmeticError):
     """A score is not defined for this network: it is NaN."""
 
 
+class Unsuited(UserError):
+    """A predictor is not made for this network, whatever the batch: among others it has no rank, and the message says why."""
+
+
 def defined(values: Tensor) -> None:
     """Raises Undefined unless all are finite: nothing that is computed from others would mean anything."""
     if not bool(torch.isfinite(values).all()):
         raise Undefined
+
+
+def setting(name: str, value: Any, default: Any) -> int | str:
+    """A setting's value as its default has it: a whole number of any library, or a text or a path.
+
+    Raises:
+        UserError: it is neither, or a number below 0.
+    """
+    if isinstance(default, str):
+        if isinstance(value, str | os.PathLike):
+            return os.fspath(value)
+        raise UserError(f"the predictor's setting {name!r} is {shown(value)}; give a name or a path.")
+    return whole(value, f"the predictor's setting {name!r}", "give a whole number of at least 1, or 0 for the default")
+
+
+def whole(value: Any, what: str, how: str = "give a whole number", least: float = 0) -> int:
+    """A whole number, numpy's too.
+
+    Raises:
+        UserError: it is none, or too small; the sentence says how to give one.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise UserError(f"{what} is {shown(value)}; {how}.")
+    return int(value)
+
+
+def generator(generator: torch.Generator) -> None:
+    """Raises UserError unless it is one of the CPU's, so that a GPU draws the same numbers."""
+    if not isinstance(generator, torch.Generator) or generator.device.type != "cpu":
+        raise UserError(f"a predictor draws from a torch.Generator of the CPU and got {shown(generator)}; give one.")
 
 
 def network(network: nn.Module) -> None:

@@ -48,7 +48,7 @@ def each_gradient(network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor,
         Undefined: class scores or gradients are not finite.
     """
     parameters = list(weights(network).values())
-    size = size or (PASS if x.device.type == "cpu" else len(x))
+    size = min(size or (PASS if x.device.type == "cpu" else len(x)), len(x))
     _keep_memory(x)
     laid_out: dict[int, Tensor] = {}
     if size > 1 and len(x) > 1 and _believable(network, parameters, x[:TOGETHER], y[:TOGETHER], laid_out):

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from pipeline.errors import UserError
-from pipeline.predictors.checks import defined
+from pipeline.predictors.checks import Unsuited, defined
 from pipeline.predictors.paths import LINEAR_MAPS, TRANSPOSED
 from pipeline.predictors.weights import weights
 
@@ -62,12 +61,12 @@ def relus(network: nn.Module, x: Tensor, name: str) -> list[Tensor]:
     """(N, units) of each ReLU of the network: whether it lets through.
 
     Raises:
-        UserError: there is none.
+        Unsuited: there is none.
         Undefined: the class scores are not finite.
     """
     with torch.no_grad(), Outputs(network, relus=True) as seen:
         outputs = network(x)
     defined(outputs)
     if not seen.relus:
-        raise UserError(f"{name} reads where ReLUs let through, and this network computes none; choose another predictor.")
+        raise Unsuited(f"{name} reads where ReLUs let through, and this network computes none; choose another predictor.")
     return [own.flatten(1) > 0 for own in seen.relus]

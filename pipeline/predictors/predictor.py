@@ -10,7 +10,7 @@ Letters: N examples, K classes.
 import math
 import time
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -41,7 +41,11 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictor(ABC):
-    """A number that ranks networks. What it needs and where it comes from is said by its class."""
+    """A number that ranks networks. What it needs and where it comes from is said by its class; its fields are its settings.
+
+    Raises:
+        UserError: a setting of another type than its default's, or below 0.
+    """
 
     source: ClassVar[str]
     """the paper"""
@@ -66,6 +70,10 @@ class Predictor(ABC):
     examples: int = 0
     """N, how many of the batch it looks at; 0: all of them"""
 
+    def __post_init__(self) -> None:
+        for own in fields(self):
+            object.__setattr__(self, own.name, checks.setting(own.name, getattr(self, own.name), own.default))
+
     def score(self, network: nn.Module, batch: tuple[Tensor, Tensor], generator: torch.Generator) -> float:
         """The network's score; NaN where it is not defined for this network, and never +∞. It can be −∞.
 
@@ -78,6 +86,7 @@ class Predictor(ABC):
             UserError: the network, the batch or the examples asked for are none that this predictor can use.
         """
         checks.network(network)
+        checks.generator(generator)
         with untouched(network, int(torch.randint(1 << 62, (), generator=generator))):
             try:
                 x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels, self.real)

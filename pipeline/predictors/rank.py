@@ -2,7 +2,8 @@
 
 A combination has for each network the mean of its ranks among the networks, or, for AZ-NAS (Lee & Ham, CVPR 2024, eq. 9), the
 sum of the logarithms of rank / m, where the best of m networks has rank m; equal scores share their mean rank. Only networks
-with a score by every part have ranks: what is NaN is named, and stands nowhere.
+with a score by every part have ranks: what is NaN is named, and stands nowhere. A combination may be a part of another:
+``synflow+az_nas`` has the mean of a network's ranks by SynFlow and by AZ-NAS.
 """
 
 import copy
@@ -15,24 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.enn.files import checked_device
-from pipeline.errors import UserError, nearest, shown
+from pipeline.errors import UserError, shown
+from pipeline.names import COMBINATIONS, Combination, combination, parts_of
 from pipeline.predictors import PREDICTORS, Scored, checks, named
 from pipeline.seeding import torch_stream
 from pipeline.targets import Population
 
-
-@dataclass(frozen=True)
-class Combination:
-    """Predictors whose ranks make one score."""
-
-    parts: tuple[str, ...]
-    by: Literal["mean", "logarithm"] = "mean"
-
-
-COMBINATIONS = {
-    "az_nas": Combination(("az_expressivity", "az_progressivity", "az_trainability", "flops"), "logarithm"),
-}
-"""by name; any others are written with a plus: ``live_params+jacob_cov``"""
+__all__ = ["COMBINATIONS", "Combination", "Ranking", "by_ranks", "combined", "order", "parts_of", "rank", "unranked"]
 
 
 @dataclass(frozen=True)
@@ -77,10 +67,10 @@ def rank(
         device: where to compute, on a copy of each network; where it lies if not given.
 
     Raises:
-        UserError: no networks, no predictors or unknown ones, no such device, or a network or batch that a predictor
-            cannot use.
+        UserError: no networks, no predictors or unknown ones, no such device, a seed that is no whole number, or a network or
+            batch that a predictor cannot use.
     """
-    networks = _networks(models)
+    networks, seed = _networks(models), checks.whole(seed, "seed", least=-math.inf)
     predictors = predictors if isinstance(predictors, str) or not isinstance(predictors, Iterable) else list(predictors)
     if not isinstance(predictors, list) or not predictors:
         raise UserError(f"predictors are a list of names and got {shown(predictors)}; choose from {', '.join(known())}.")
@@ -102,24 +92,18 @@ def known() -> list[str]:
     return [*PREDICTORS, *COMBINATIONS]
 
 
-def parts_of(name: str) -> tuple[str, ...]:
-    """The predictors that a name stands for: itself, or those of a combination.
-
-    Raises:
-        UserError: there is no such name.
-    """
-    return _combination(name).parts
-
-
 def combined(name: str, values: Mapping[str, Sequence[float]]) -> list[float]:
     """Scores by a name, of each network; NaN where a part is.
 
     Args:
         values: scores of each network by each of the name's parts.
+
+    Raises:
+        UserError: there is no such name.
     """
-    combination = _combination(name)
-    columns = [list(values[part]) for part in combination.parts]
-    return columns[0] if len(columns) == 1 else by_ranks(columns, combination.by)
+    own = combination(name)
+    columns = [combined(part, values) if part in COMBINATIONS else list(values[part]) for part in own.parts]
+    return columns[0] if len(columns) == 1 else by_ranks(columns, own.by)
 
 
 def by_ranks(columns: Sequence[Sequence[float]], by: Literal["mean", "logarithm"] = "mean") -> list[float]:
@@ -165,19 +149,6 @@ def unranked(values: Mapping[str, Sequence[float]]) -> dict[int, list[str]]:
             if math.isnan(value):
                 found.setdefault(place, []).append(name)
     return dict(sorted(found.items()))
-
-
-def _combination(name: str) -> Combination:
-    if name in COMBINATIONS:
-        return COMBINATIONS[name]
-    parts = tuple(str(name).split("+"))
-    for part in parts:
-        if part not in PREDICTORS:
-            raise UserError(
-                f"unknown predictor {shown(part)}; did you mean {nearest(part, known())!r}? choose from {', '.join(known())}, "
-                "or several with a plus between them."
-            )
-    return Combination(parts)
 
 
 def _networks(models: Iterable[nn.Module] | Population) -> list[nn.Module]:

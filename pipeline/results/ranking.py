@@ -13,7 +13,9 @@ Scores = Mapping[str, Sequence[float]]
 """by predictor, one per architecture; NaN where it is not defined"""
 
 
-def ranking_rows(scores: Scores, accuracies: Scores, milliseconds: Mapping[str, Sequence[float]]) -> list[dict[str, Any]]:
+def ranking_rows(
+    scores: Scores, accuracies: Scores, milliseconds: Mapping[str, Sequence[float]], parts: Mapping[str, Sequence[str]] = {}
+) -> list[dict[str, Any]]:
     """Numbers of each predictor, in the order given.
 
     Scores that are NaN are left out and counted; −∞, the worst, is ranked below every number.
@@ -21,17 +23,27 @@ def ranking_rows(scores: Scores, accuracies: Scores, milliseconds: Mapping[str, 
     Args:
         accuracies: by data set, one per architecture; NaN where it is unknown.
         milliseconds: by predictor, one per network that was scored.
+        parts: by the name of a combination, the predictors that it is made of: it costs what they cost together, and its row
+            says what each of them does.
     """
+    spent = {
+        name: [sum(own) for own in zip(*map(milliseconds.__getitem__, parts.get(name, [name])), strict=True)] for name in scores
+    }
     return [
         {
             "predictor": name,
             "n": sum(not math.isnan(value) for value in values),
             "undefined": sum(math.isnan(value) for value in values),
             "against": {column: ranked(values, known) for column, known in accuracies.items()},
-            "ms": float(np.median(milliseconds[name])) if len(milliseconds[name]) else math.nan,
+            "ms": _median(spent[name]),
+            **({"parts": {part: _median(milliseconds[part]) for part in parts[name]}} if name in parts else {}),
         }
         for name, values in scores.items()
     ]
+
+
+def _median(values: Sequence[float]) -> float:
+    return float(np.median(values)) if len(values) else math.nan
 
 
 def ranked(scores: Sequence[float], accuracies: Sequence[float]) -> dict[str, float]:
@@ -90,10 +102,22 @@ def narrow_cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     return [name, count, *(f"τ {tau.replace(' [', chr(10) + '[')}\nρ {rho}" for tau, rho in pairs), cost]
 
 
+def notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for each combination: what it is of, and what each part costs; and one for each predictor that has no score of
+    some networks."""
+    return [str(row["why"]) for row in rows if row.get("why")] + [
+        f"{row['predictor']} combines ranks; of its {as_cell(row['ms'], '.3g')} ms per architecture "
+        + ", ".join(f"{part} takes {as_cell(cost, '.3g')}" for part, cost in row["parts"].items())
+        + "."
+        for row in rows
+        if "parts" in row
+    ]
+
+
 def ranking_markdown(found: Mapping[str, Any]) -> str:
     """The table and the correlation among predictors."""
     head = headings(found["columns"])
-    parts = [found["caption"], _table([head, *(cells(row, found["columns"]) for row in found["rows"])])]
+    parts = [found["caption"], _table([head, *(cells(row, found["columns"]) for row in found["rows"])]), *notes(found["rows"])]
     if len(found["rows"]) > 1:
         names = [row["predictor"] for row in found["rows"]]
         lines = [[name, *(as_cell(value, ".2f") for value in row)] for name, row in zip(names, found["agreement"], strict=True)]

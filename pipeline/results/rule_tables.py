@@ -33,7 +33,12 @@ def rich_table(rows: Sequence[Mapping[str, Any]]) -> Fitted:
 
 def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    return written(COLUMNS, [_cells(row, " ") for row in corrected(rows)])
+    return written(COLUMNS, cells(rows))
+
+
+def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The rows' cells, each on one line."""
+    return [_cells(row, " ") for row in corrected(rows)]
 
 
 def edge_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -94,7 +94,7 @@ def rich_table(rows: list[dict[str, Any]]) -> Fitted:
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table."""
-    return written(COLUMNS, [_cells(row, " ") for row in corrected(rows)])
+    return written(COLUMNS, cells(rows))
 
 
 def drawn(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Fitted:
@@ -102,9 +102,19 @@ def drawn(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Fitted:
     return Fitted(columns, cells)
 
 
+def one_line(heading: str) -> str:
+    """A heading of a column without its breaks."""
+    return heading.replace("-\n", "").replace("\n", " ")
+
+
+def cells(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """The rows' cells, each on one line."""
+    return [_cells(row, " ") for row in corrected(rows)]
+
+
 def written(columns: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
     """The same as Markdown."""
-    head = [name.replace("-\n", "").replace("\n", " ") for name in columns]
+    head = [one_line(name) for name in columns]
     lines = [head, ["---", *["---:"] * (len(columns) - 1)], *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
@@ -124,7 +134,16 @@ _ENDS = ("", "_low", "_high")
 
 def with_interval(row: Mapping[str, Any], name: str, form: str, between: str, scale: float | int = 1) -> str:
     """A row's mean of this name and, where there is one, its interval."""
-    mean, low, high = (as_cell(row[f"{name}{end}"], form, scale) for end in _ENDS)
+    return _with_interval([row[f"{name}{end}"] for end in _ENDS], form, between, scale)
+
+
+def difference_cell(duel: Mapping[str, Any]) -> str:
+    """A duel's difference in points, and its interval."""
+    return _with_interval([duel[name] for name in ("difference", "low", "high")], "+.2f", " ", 100)
+
+
+def _with_interval(values: Sequence[float | int | None], form: str, between: str, scale: float | int) -> str:
+    mean, low, high = (as_cell(value, form, scale) for value in values)
     return mean if low == NONE else f"{mean}{between}[{low}, {high}]"
 
 

@@ -126,13 +126,15 @@ def network_of(config: Config, dataset: "Dataset | None", seed: int) -> "nn.Modu
     from torch import nn
 
     from pipeline.architectures.spaces.nasbench201 import CELLS, CHANNELS
-    from pipeline.setting import target_of
+    from pipeline.setting import convnet_of, target_of
     from pipeline.targets import initialise
     from pipeline.targets.nasbench201 import Cell, network
 
     assert dataset is not None
     if config.architecture.table:
         return network(Cell(operations(config.architecture)), dataset.classes, CHANNELS, CELLS, seed)
+    if config.architecture.channels:
+        return convnet_of(config, dataset.image_shape, dataset.classes, seed)
     target = target_of(config, dataset)
     return nn.Sequential(nn.Flatten(), target.module([tensor[0] for tensor in initialise(target, "he", [seed])]))
 

@@ -3,13 +3,15 @@
 import itertools
 import math
 from collections.abc import Sequence
+from typing import get_args
 
 from pipeline.errors import UserError
-from pipeline.search.kinds import KINDS, Checks
+from pipeline.names import COMBINATIONS, PredictorName
+from pipeline.search.kinds import KINDS, Checks, Kind
 from pipeline.search.plain import as_name, check_known
 from pipeline.search.plan import Plan
 from pipeline.search.samplers import SAMPLERS
-from pipeline.search.values import Sampler
+from pipeline.search.values import Sampler, Stage
 
 
 def check(plan: Plan) -> None:
@@ -20,12 +22,21 @@ def check(plan: Plan) -> None:
     for stage in plan.stages:
         as_name(stage.name, "stages")
         if stage.rank_by:
-            check_known(stage.rank_by, list(kind.objectives), f"stages.{stage.name}.rank_by")
+            _check_ranked(stage, kind)
             if stage.rank_by.startswith("gain") and not stage.targets:
                 raise UserError(f"stages.{stage.name}.rank_by is {stage.rank_by!r}, which needs 'targets' in the stage.")
     for holds, message in (*_of_stages(plan, kind.least_targets), *kind.check(plan.stages, groups, searched), *_of_parts(plan)):
         if not holds:
             raise UserError(message)
+
+
+def _check_ranked(stage: Stage, kind: Kind) -> None:
+    """Raises UserError where the scheduler could not compare by this."""
+    known = [*kind.objectives, *(name for name in get_args(PredictorName) if kind.predicted and name != "enn")]
+    for part in stage.rank_by.split("+") if kind.predicted and stage.rank_by not in kind.objectives else [stage.rank_by]:
+        check_known(part, [*known, *(COMBINATIONS if kind.predicted else ())], f"stages.{stage.name}.rank_by")
+    if "+" in stage.rank_by and not stage.predictors:
+        raise UserError(f"stages.{stage.name}.rank_by is {stage.rank_by!r}; only predictors are combined, give them alone.")
 
 
 def _of_stages(plan: Plan, least_targets: int) -> Checks:

@@ -5,10 +5,12 @@ decided by its own result and those of candidates with *smaller numbers*, as one
 until these are in. So any number of workers gives the same search, and a search that was stopped goes on as if it had not been.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pipeline.names import parts_of
 from pipeline.search.forecast import forecast
 from pipeline.search.plan import Plan, deciding
 
@@ -34,6 +36,14 @@ class Task:
 def name_of(group: str, number: int) -> str:
     """A candidate's name: "007", or "adamw-007" in a group."""
     return f"{group}-{number:03d}" if group else f"{number:03d}"
+
+
+def predicted(name: str, results: Sequence[Result]) -> list[float]:
+    """Scores by a predictor, or by the ranks of several among these candidates; what has none is the worst."""
+    from pipeline.predictors.rank import combined
+
+    scores = combined(name, {part: [float(result[part]) for result in results] for part in parts_of(name)})
+    return [-math.inf if math.isnan(score) else score for score in scores]
 
 
 class Ladder:
@@ -142,6 +152,8 @@ class Ladder:
                 measured = [self.results[other, 0] for other in known]
                 return forecast(measured, gains, [self.results[other, 0] for other in rivals])
         name, sign = self.plan.rank_by(stage)
+        if self.plan.stages[stage].predictors:
+            return predicted(name, [self.results[other, stage] for other in rivals])
         return [sign * deciding(self.results[other, stage], name) for other in rivals]
 
     @property

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, name_of
 from pipeline.search.plan import TIMES, Plan, deciding
 from pipeline.search.values import Group
+
+if TYPE_CHECKING:
+    from pipeline.results.figures import Drawing
 
 Row = dict[str, Any]
 
@@ -163,31 +166,29 @@ def summary(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:
 # -- plots -------------------------------------------------------------------------------------------------------------
 
 
-def draw(search: Search, rows: Sequence[Row], folder: Path) -> list[str]:
-    """The plots that can be drawn, as names of files in ``folder``: front, importance of settings, parallel coordinates."""
+def draw(search: Search, rows: Sequence[Row], folder: Path) -> dict[str, "Drawing"]:
+    """The plots that can be drawn, by the names of their files in ``folder``: front, importance of settings, parallel
+    coordinates."""
     from pipeline.results import figures
 
-    plan, files = search.plan, []
+    plan, drawn = search.plan, {}
     objectives = [name for name, _ in plan.objectives]
     finished = [row for row in rows if row["outcome"] == "finished"]
     if len(objectives) >= 2 and finished:
-        figures.front(_points(plan, finished, *objectives[:2]), objectives[:2], folder / "front.png")
-        files.append("front.png")
+        points = _points(plan, finished, *objectives[:2])
+        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png")
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
         if len(own) < 3 or KINDS[plan.kind].proposals:  # what is proposed in another way has no importance by values
             continue
         suffix, objective = f"-{group.name}" if group.name else "", objectives[0]
-        figures.importance(importances(plan, group, own), objective, folder / f"importance{suffix}.png")
+        file, shares = f"importance{suffix}.png", importances(plan, group, own)
+        drawn[file] = figures.importance(shares, objective, folder / file, candidates=len(own))
         values = [row["result"][objective] for row in own]
-        figures.parallel(
-            [{d.key: row["settings"].get(d.key) for d in group.space} for row in own],
-            values,
-            objective,
-            folder / f"parallel{suffix}.png",
-        )
-        files += [f"importance{suffix}.png", f"parallel{suffix}.png"]
-    return files
+        settings = [{d.key: row["settings"].get(d.key) for d in group.space} for row in own]
+        file = f"parallel{suffix}.png"
+        drawn[file] = figures.parallel(settings, values, objective, folder / file)
+    return drawn
 
 
 def _points(plan: Plan, rows: Sequence[Row], high: str, wide: str) -> list[dict[str, Any]]:

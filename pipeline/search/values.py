@@ -3,9 +3,9 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from pipeline.names import Acquisition, ArchitectureSearch, PredictorName, SamplerName
+from pipeline.names import COMBINATIONS, Acquisition, ArchitectureSearch, PredictorName, SamplerName, parts_of
 
 
 class Failed(Exception):
@@ -105,7 +105,14 @@ class Stage:
     steps: int = 0
     """of a search over targets or rules: optimiser steps (0: training.steps)"""
     rank_by: str = ""
-    """what the scheduler compares after this stage (default: the first objective, or rank_correlation without targets)"""
+    """what the scheduler compares after this stage (default: the first objective, or rank_correlation without targets); in a
+    search over ENNs also a predictor of architectures, or several with a plus between them, whose ranks are added"""
+
+    @property
+    def predictors(self) -> tuple[str, ...]:
+        """Those that ``rank_by`` is made of; none where it is a result."""
+        known = {*get_args(PredictorName), *COMBINATIONS}
+        return parts_of(self.rank_by) if self.rank_by and known.issuperset(self.rank_by.split("+")) else ()
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
-"""A small convolutional network as a plain ``nn.Module``: what learning rules are compared on beside multilayer perceptrons.
+"""Small convolutional networks as plain ``nn.Module``s: what learning rules and predictors are compared on beside multilayer
+perceptrons.
 
-    (convolution 3 × 3, batch normalisation, ReLU, max pooling 2 × 2) × layers,   mean over the pixels,   linear
+    (convolution k × k, batch normalisation, σ, max pooling 2 × 2) × layers,   mean over the pixels,   linear
 
-The last of the convolutions is not pooled. Weights begin as He et al. (2015) draw them, from the seed alone.
+As it comes, the kernel is 3 × 3, σ a ReLU, and the last of the convolutions is not pooled. Without batch normalisation
+convolutions have biases. With shortcuts a layer's input is added to σ, where both have as many channels (He et al., 2016, whose
+blocks have two convolutions). Weights begin as He et al. (2015) draw them, from the seed alone.
 
 Letters: B examples, C channels, H × W pixels, K classes.
 """
@@ -16,6 +19,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from pipeline.seeding import torch_stream
+from pipeline.targets.activations import ACTIVATIONS
 
 
 class SmallConvNet(nn.Module):
@@ -23,25 +27,55 @@ class SmallConvNet(nn.Module):
 
     Args:
         widths: channels after each convolution.
+        kernel: pixels of a convolution's side, an odd number.
+        normalised: by batch normalisation.
+        shortcut: whether layers are added to what they read, where they can be.
+        activation: σ, a name of ``ACTIVATIONS``.
+        pooled: how many of the layers, from the first on, are pooled; all but the last if not given.
 
     Raises:
-        UserError: no convolution, or one without channels.
+        UserError: no convolution, one without channels, an even kernel, or an unknown activation.
     """
 
-    def __init__(self, classes: int = 10, channels: int = 3, seed: int = 0, widths: Sequence[int] = (16, 32, 64)) -> None:
+    def __init__(
+        self,
+        classes: int = 10,
+        channels: int = 3,
+        seed: int = 0,
+        widths: Sequence[int] = (16, 32, 64),
+        kernel: int = 3,
+        normalised: bool = True,
+        shortcut: bool = False,
+        activation: str = "relu",
+        pooled: int | None = None,
+    ) -> None:
         super().__init__()
         if not widths or min(*widths, classes, channels) < 1:
             raise UserError(f"a network of widths {tuple(widths)}, {channels} channels and {classes} classes; give at least 1.")
+        if kernel < 1 or kernel % 2 == 0 or activation not in ACTIVATIONS:
+            known = ", ".join(ACTIVATIONS)
+            raise UserError(
+                f"a network of kernel {kernel} and activation {activation!r}; give an odd kernel, and one of {known}."
+            )
         layers: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise([channels, *widths]):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers[:-1])
+        for number, (inputs, outputs) in enumerate(itertools.pairwise([channels, *widths])):
+            own = [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=not normalised)]
+            own += [nn.BatchNorm2d(outputs)] * normalised + [ACTIVATIONS[activation].module()]
+            layers += [Shortcut(*own)] if shortcut and inputs == outputs else own
+            layers += [nn.MaxPool2d(2)] * (number < (len(widths) - 1 if pooled is None else pooled))
+        self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(widths[-1], classes)
         draw_he(self, seed)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+class Shortcut(nn.Sequential):
+    """Layers that are added to what they read."""
+
+    def forward(self, input: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+        return input + super().forward(input)
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from rl.offline.gains import gain, instruct_targets
 from rl.offline.learning import Learning
 from rl.offline.measurements import measure
+from rl.offline.predicted import predicted
 from rl.offline.recorded import Recorded
 from rl.offline.recording import play_round, record, record_rounds
 from rl.offline.stages import Trained, judge
@@ -18,6 +19,7 @@ __all__ = [
     "learn_from_recordings",
     "measure",
     "play_round",
+    "predicted",
     "record",
     "record_rounds",
 ]

@@ -24,6 +24,7 @@ from rl.critics import at_home, first_critic, frozen_copy
 from rl.offline.gains import gain
 from rl.offline.learning import Learning
 from rl.offline.measurements import measure
+from rl.offline.predicted import predicted
 from rl.offline.recorded import Recorded
 from rl.unrolled import FineTuning
 
@@ -53,6 +54,8 @@ def judge(
     if folder:
         trained.save(folder, stage.updates, stage.segments)
     found = measure(trained.config, dataset, critic, recorded)
+    if stage.predictors:
+        found |= predicted(trained.config, critic, recorded, stage.predictors)
     if stage.targets:
         found |= gain(config, dataset, at_home(critic, config), recorded, stage.targets)
     return found | {"training_seconds": seconds, "seconds": time.thread_time() - started}

@@ -7,8 +7,6 @@ python -m tests.support.markdown --quick    # one made-up page, into a temporary
 import html
 import json
 import re
-import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,10 +14,10 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from benchmarks import quick
+from tests.support.browser import CHROMIUM, WINDOW, chromium
 
+__all__ = ["CHROMIUM", "anchors", "draw", "links", "rendered", "widths"]
 ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-WINDOW = (1280, 800)
 STYLE = """
 body { margin: 0; font: 16px/1.5 -apple-system, "Segoe UI", "Noto Sans", Helvetica, Arial, sans-serif; color: #1f2328 }
 article { max-width: 1012px; margin: 0 auto; padding: 32px; box-sizing: border-box }
@@ -67,7 +65,7 @@ def widths(*texts: str) -> list[list[tuple[str, int, int]]]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         file.write_text(rendered(*texts))
-        shown = _chromium("--dump-dom", file.as_uri())
+        shown = chromium("--dump-dom", file.as_uri()).stdout
     title = re.search(r"<title>(.*?)</title>", shown, flags=re.DOTALL)
     assert title, shown[:2000]
     return [[tuple(table) for table in page] for page in json.loads(html.unescape(title[1]))]
@@ -78,14 +76,7 @@ def draw(text: str, place: Path, output: Path, height: int = WINDOW[1]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.html"
         file.write_text(rendered(text, place=place))
-        _chromium(f"--screenshot={output}", f"--window-size={WINDOW[0]},{height}", file.as_uri())
-
-
-def _chromium(*arguments: str) -> str:
-    with tempfile.TemporaryDirectory() as profile:
-        command = [CHROMIUM or "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-        command += [f"--user-data-dir={profile}", f"--window-size={WINDOW[0]},{WINDOW[1]}", "--virtual-time-budget=5000"]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300).stdout
+        chromium(f"--screenshot={output}", file.as_uri(), window=(WINDOW[0], height))
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 """The project's own multilayer perceptrons: up to three hidden layers of a few widths, and their nonlinearity.
 
-A width of 0 leaves the layer out, so that different codes may name one network, which :func:`canonical` tells.
+A width of 0 leaves the layer out. Two codes name one network where the second layer is left out and the third is not: the code
+that has the layers one after the other stands for it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -57,4 +58,9 @@ def network(code: Code, shape: tuple[int, ...], classes: int, seed: int) -> "nn.
     return nn.Sequential(nn.Flatten(), target.module([tensor[0] for tensor in start]))
 
 
-SPACE = Space("mlp", DECISIONS, network, text, code_of, text)
+def repeated(code: Code) -> bool:
+    """Whether the code leaves out a layer before one that is there."""
+    return not WIDTHS[code[1]] and bool(WIDTHS[code[2]])
+
+
+SPACE = Space("mlp", DECISIONS, network, text, code_of, text, repeated, settings_of)

@@ -35,11 +35,12 @@ class Statistics(Reader):
         columns = [progress[:, None]]
         for weight, bias in layers(parameters, self.home.slots):
             scale = math.sqrt(weight.shape[-1] / 2)
-            columns += [_statistics(weight.flatten(1) * scale), _statistics(bias * scale)]
+            columns += [of_members(weight.flatten(1) * scale), of_members(bias * scale)]
         return torch.cat(columns, dim=1)
 
 
-def _statistics(values: Float[Tensor, "P n"]) -> Float[Tensor, "P 7"]:
+def of_members(values: Float[Tensor, "P n"]) -> Float[Tensor, "P 7"]:
+    """Mean, a tenth of the logarithm of the variance, and the quantiles of each member's values."""
     levels = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device)
     log_variance = (values.var(dim=1, correction=0) + 1e-6).log() / 10
     return torch.cat([values.mean(1)[:, None], log_variance[:, None], torch.quantile(values, levels, dim=1).T], dim=1)

@@ -1,48 +1,109 @@
 """What an ENN looks at, over a target's weights."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.results.figures.style import save
+from pipeline.results.figures.drawing import Drawing, Panel, drawn
+from pipeline.results.figures.panels import GRADCAM, MEANS, NAMES, WEIGHTS, limit_of
+
+SMALLEST = 1e-12
+"""end of a scale of nothing but zeros"""
+WIDTH = 4.6
+"""inches of a panel"""
 
 
-def gradcam(maps: list[dict[str, Any]], path: Path) -> None:
+@dataclass(frozen=True)
+class Scale:
+    """The ends of both colour scales, which all maps of a series share; 0 is in the middle."""
+
+    image: float
+    map: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is shown of a weight image."""
+
+    name: str
+    colours: str
+    """a map of colours that is light at 0"""
+
+
+KINDS = {
+    "image": Kind("weights of layer 1", WEIGHTS),
+    "map": Kind("Grad-CAM", GRADCAM),
+}
+
+
+def scale_of(maps: Iterable[Mapping[str, Any]]) -> Scale:
+    """The scale on which the largest magnitudes of these maps lie at the ends."""
+    maps = list(maps)
+    image, signed = (limit_of([np.asarray(item[name], dtype=float) for item in maps]) for name in KINDS)
+    return Scale(max(image, SMALLEST), max(signed, SMALLEST))
+
+
+def gradcam(
+    maps: Sequence[Mapping[str, Any]], path: Path | None = None, *, of: str = "", scale: Scale | None = None
+) -> Drawing:
     """Grad-CAM over weight images, a row each: the weights, and where they raise (red) or lower (blue) the predicted score.
 
     Args:
         maps: "title", "image" (weights, H × W) and "map" (signed, h × w). All maps share one scale, and so do all images.
+        of: whose weights these are.
+        scale: of the series that these maps belong to (default: their own).
     """
-    count = max(len(maps), 1)
-    images, signed = ([np.asarray(item[name], dtype=float) for item in maps] for name in ("image", "map"))
-    turned = [image.shape[0] > image.shape[1] for image in images]  # the long side lies across
-    ratio = max((max(image.shape) / min(image.shape) for image in images), default=1.0)
-    height, aspect = min(max(5.2 / ratio, 0.5), 2.2), "auto" if ratio > 3 else "equal"
-    figure = Figure(figsize=(12 if ratio > 3 else 7, count * (height + 0.4) + 0.8), layout="constrained")
-    panels = figure.subplots(count, 2, squeeze=False)
-    columns = (("weights", images, "PuOr"), ("Grad-CAM", signed, "RdBu_r"))
-    for column, (name, arrays, colours) in enumerate(columns):
-        limit = _limit(arrays)
-        shown = None
-        for panel, array, item, turn in zip(panels[:, column], arrays, maps, turned, strict=True):
-            scale = {"cmap": colours, "vmin": -limit, "vmax": limit, "aspect": aspect, "interpolation": "nearest"}
-            shown = panel.imshow(array.T if turn else array, **scale)
-            panel.set_title(f"{item['title']}: {name}", fontsize=9, loc="left")
-            panel.set(xticks=[], yticks=[])
-        if shown is not None:
-            bar = figure.colorbar(shown, ax=panels[:, column].tolist(), location="bottom", aspect=40, shrink=0.7)
-            bar.ax.tick_params(labelsize=8)
-            bar.locator = MaxNLocator(5)
-            bar.update_ticks()
-    save(figure, path)
+    scale = scale or scale_of(maps)
+    panels = [panel for item in maps for panel in _row(item, scale)]
+    panels += [Panel(partial(_scale, kind=kind, limit=getattr(scale, name)), (WIDTH, 1.2)) for name, kind in KINDS.items()]
+    notes = (
+        "n = 1 target, the first of its arm. Weights: the first channel of the weight image, layer 1 with the bias as last "
+        "input, at the ENN's resolution, in units of He's standard deviation. Grad-CAM: at the ENN's last convolution, over "
+        "the same image, whose channels are all layers: red raises the predicted score V, blue lowers it, white does neither. "
+        "All of a kind have one colour scale.",
+    )
+    return drawn(
+        Drawing(f"What the ENN looks at in the weights{f' of {of}' if of else ''}", notes, tuple(panels), columns=2), path
+    )
 
 
-def _limit(arrays: Iterable[Float[np.ndarray, "H W"]]) -> float:
-    """The largest magnitude, so that a colour scale is centred on 0 (and not empty)."""
-    magnitudes = [float(np.nanmax(np.abs(array))) for array in arrays if np.isfinite(array).any()]
-    return max([*magnitudes, 1e-12])
+def _row(item: Mapping[str, Any], scale: Scale) -> tuple[Panel, ...]:
+    height, width = np.asarray(item["image"]).shape
+    ratio = max(height, width) / min(height, width)
+    size = (WIDTH, min(max(3.6 / ratio, 0.6), 3.6) + 1.0)
+    return tuple(
+        Panel(partial(_shown, array=item[name], title=item["title"], kind=kind, limit=getattr(scale, name)), size)
+        for name, kind in KINDS.items()
+    )
+
+
+def _shown(panel: Axes, array: Any, title: str, kind: Kind, limit: float) -> None:
+    values = np.asarray(array, dtype=float)
+    turned = values.shape[0] > values.shape[1]  # the long side lies across
+    panel.imshow(
+        values.T if turned else values,
+        cmap=kind.colours,
+        vmin=-limit,
+        vmax=limit,
+        aspect="auto" if max(values.shape) > 3 * min(values.shape) else "equal",
+        interpolation="nearest",
+    )
+    panel.set_title(f"{title}: {kind.name}", fontsize=9.5)
+    panel.set_xlabel(NAMES[turned], fontsize=9)
+    panel.set_ylabel(NAMES[not turned], fontsize=9)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _scale(panel: Axes, kind: Kind, limit: float) -> None:
+    """The colours of all panels of a kind, and what they mean."""
+    values = np.linspace(-limit, limit, 128)[None]
+    panel.imshow(values, cmap=kind.colours, extent=(-limit, limit, 0, 1), aspect="auto", interpolation="nearest")
+    panel.set(title=f"colours of {kind.name}", xlabel=MEANS[kind.colours], yticks=[])
+    panel.xaxis.set_major_locator(MaxNLocator(5))

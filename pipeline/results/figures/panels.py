@@ -10,6 +10,13 @@ from pipeline.results.figures.style import save
 
 WEIGHTS, GRADCAM = "PuOr", "RdBu_r"
 """colour maps that are light at 0"""
+MEANS = {
+    WEIGHTS: "weight, in units of He's standard deviation",
+    GRADCAM: "blue lowers the predicted score V, red raises it",
+}
+"""what the colours say"""
+NAMES = ("input (pixels of the image)", "unit (pixels)")
+"""of the columns and the rows of a weight image"""
 
 
 def panel(array: Float[np.ndarray, "H W"], limit: float, colours: str, title: str, path: Path) -> None:
@@ -18,15 +25,20 @@ def panel(array: Float[np.ndarray, "H W"], limit: float, colours: str, title: st
     Args:
         limit: the magnitude at both ends of the scale; images that are to be compared have the same.
     """
-    turned = array.T if array.shape[0] > array.shape[1] else array  # the long side lies across
+    turned = array.shape[0] > array.shape[1]  # the long side lies across
     figure = Figure(figsize=(4, 3), layout="constrained")
     axes = figure.subplots()
     limit = max(limit, 1e-12)
-    shown = axes.imshow(turned, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    shown = axes.imshow(
+        array.T if turned else array, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+    )
     axes.set_title(title, fontsize=11)
     axes.set(xticks=[], yticks=[])
+    axes.set_xlabel(NAMES[turned], fontsize=9)
+    axes.set_ylabel(NAMES[not turned], fontsize=9)
     bar = figure.colorbar(shown, ax=axes, location="bottom", ticks=[-limit, 0, limit], aspect=30)
     bar.ax.set_xticklabels([f"−{limit:.2g}", "0", f"{limit:.2g}"], fontsize=10)
+    bar.set_label(MEANS[colours], fontsize=9)
     save(figure, path)
 
 

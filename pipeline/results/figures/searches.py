@@ -1,64 +1,97 @@
 """What a search found: the front of its objectives, which settings matter, and how they go together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
-from pipeline.results.figures.style import COLOURS, KINDS, legend, plain, save
+from pipeline.results.figures.drawing import Drawing, Panel, drawn
+from pipeline.results.figures.style import COLOURS, KINDS, colour_bar, few, plain
 
 
-def front(points: Sequence[dict[str, Any]], names: Sequence[str], path: Path) -> None:
+def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None) -> Drawing:
     """Two objectives of a search's finished candidates; those on the Pareto front are joined and named.
 
     Args:
         points: per candidate "x", "y", "name", "kind" (its colour) and "front" (whether it is on it).
         names: of the objective on the y axis, then of that on the x axis.
     """
-    figure = Figure(figsize=(7, 4.8), layout="constrained")
-    panel = figure.subplots()
-    kinds = list(dict.fromkeys(point["kind"] for point in points))
-    for number, kind in enumerate(sorted(kinds)):
+    first, second = (name.replace("_", " ") for name in names)
+    notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data. ",)
+    notes += ("The grey line joins the front: those that no other is at least as good as in both.",)
+    panel = Panel(partial(_front, points=points, names=(first, second)), (6.4, 4.4))
+    return drawn(Drawing(f"Search: {first} against {second}", notes, (panel,)), path)
+
+
+def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    for number, kind in enumerate(sorted({point["kind"] for point in points})):
         own = [point for point in points if point["kind"] == kind]
         colour = KINDS[number % len(KINDS)]
         panel.scatter([p["x"] for p in own], [p["y"] for p in own], s=22, color=colour, label=kind, zorder=3)
     best = sorted((point for point in points if point["front"]), key=lambda point: point["x"])
-    panel.plot([p["x"] for p in best], [p["y"] for p in best], color="#999999", linewidth=1, zorder=2)
+    panel.plot([p["x"] for p in best], [p["y"] for p in best], color="#999999", linewidth=1, zorder=2, label="front")
     for point in best:
         panel.annotate(point["name"], (point["x"], point["y"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
     if points and min(point["x"] for point in points) > 0:
         panel.set_xscale("log")
-    panel.set_ylabel(names[0].replace("_", " "))
-    panel.set_xlabel(names[1].replace("_", " "))
+        few(panel.xaxis)
+    panel.set(title="finished candidates", ylabel=unit(names[0]), xlabel=unit(names[1]))
     plain(panel)
-    legend(figure, panel)
-    save(figure, path)
 
 
-def importance(shares: dict[str, float], objective: str, path: Path) -> None:
-    """Bars: each setting's share of what the objective varies by, largest first."""
+UNITS = {"gain": "points of accuracy", "accuracy": "share", "ms per instruction": "milliseconds", "error": "share"}
+
+
+def unit(name: str) -> str:
+    """An objective with its unit, where it has one."""
+    return f"{name} ({UNITS[name]})" if name in UNITS else name
+
+
+def importance(shares: Mapping[str, float], objective: str, path: Path | None = None, *, candidates: int = 0) -> Drawing:
+    """Bars: each setting's share of what the objective varies by, largest first.
+
+    Args:
+        candidates: how many this was found from; 0: not known.
+    """
+    name = objective.replace("_", " ")
+    counted = f"n = {candidates} candidates that were judged to the end" if candidates else f"n = {len(shares)} settings"
+    notes = (f"{counted}; mean decrease of impurity in a random forest. A setting that varied little matters little here.",)
+    panel = Panel(partial(_importance, shares=shares, name=name), (7.2, 1.5 + 0.34 * len(shares)), 2.4)
+    return drawn(Drawing(f"Search: which settings the {name} depends on", notes, (panel,)), path)
+
+
+def _importance(panel: Axes, shares: Mapping[str, float], name: str) -> None:
     names = sorted(shares, key=lambda name: shares[name])
-    figure = Figure(figsize=(7, 1.2 + 0.34 * len(names)), layout="constrained")
-    panel = figure.subplots()
     panel.barh(names, [100 * shares[name] for name in names], color=COLOURS["instructed-he"])
-    panel.set_xlabel(f"importance for the {objective.replace('_', ' ')}, %")
+    panel.set(title="importance", xlabel=f"share of what the {name} varies by, %", ylabel="setting")
     plain(panel)
-    save(figure, path)
 
 
-def parallel(settings: Sequence[dict[str, Any]], values: Sequence[float], objective: str, path: Path) -> None:
+def parallel(
+    settings: Sequence[Mapping[str, Any]], values: Sequence[float], objective: str, path: Path | None = None
+) -> Drawing:
     """Parallel coordinates: one line per candidate through its settings, coloured by the objective; each axis from its smallest
     to its largest value, words in alphabetical order, a setting that did not matter at the bottom."""
+    name = objective.replace("_", " ")
+    notes = (
+        f"n = {len(settings)} candidates that were judged to the end, a line each, coloured by the {name} on validation data.",
+    )
+    panel = Panel(
+        partial(_parallel, settings=settings, values=values, name=name), (1.5 * len(settings[0]) + 2.8, 4.6), 0.75, 1.9, 0.75
+    )
+    return drawn(Drawing(f"Search: settings, and the {name} that they lead to", notes, (panel,)), path)
+
+
+def _parallel(panel: Axes, settings: Sequence[Mapping[str, Any]], values: Sequence[float], name: str) -> None:
     import matplotlib
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     keys = list(settings[0])
     axes = [[row[key] for row in settings] for key in keys]
-    figure = Figure(figsize=(1.5 * len(keys) + 2.5, 4.6), layout="constrained")
-    panel = figure.subplots()
     norm, colours = Normalize(min(values), max(values)), matplotlib.colormaps["viridis"]
     heights = [_heights(axis) for axis in axes]
     for number in np.argsort(values):
@@ -70,9 +103,9 @@ def parallel(settings: Sequence[dict[str, Any]], values: Sequence[float], object
             panel.annotate(label, (place, height), xytext=(3, 2), textcoords="offset points", fontsize=7, color="#444444")
     panel.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=8)
     panel.set_yticks([])
+    panel.set(title="candidates", xlabel="setting", ylabel="from the smallest to the largest value")
     panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    figure.colorbar(ScalarMappable(norm, colours), ax=panel, label=objective.replace("_", " "))
-    save(figure, path)
+    colour_bar(panel, ScalarMappable(norm, colours), unit(name), 0.5 / len(keys))
 
 
 def _heights(values: Sequence[Any]) -> list[float]:

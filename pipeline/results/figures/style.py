@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from pipeline.arms import ARMS
 from pipeline.files import write_atomic
@@ -63,6 +66,24 @@ def plain(panel: Axes, grid: bool = True) -> None:
     if grid:
         panel.grid(color="#E5E5E5", linewidth=0.6)
         panel.set_axisbelow(True)
+
+
+def few(axis: Axis) -> None:
+    """A logarithmic axis with few plain numbers on it: powers of ten, or where it spans less than two, round numbers. Powers as
+    such, with marks between, take longer to draw than the rest of a panel."""
+    low, high = sorted(float(end) for end in axis.get_view_interval())
+    axis.set_major_locator(LogLocator(numticks=5) if high > 100 * low > 0 else MaxNLocator(4))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
+
+
+def colour_bar(panel: Axes, shown: ScalarMappable, label: str, gap: float = 0.04) -> None:
+    """A scale of colours to the right of a panel, wherever that is put.
+
+    Args:
+        gap: between them, as a share of the panel's width.
+    """
+    panel.figure.colorbar(shown, cax=panel.inset_axes((1 + gap, 0.0, 0.04, 1.0)), label=label)
 
 
 def legend(figure: Figure, panel: Axes) -> None:

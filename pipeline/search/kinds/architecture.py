@@ -1,16 +1,19 @@
 """Searches over architectures: cells of NAS-Bench-201, judged by its table in simulated seconds, or targets that are trained.
 
-Which one a file means is said by ``architecture.table``: with a data set's name there, the operations on a cell's edges vary;
-without, ``target.*`` settings do. Candidates are proposed by the algorithms of :mod:`pipeline.architectures.searches`, with or
-without a predictor (``assist``).
+Which one a file means is said by ``architecture.table``: with a data set's name there, the operations on a cell's edges vary.
+Without, ``target.*`` settings of multilayer perceptrons do, or, where ``architecture.channels`` is given or varies, those of
+small convolutional networks, which are trained one after the other. Candidates are proposed by the algorithms of
+:mod:`pipeline.architectures.searches`, with or without a predictor (``assist``).
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.config import Config
-from pipeline.search.kinds import target
+from pipeline.errors import UserError
+from pipeline.search.kinds import target, training
 from pipeline.search.kinds.kind import Checks, Judging, Kind
 from pipeline.search.values import Group, Record, Stage
 
@@ -18,9 +21,15 @@ if TYPE_CHECKING:
     import pipeline.data.dataset
     from pipeline.search.architectures import ArchitectureProposals
     from pipeline.search.plan import Plan
+    from pipeline.search.values import Dimension
 
 CELL = "architecture.edge"
 """how the names of a cell's settings begin"""
+CHANNELS = "architecture.channels"
+CONVOLUTIONS = (CHANNELS, "architecture.kernel", "architecture.normalisation", "architecture.shortcut")
+"""settings of convolutional networks"""
+OWN = (*CONVOLUTIONS, "target.activation")
+"""settings that change one"""
 
 
 def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, Any]:
@@ -31,7 +40,10 @@ def decide(base: Mapping[str, Any], last: Stage, record: Record) -> dict[str, An
 def reason(key: str) -> str:
     """Why a setting cannot be searched or given."""
     del key
-    return f"a search over architectures varies target.* settings, or with architecture.table {CELL}* settings."
+    return (
+        f"a search over architectures varies target.* settings, or {' and '.join(CONVOLUTIONS)}, or with architecture.table "
+        f"{CELL}* settings."
+    )
 
 
 def without_effect(key: str, base: Mapping[str, Any]) -> str:
@@ -47,7 +59,7 @@ def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset
     """What must hold of the stages."""
     tables = [bool(config.architecture.table) for config in groups]
     if not any(tables):
-        return target.check(stages, groups, searched)
+        return target.check(stages, groups, searched) + _of_networks(groups, searched)
     counts = [(stage.updates, stage.segments, stage.steps) for stage in stages]
     return [
         (all(tables), "groups: one has an architecture.table and another has none; give all of them one, or none."),
@@ -63,9 +75,25 @@ def check(stages: Sequence[Stage], groups: Sequence[Config], searched: frozenset
 RUNS = 3
 
 
+def _of_networks(groups: Sequence[Config], searched: frozenset[str]) -> Checks:
+    """What must hold where targets are trained: settings that vary change them."""
+    convolutional = CHANNELS in searched or all(config.architecture.channels for config in groups)
+    needless = sorted(searched - set(OWN)) if convolutional else sorted(searched & set(CONVOLUTIONS))
+    why = "convolutional networks have none" if convolutional else f"{CHANNELS} is neither given nor searched"
+    return [(not needless, f"space: {needless[:1]} would have no effect: {why}; leave it out.")]
+
+
+def check_space(space: Sequence["Dimension"]) -> None:
+    """Raises UserError where a choice is no convolutional network."""
+    for own in space:
+        if own.key == CHANNELS and not all(own.choice):
+            raise UserError(f"space.{CHANNELS}: a choice has no convolution; give each at least one, such as [8].")
+
+
 def check_data(config: Config, dataset: "pipeline.data.dataset.Dataset") -> None:
-    """Raises UserError where the table is not there, or is damaged."""
-    del dataset
+    """Raises UserError where the table is not there, or is damaged, or where convolutional networks are to see no images."""
+    if config.architecture.channels and len(dataset.image_shape) != 3:
+        raise UserError(f"convolutional networks take images, and {dataset.name} has none; give other data, or no {CHANNELS}.")
     if config.architecture.table:
         from pipeline.architectures.table import read_tables
         from pipeline.data import data_folder
@@ -98,6 +126,8 @@ def judge(
     tables: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The validation accuracy of a cell in the table, and what training it costs there; or that of targets that are trained."""
+    if config.architecture.channels:
+        return _judge_convnets(config, stages, dataset)
     if not config.architecture.table:
         return target.judge(config, stages, folder, dataset=dataset)
     import numpy as np
@@ -113,6 +143,23 @@ def judge(
     return {"accuracy": accuracy, "simulated_seconds": seconds, "targets": stages[-1].targets, "seconds": 0.0}
 
 
+def _judge_convnets(config: Config, stages: Sequence[Stage], dataset: "pipeline.data.dataset.Dataset") -> dict[str, Any]:
+    """As :func:`pipeline.search.kinds.target.judge`, of convolutional networks."""
+    import torch
+
+    from pipeline.architectures.training import ConvNets
+    from pipeline.setting import selection_data
+
+    torch.set_num_threads(1)
+    training.training_data(config, dataset)  # a batch that is too large is the candidate's own fault
+    stage, started = stages[-1], time.thread_time()
+    steps, seeds = training.steps_and_seeds(config, stage)
+    networks = ConvNets(config, dataset, seeds)
+    networks.advance(steps)
+    seconds = (time.thread_time() - started) / stage.targets
+    return training.judged(networks.evaluate(*selection_data(config, dataset)), stage.targets, seconds, steps)
+
+
 def proposals(
     plan: "Plan", group: Group, folder: Path, dataset: "pipeline.data.dataset.Dataset | None"
 ) -> "ArchitectureProposals":
@@ -125,7 +172,7 @@ def proposals(
 KIND = Kind(
     name="architecture",
     over="architectures",
-    searched=("target.", CELL),
+    searched=("target.", CELL, *CONVOLUTIONS),
     objectives=("accuracy", "loss", "seconds", "simulated_seconds"),
     smaller=("loss", "seconds", "simulated_seconds"),
     ranked="accuracy",
@@ -138,6 +185,7 @@ KIND = Kind(
     without_effect=without_effect,
     check=check,
     check_data=check_data,
+    check_space=check_space,
     prepare=prepare,
     proposals=proposals,
 )

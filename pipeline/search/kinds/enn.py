@@ -151,6 +151,7 @@ KIND = Kind(
     ranked="rank_correlation",
     stands_for={"ms_per_instruction": "operations_per_instruction"},
     parts=("record", "predict"),
+    predicted=True,
     records=True,
     least_targets=2,
     trained_by="train-enn",

@@ -65,6 +65,8 @@ class Kind:
     """what decides in place of a time: no two measurements of a time are alike, and searches must be"""
     parts: tuple[str, ...] = ()
     """parts of a file, beside those that every kind has, that it reads"""
+    predicted: bool = False
+    """its stages may rank candidates by predictors of architectures"""
     records: bool = False
     """its candidates learn from populations that are recorded once for all of them"""
     least_targets: int

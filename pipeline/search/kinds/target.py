@@ -40,7 +40,6 @@ def judge(
     Raises:
         Failed: a batch would be larger than the training data.
     """
-    import numpy as np
     import torch
 
     from pipeline.instruction import Backprop
@@ -57,14 +56,7 @@ def judge(
     advance(population, Backprop(), None, batches, steps)
     seconds = (time.thread_time() - started) / stage.targets
     found = population.evaluate(*selection_data(config, dataset))
-    return {
-        "accuracy": 100 * found.accuracy.mean().item(),
-        "accuracy_spread": 100 * float(np.std(found.accuracy.numpy())),
-        "loss": training.bounded(found).mean().item(),
-        "targets": stage.targets,
-        "seconds": seconds,
-        "steps_per_target": float(steps),
-    }
+    return training.judged(found, stage.targets, seconds, steps)
 
 
 KIND = Kind(

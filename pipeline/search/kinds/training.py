@@ -82,6 +82,18 @@ def training_data(config: Config, dataset: "pipeline.data.dataset.Dataset", devi
     return x, y
 
 
+def judged(found: "Evaluation", targets: int, seconds: float, steps: int) -> dict[str, Any]:
+    """What fresh targets came to after so many steps, and the processor's seconds per target."""
+    return {
+        "accuracy": 100 * found.accuracy.mean().item(),
+        "accuracy_spread": 100 * float(found.accuracy.numpy().std()),
+        "loss": bounded(found).mean().item(),
+        "targets": targets,
+        "seconds": seconds,
+        "steps_per_target": float(steps),
+    }
+
+
 def bounded(found: "Evaluation") -> "Tensor":
     """The losses (P,), of a target that diverged the worst."""
     return found.loss.nan_to_num(WORST_LOSS).clamp_max(WORST_LOSS)
