@@ -9,7 +9,6 @@ from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work
 from pipeline.config import Config
 from pipeline.progress import stage
-from pipeline.results.origin import mapping
 from pipeline.results.tables import as_text
 
 
@@ -62,6 +61,8 @@ def train_enn(job: Work) -> None:
 
 def _time_of(row: Mapping[str, Any]) -> int | None:
     """When a row of a training's history was made; None where an earlier version did not note it."""
+    from pipeline.results.origin import mapping
+
     time = mapping(row.get("provenance")).get("time")
     return time if isinstance(time, int) else None
 
