@@ -141,6 +141,7 @@ PAGES = (
         ),
     ),
     Page("predictors", "What predictors tell of architectures", results=("predictors", "predictors-scores")),
+    Page("zoo", "Who ranks our own small networks, before they are trained?"),
     Page(
         "assisted",
         "Searches over architectures, with a predictor in front",

@@ -341,7 +341,7 @@ def table(results: dict[str, Any]) -> str:
     """A row for each predictor, a column for each set: those that train nothing, then the others."""
     sets = list(results["sets"].values())
     names = [row["predictor"] for row in sets[0]["rows"]]
-    order = [*sorted(set(names) - set(LATER), key=lambda name: _place(results, name)), *LATER]
+    order = [*sorted((name for name in names if name not in LATER), key=lambda name: _place(results, name)), *LATER]
     head = ["predictor", *(f"τ {title(own)}" for own in sets), "ms"]
     lines = []
     for name in order:
@@ -349,6 +349,7 @@ def table(results: dict[str, Any]) -> str:
         cost = as_cell(float(np.mean([row["ms"] for row in rows])), ".1f") if rows[0]["zero_cost"] else "–"
         lines.append([name, *(_cell(row, own["networks"]) for row, own in zip(rows, sets, strict=True)), cost])
     spreads = "; ".join(f"{title(own)} {_spread(own)} %" for own in sets)
+    counts = "; ".join(f"{title(own)} {_counted(own)}" for own in sets)
     caption = (
         f"`{tables.command(results)}`: Kendall's τ with the mean test accuracy of several seeds (four of `mlp`, two of `cnn`) "
         "after 600 steps of SGD, 95 % "
@@ -356,8 +357,8 @@ def table(results: dict[str, Any]) -> str:
         f"is not defined for all. Test accuracies from the smallest to the largest: {spreads}. ms: of one core's time for one "
         f"network and {results['examples']} examples, on average over the sets; a dash: something is trained first. First "
         f"pass: after {results['first']} steps, one pass over digits. Fitted: to the accuracies of other networks of the set. "
-        "Other seeds: half of the seeds against the others, which no predictor of the architecture alone could exceed by much "
-        f"({tables.where(results)})."
+        "Other seeds: half of the seeds against the others, which no predictor of the architecture alone could exceed by much. "
+        f"Networks: {counts} ({tables.where(results)})."
     )
     return tables.blocks(tables.table(head, lines), caption)
 
@@ -370,6 +371,11 @@ def _cell(row: Mapping[str, Any], networks: int) -> str:
     test = row["test"]
     shown = tables.interval({"tau": test["kendall"], "tau_low": test["low"], "tau_high": test["high"]}, "tau", ".2f", 1)
     return shown if test["n"] == networks else f"{shown} ({test['n']})"
+
+
+def _counted(own: Mapping[str, Any]) -> str:
+    """How many networks there are, and how many there are to be."""
+    return str(own["networks"]) if own["networks"] == own["of"] else f"{own['networks']} of {own['of']} that there are to be"
 
 
 def _spread(own: Mapping[str, Any]) -> str:

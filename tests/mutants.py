@@ -1201,7 +1201,51 @@ PAGES = (
     ),
 )
 
+RECORDED = (
+    Mutation(
+        "arms are said to start as configured",
+        "pipeline/command_line/described.py",
+        '"target.initialisation": own.start or config.target.initialisation',
+        '"target.initialisation": config.target.initialisation',
+        "MLflow would say normal of an arm from He",
+        ("tests/test_compare_command.py::test_what_an_arm_is_said_to_be_is_what_is_trained",),
+    ),
+    Mutation(
+        "all points of a curve share one instant",
+        "pipeline/results/mlflow/events.py",
+        'times = event.get("times", [event["time"]] * len(event["steps"]))',
+        'times = [event["time"]] * len(event["steps"])',
+        "a chart by time would be a vertical line",
+        ("tests/test_mlflow.py::test_mlflow_holds_what_was_recorded",),
+    ),
+    Mutation(
+        "a run that has finished is opened by a command that has nothing new",
+        "pipeline/results/records.py",
+        'if lazily and self._status.get(run) == "FINISHED":',
+        "if lazily and not self._status:",
+        "a repeated command would reopen and end it",
+        ("tests/test_mlflow.py::test_what_is_sent_again_changes_nothing_and_what_goes_on_only_what_is_new",),
+    ),
+    Mutation(
+        "what was told anew is dropped when it is sent again",
+        "pipeline/results/mlflow/sender.py",
+        'if start is not None and self._client.get_run(run_id).data.tags.get(TOLD_TAG) == str(start["time"]):',
+        "if start is None:",
+        "each sending from the beginning would delete a run and make another",
+        ("tests/test_mlflow.py::test_what_is_done_again_replaces_its_run_in_mlflow",),
+    ),
+    Mutation(
+        "a chosen learning rate is not told",
+        "pipeline/command_line/arm_runs.py",
+        'params = described.of_arm(job.config, arm, choice.get("strength"), chooses_rate(job.config, arm))',
+        'params = described.of_arm(job.config, arm, choice.get("strength"), False)',
+        "all arms would be said to learn at the configured rate",
+        ("tests/test_compare_command.py::test_mlflow_has_a_run_for_each_arm_as_it_really_is_and_the_answer_in_its_parent",),
+    ),
+)
+
 MUTATIONS = (
+    *RECORDED,
     *TARGETS,
     *LEARNING,
     *ENN,

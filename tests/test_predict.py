@@ -90,6 +90,7 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     assert predict(tmp_path, *FEW, *NAMES, "--seed", "1") == 2 and "other work" in capsys.readouterr().err
+    without_mlflow(monkeypatch)
     path = next((tmp_path / "scores").iterdir())
     whole = path.read_text()
     no_score, no_time = (re.sub(rf'"{name}": [-0-9.e]+', f'"{name}": "a"', whole) for name in ("value", "ms"))
@@ -395,7 +396,6 @@ def test_accuracies_of_other_data_are_not_believed(tmp_path, monkeypatch) -> Non
         recorded("cnn", "../digits")
 
 
-@pytest.mark.skipif(not list(ZOO.glob("*.json")), reason="no zoo was recorded")
 def test_the_zoo_of_the_package() -> None:
     """Its networks are of their spaces, and were trained as `predict` trains."""
     files, total = sorted(ZOO.glob("*.json")), 0
@@ -407,11 +407,10 @@ def test_the_zoo_of_the_package() -> None:
         total += len(found.accuracies)
         assert all(own.text(own.code(name)) == name and not own.repeated(own.code(name)) for name in found.accuracies)
         assert found.settings == default | {"target.initialisation": "he", "seed": 0}
-        assert found.seeds == len(seeds_of(space, Config())) and len({pair for pair in found.accuracies.values()}) > 20
+        assert found.seeds == len(seeds_of(space, Config())) and len({pair for pair in found.accuracies.values()}) > 15
     assert total >= 500 and len(recorded("mlp", "digits", load("digits").digest).accuracies) == SPACES["mlp"].architectures
 
 
-@pytest.mark.skipif(not list(ZOO.glob("*.json")), reason="no zoo was recorded")
 def test_what_was_recorded_is_what_training_gives() -> None:
     """On another processor an example or two may fall on the other side."""
     wanted = recorded("mlp", "digits").accuracies

@@ -11,7 +11,6 @@ from pipeline.arms import ARMS
 from pipeline.command_line import described
 from pipeline.command_line.work import Work
 from pipeline.files import read_json
-from pipeline.results.origin import mapping
 
 TESTED = {
     "accuracy": "accuracy",
@@ -78,6 +77,7 @@ def _is_number(value: Any) -> bool:
 
 def _start(job: Work, arm: str, began: int, choice: Mapping[str, Any]) -> None:
     from pipeline.compare import chooses_rate
+    from pipeline.results.origin import mapping
 
     made_by = [mapping(mapping(read_json(path)).get("provenance")) for path in _files(job, arm)]
     commits = sorted((str(one.get("date")), str(one["commit"])) for one in made_by if "commit" in one)
@@ -110,6 +110,8 @@ def _span(path: Path) -> dict[str, Any]:
 
     Earlier versions did not note it: then its file was written when it ended.
     """
+    from pipeline.results.origin import mapping
+
     result = mapping(read_json(path, math.nan))
     times = mapping(mapping(result.get("provenance")).get("times"))
     began, points = times.get("began"), times.get("points")

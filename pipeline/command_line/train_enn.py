@@ -9,7 +9,6 @@ from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work
 from pipeline.config import Config
 from pipeline.progress import stage
-from pipeline.results.origin import mapping
 from pipeline.results.tables import as_text
 
 
@@ -62,6 +61,8 @@ def train_enn(job: Work) -> None:
 
 def _time_of(row: Mapping[str, Any]) -> int | None:
     """When a row of a training's history was made; None where an earlier version did not note it."""
+    from pipeline.results.origin import mapping
+
     time = mapping(row.get("provenance")).get("time")
     return time if isinstance(time, int) else None
 
@@ -74,7 +75,8 @@ def _record_model(job: Work, run: str, file: str) -> None:
     card = description.get("card") or {}
     facts = {"reader": description["reader"], "data": job.dataset.name}
     facts |= {name: card[name] for name in ("rounds", "segments", "start", "error", "kendall") if name in card}
-    job.records.model(run, path.stem, file, facts)
+    # not "enn": MLflow takes a folder of a run's artifacts and a model of the same name for one thing
+    job.records.model(run, path.stem.replace("enn", "evaluation-network", 1), file, facts)
 
 
 def _fine_tune(job: Work, run: str, device: str) -> str:

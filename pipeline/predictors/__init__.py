@@ -25,7 +25,8 @@ def named(name: str, **settings: Any) -> Predictor:
     known = {field.name: field.default for field in fields(kind)}  # and nothing that belongs to the class
     if wrong := [key for key in settings if key not in known]:
         raise UserError(f"the predictor {name!r} has no setting {wrong[0]!r}; it takes {', '.join(known)}.")
-    return kind(**{key: checks.setting(key, value, known[key]) for key, value in settings.items()})
+    checked: dict[str, Any] = {key: checks.setting(key, value, known[key]) for key, value in settings.items()}
+    return kind(**checked)
 
 
 __all__ = ["PREDICTORS", "Labelled", "Predictor", "Scored", "named"]
