@@ -87,7 +87,7 @@ def test_records_that_name_files_outside_of_their_folder_are_refused(tmp_path, n
 
 
 def test_a_link_out_of_the_folder_is_not_sent(tmp_path):
-    from pipeline.results.mlflow.sender import is_ours
+    from pipeline.results.mlflow.files import is_ours
 
     folder, secret = tmp_path / "run", tmp_path / "secret"
     (folder / "figures").mkdir(parents=True)

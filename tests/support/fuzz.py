@@ -416,6 +416,9 @@ def _records_files(folder: Path) -> Files:
     (folder / "map.png").write_bytes(b"png")
     records.image("run", "map.png", "map", 0)
     records.artifact("run", "map.png", "figures")
+    records.model("run", "evaluation-network", "map.png", {"error": 0.1})
+    records.tags("run", {"mlflow.note.content": "a table"})
+    records.series("run", "val/accuracy", [0, 1], [0.5, 0.6], [1, 2])
     records.result("run", {"accuracy": 0.9})
     records.end("run", "FINISHED")
     return {"records.jsonl": records.path.read_bytes()}
@@ -467,7 +470,7 @@ def _load_records(folder: Path) -> None:
     """Reads them, and looks at the paths that would be sent to MLflow."""
     for event in Records(folder).events:
         for name in ("path", "folder"):
-            if event["kind"] in ("artifact", "image") and name in event:
+            if event["kind"] in ("artifact", "image", "model") and name in event:
                 assert (folder / event[name]).resolve().is_relative_to(folder.resolve()), event
 
 
@@ -676,7 +679,11 @@ class _Server:
         return type("Run", (), {"info": type("Info", (), {"run_id": "1"})})
 
     def get_run(self, _run: str) -> Any:
-        return type("Run", (), {"data": type("Data", (), {"params": {}})})
+        return type("Run", (), {"data": type("Data", (), {"params": {}}), "outputs": None})
+
+    def create_logged_model(self, *words: Any, **names: Any) -> Any:
+        _check_held((words, list(names.values())))
+        return type("Model", (), {"model_id": "1", "status": "PENDING"})
 
     def __getattr__(self, _name: str) -> Callable[..., list]:
         return lambda *words, **names: _check_held((words, list(names.values()))) or []

@@ -39,6 +39,10 @@ class Sender:
         self._client, self._experiment, self.folder = client, experiment, folder
         self.repeats = False
         """events are sent again that may have been sent before, maybe with another time"""
+        self._ends: dict[str, tuple[str, int | None]] = {}
+        """how runs that were there had ended: status, and when"""
+        self._told: dict[str, str | None] = {}
+        """when the first event of a run was written that is there"""
         self._runs = self._find_runs(folder_id)
         self._models = Models(client, experiment, folder)
 
@@ -53,7 +57,11 @@ class Sender:
         while token != "":
             query = f"tags.`{FOLDER_TAG}` = '{folder_id}'"
             page = self._client.search_runs([self._experiment], query, max_results=1000, page_token=token)
-            found |= {run.data.tags[RUN_TAG]: run.info.run_id for run in page}
+            for run in page:
+                name = run.data.tags[RUN_TAG]
+                found[name] = run.info.run_id
+                self._ends[name] = run.info.status, run.info.end_time
+                self._told[name] = run.data.tags.get(TOLD_TAG)
             token = page.token or ""
         return found
 
@@ -115,19 +123,19 @@ class Sender:
         if "commit" in event["tags"]:
             tags["mlflow.source.git.commit"] = text(event["tags"]["commit"])
         run = self._client.create_run(self._experiment, when(event), tags, event["name"])
+        self._told[event["run"]] = tags[TOLD_TAG]
         return run.info.run_id
 
     def _anew(self, run_id: str, event: Event, records: Records) -> None:
         """MLflow can drop a run, and no points of one. Sent again, what has been dropped already and told anew stays."""
-        start = first_start(event["run"], records)
-        if start is not None and self._client.get_run(run_id).data.tags.get(TOLD_TAG) == str(start["time"]):
+        run, start = event["run"], first_start(event["run"], records)
+        if start is not None and self._told.get(run) == str(start["time"]):
             return
         self._client.delete_run(run_id)
-        del self._runs[event["run"]]
+        del self._runs[run]
 
     def _end(self, run_id: str, event: Event) -> None:
-        info = self._client.get_run(run_id).info if self.repeats else None
-        if info is None or (info.status, info.end_time) != (event["status"], when(event)):
+        if not self.repeats or self._ends.get(event["run"]) != (event["status"], when(event)):
             self._client.set_terminated(run_id, event["status"], end_time=when(event))
 
     def _params_and_tags(self, run_id: str, params: dict[str, str], tags: dict[str, Any]) -> None:

@@ -128,7 +128,7 @@ def _in_order(names: Iterable[str]) -> list[str]:
 
 def _section(name: str, number: int) -> dict[str, Any]:
     own = {"uuid": _id(number), "name": name, "display": True}
-    own |= {"columns": 2, "cardHeight": 400} if SECTIONS[name] else {"columns": 1, "cardHeight": 900}  # images need room
+    own |= {"columns": 2, "cardHeight": 400} if SECTIONS[name] else {"columns": 1, "cardHeight": 1000}  # images need room
     return own | {"isReordered": True, "deleted": False, "isGenerated": False}
 
 
