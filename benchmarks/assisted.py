@@ -303,7 +303,7 @@ def table(results: dict[str, Any]) -> str:
         cells += [as_cell(own["trained"], ".0f"), as_cell(own["accuracy"], ".2f")]
         cells += [tables.signed(own["difference"], 1), tables.p_cell(own["difference"])] if free else [NONE, NONE]
         cells += [tables.gained(free[0]["difference"], 1)] if free else [NONE]
-        live = tables.signed(own["against_live"], 1) if "against_live" in own else NONE
+        live = tables.gained(own["against_live"], 1) if "against_live" in own else NONE
         lines.append([*cells, live] if against else cells)
     head += ["against live weights"] * against
     costs = ", ".join(

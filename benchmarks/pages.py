@@ -133,6 +133,15 @@ PAGES = (
     searched("off_policy", "Search: how RL should learn", "Gain against calibration error"),
     searched("baselines", "Search: the optimisers, with the same budget"),
     Page(
+        "rules",
+        "Learning rules side by side",
+        pictures=(
+            ("rules-mnist.png", "Validation accuracy on MNIST against steps and seconds"),
+            ("rules-mnist-angles.png", "The angle to the gradient on MNIST, layer by layer"),
+        ),
+    ),
+    Page("decoupled", "Layers that do not wait"),
+    Page(
         "evolution",
         "Equations that evolve",
         pictures=(

@@ -186,11 +186,13 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
+    images = (
+        f"; on convolutional networks {_listed()} take {own['images']} times autograd's own pass" if "images" in own else ""
+    )
     return (
         f"Through the contract of learning rules backpropagation takes {own['backprop']} times the fused pass, feedback "
         f"alignment and its kin {own['alignment']} times, a learned derivative {own['pblf']} times. Rules that train something "
-        f"of their own take {own['trained']} times."
-        + (f" On convolutional networks {_listed()} take {own['images']} times autograd's own pass." if "images" in own else "")
+        f"of their own take {own['trained']} times{images}."
     )
 
 
