@@ -97,7 +97,7 @@ class Work:
         """Start a run under the folder's own, unless it has finished; its name."""
         run = f"{self.root}/{name}"
         if self.records.status(run) != "FINISHED":
-            self.start(run, title, params, role, **tags)
+            self.start(run, title, params, role, None, **tags)
         return run
 
     def start(self, run: str, title: str, params: dict[str, Any], role: str, at: int | None = None, **tags: str) -> None:
