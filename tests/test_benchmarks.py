@@ -20,7 +20,6 @@ from tests.support.modules import run_module
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "benchmarks"
 SLOW = {
-    "benchmarks.scores": "it makes networks of cells, as tests of scores do",
     "benchmarks.assisted": "it searches as the tests of searches do",
     "benchmarks.decoupled": "it starts a Ray of its own three times",
     "benchmarks.pblf": "it searches as the tests of searches do, and trains what it found in four ways",

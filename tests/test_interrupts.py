@@ -55,7 +55,9 @@ def test_a_signal_at_any_moment_is_an_interrupt(moment, number, folder):
 
 
 def test_who_looks_for_a_process_does_not_fail_where_one_ends_meanwhile(monkeypatch):
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    program = "print('here', flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert child.stdout.readline() == b"here\n"
     running, seen = Running(child, "", Path()), psutil.Process(child.pid)
     monkeypatch.setattr(Running, "processes", lambda self: [seen])
     assert running.named("input()")

@@ -214,14 +214,23 @@ def test_a_full_disk_under_the_output_is_one_sentence(words, tmp_path):
 def test_the_ui_warns_where_others_can_reach_it(tmp_path, monkeypatch, capfd):
     from pipeline.command_line import ui
 
-    class Process:
+    class Process(subprocess.Popen):
         def __init__(self, command, env, **_keywords):
             assert "MLFLOW_BACKEND_STORE_URI" in env and command[-1].endswith("mlartifacts")
+            self.returncode = 0
 
-        def wait(self):
+        def wait(self, timeout=None):
             return 0
 
+        def poll(self):
+            return 0
+
+        def __del__(self, **_keywords):
+            """There is no process to wait for."""
+
     monkeypatch.setattr(ui.subprocess, "Popen", Process)
+    monkeypatch.setattr(ui, "check_port", lambda host, port: None)  # this machine has not all of these addresses
+    monkeypatch.setattr(ui, "wait_for", lambda address, ended: True)
     Records(tmp_path).start("run", "main", None, {}, {})
     (tmp_path / "mlflow.db").touch()
     for host, warns in {
