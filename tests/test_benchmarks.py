@@ -20,10 +20,10 @@ from tests.support.modules import run_module
 CHECKOUT = Path(__file__).resolve().parents[1]
 FOLDER = CHECKOUT / "benchmarks"
 SLOW = {
-    "benchmarks.assisted": "it searches as the tests of searches do",
     "benchmarks.decoupled": "it starts a Ray of its own three times",
     "benchmarks.pblf": "it searches as the tests of searches do, and trains what it found in four ways",
-    "benchmarks.zoo": "it scores and trains as the tests of `predict` do",
+    "benchmarks.paper": "it runs the program to its end, as benchmarks.main_job does",
+    "benchmarks.predicted_enn": "it searches as benchmarks.search does",
     "benchmarks.scaling": "it starts Ray's workers a dozen times",
     "tests.support.faults": "it runs the program to its end five times",
 }
