@@ -1,7 +1,7 @@
 """``grad-instructor explain``: Grad-CAM over the weight image."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from pipeline.command_line.work import Work, load_critics
 from pipeline.errors import UserError
 from pipeline.files import write_tensors
 from pipeline.progress import console
+
+if TYPE_CHECKING:
+    from pipeline.results.figures import Scale
 
 
 def command(options: Command, line: str) -> int:
@@ -50,24 +53,23 @@ def explain(job: Work) -> None:
         write_tensors(folder / f"gradcam-{arm}.safetensors", _to_torch(tensors))
         figures.gradcam(drawn[arm], job.folder / "figures" / f"gradcam-{arm}.png", of=f"the arm {arm}", scale=scale)
         job.records.artifact(job.root, f"figures/gradcam-{arm}.png", "figures")
-    _images(job, explained)
+    _images(job, explained, scale)
     console.print(f"explain: Grad-CAM maps are in {job.folder / 'figures'}")
 
 
-def _images(job: Work, explained: Mapping[str, Sequence[Any]]) -> None:
+def _images(job: Work, explained: Mapping[str, Sequence[Any]], scale: "Scale") -> None:
     """The weights and their map as images of their own, by step: under the same names and on the same scale for all arms, so
     that MLflow shows them beside each other."""
     from pipeline.compare import checkpoints_of
     from pipeline.results import figures
 
     for key, kind, colours in (("weights", "image", figures.WEIGHTS), ("gradcam", "map", figures.GRADCAM)):
-        limit = figures.limit_of([getattr(item, kind) for maps in explained.values() for item in maps])
         for arm, maps in explained.items():
             run = arm_runs.ensure(job, arm)
             for item, step in zip(maps, checkpoints_of(job.config).values(), strict=True):
                 path = job.folder / "explain" / f"{key}-{arm}-{step:06d}.png"
                 title = f"{key.replace('gradcam', 'Grad-CAM')}, {arm}, step {step:,}"
-                figures.panel(getattr(item, kind), limit, colours, title, path)
+                figures.panel(getattr(item, kind), getattr(scale, kind), colours, title, path)
                 job.records.image(run, str(path.relative_to(job.folder)), key, step)
 
 

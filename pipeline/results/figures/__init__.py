@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pipeline.results.figures.critics import learning, prediction
 from pipeline.results.figures.drawing import Drawing, Panel, alone, whole
 from pipeline.results.figures.maps import Scale, gradcam, scale_of
-from pipeline.results.figures.panels import GRADCAM, WEIGHTS, limit_of, panel
+from pipeline.results.figures.panels import GRADCAM, WEIGHTS, panel
 from pipeline.results.figures.ranking import agreement, scatter
 from pipeline.results.figures.rules import angles
 from pipeline.results.figures.searches import front, importance, parallel
@@ -48,7 +48,6 @@ __all__ = [
     "importance",
     "instruction",
     "learning",
-    "limit_of",
     "panel",
     "parallel",
     "prediction",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.results.figures.drawing import Drawing, Panel, drawn
-from pipeline.results.figures.panels import GRADCAM, MEANS, NAMES, WEIGHTS, limit_of
+from pipeline.results.figures.panels import GRADCAM, MEANS, NAMES, WEIGHTS
 
 SMALLEST = 1e-12
 """end of a scale of nothing but zeros"""
@@ -45,8 +45,13 @@ KINDS = {
 def scale_of(maps: Iterable[Mapping[str, Any]]) -> Scale:
     """The scale on which the largest magnitudes of these maps lie at the ends."""
     maps = list(maps)
-    image, signed = (limit_of([np.asarray(item[name], dtype=float) for item in maps]) for name in KINDS)
-    return Scale(max(image, SMALLEST), max(signed, SMALLEST))
+    image, signed = (_largest([np.asarray(item[name], dtype=float) for item in maps]) for name in KINDS)
+    return Scale(image, signed)
+
+
+def _largest(arrays: list[np.ndarray]) -> float:
+    """The largest finite magnitude in several arrays, or ``SMALLEST``."""
+    return max([SMALLEST, *(float(np.abs(array[np.isfinite(array)]).max(initial=0.0)) for array in arrays)])
 
 
 def gradcam(

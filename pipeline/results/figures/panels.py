@@ -23,12 +23,11 @@ def panel(array: Float[np.ndarray, "H W"], limit: float, colours: str, title: st
     """A signed array, its scale beside it.
 
     Args:
-        limit: the magnitude at both ends of the scale; images that are to be compared have the same.
+        limit: the magnitude at both ends of the scale, not 0; images that are to be compared have the same.
     """
     turned = array.shape[0] > array.shape[1]  # the long side lies across
     figure = Figure(figsize=(4, 3), layout="constrained")
     axes = figure.subplots()
-    limit = max(limit, 1e-12)
     shown = axes.imshow(
         array.T if turned else array, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
     )
@@ -40,8 +39,3 @@ def panel(array: Float[np.ndarray, "H W"], limit: float, colours: str, title: st
     bar.ax.set_xticklabels([f"−{limit:.2g}", "0", f"{limit:.2g}"], fontsize=10)
     bar.set_label(MEANS[colours], fontsize=9)
     save(figure, path)
-
-
-def limit_of(arrays: list[np.ndarray]) -> float:
-    """The largest finite magnitude in several arrays."""
-    return max((float(np.abs(array[np.isfinite(array)]).max()) for array in arrays if np.isfinite(array).any()), default=0.0)
