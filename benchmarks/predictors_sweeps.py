@@ -23,7 +23,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,10 +80,7 @@ SHOWN = {"examples": "examples", "seed": "seed", "initialisation": "initial weig
 
 
 def main() -> int:
-    parser = quick.parser_of(__doc__)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no more after so long")
-    parser.add_argument("--work", type=Path, default=Path("runs/predictors-sweeps"), help="folder of the parts")
-    options = parser.parse_args()
+    options = quick.resumable_parser_of(__doc__, "predictors-sweeps").parse_args()
     if options.quick:
         globals().update(QUICK)
     results = quick.results_folder(options.quick)

@@ -5,6 +5,7 @@ A benchmark names the constants that are smaller then in ``QUICK``, and calls ``
 """
 
 import argparse
+import math
 import tempfile
 from pathlib import Path
 
@@ -32,6 +33,18 @@ def parser_of(text: str | None) -> argparse.ArgumentParser:
         action="store_true",
         help="seconds: tiny settings, no data needed; results go to a temporary folder, never into benchmarks/results",
     )
+    return parser
+
+
+def resumable_parser_of(text: str | None, work: str) -> argparse.ArgumentParser:
+    """The parser of a benchmark whose finished parts are kept, so that it may be stopped after some time.
+
+    Args:
+        work: the folder of the parts, below runs/.
+    """
+    parser = parser_of(text)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no more after so long; what is done is kept")
+    parser.add_argument("--work", type=Path, default=Path("runs", work), help="folder of the parts")
     return parser
 
 

@@ -21,7 +21,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -66,11 +65,9 @@ class Work:
 
 
 def main() -> int:
-    parser = quick.parser_of(__doc__)
+    parser = quick.resumable_parser_of(__doc__, "scores")
     parser.add_argument("--share", default="1/1", help="K/N: of N shares of the parts, the K-th")
     parser.add_argument("--predictors", nargs="*", help="these alone")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
-    parser.add_argument("--work", type=Path, default=Path("runs/scores"), help="folder of the parts")
     options = parser.parse_args()
     if options.quick:
         globals().update(QUICK)

@@ -117,10 +117,7 @@ QUICK |= {"SETTINGS": {"training.steps": 20}, "EXAMPLES": 4, "LONG": 3}
 
 
 def main() -> int:
-    parser = quick.parser_of(__doc__)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long")
-    parser.add_argument("--work", type=Path, default=Path("runs/zoo"), help="folder of the parts")
-    options = parser.parse_args()
+    options = quick.resumable_parser_of(__doc__, "zoo").parse_args()
     if options.quick:
         globals().update(QUICK)
     results = quick.results_folder(options.quick)
