@@ -393,8 +393,8 @@ def _combinations(results: dict[str, Any]) -> str:
         for own in results["combinations"]
     ]
     caption = (
-        "Combinations, by the sum of ranks or, where it says log, of their logarithms: the best by τ on CIFAR-10 on one half of "
-        "the cells; τ of the other columns is on the other half."
+        "Combinations, by the sum of ranks or, where it says log, of their logarithms: the best by τ on CIFAR-10 on one half "
+        "of the cells; τ of the other columns is on the other half."
     )
     return tables.blocks(tables.table(head, lines, left=2), caption)
 
