@@ -160,7 +160,7 @@ def _done(
     left = [task for task in every if task[0] not in found]
     if left and not job.command.placement.local:
         job.start_ray()
-    with stage(title, len(every)) as bar:
+    with stage(title, len(every), job.at_once) as bar:
         bar.skip(len(found))
         for index, result in run_tasks(function, left, shared, job.command.placement):
             network = left[index][0]

@@ -58,9 +58,14 @@ def _judged(job: Work, plan: Plan) -> Search:
         cluster.start(job.command.placement, size_in_bytes(job.dataset) + judging.size)
         interrupts.install_again()
     search = Search(plan, job.folder, job.dataset, job.provenance)
-    total = sum(ladder.total for ladder in search.ladders.values())
-    with stage("search", total) as bar:
-        told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
+    with stage("search", search.total, _at_once(job, plan, judging)) as bar:
+
+        def say(name: str, text: str) -> None:
+            bar.of(search.total)  # which may have become smaller
+            bar.say(f"{name}: {text}")
+            bar.advance(name)
+
+        told = Told(job, search, say)
         bar.skip(len(told.ended))
         told.catch_up()
         shared = dict(judging.shared)
@@ -68,6 +73,13 @@ def _judged(job: Work, plan: Plan) -> Search:
         interrupts.install_again()
         told.catch_up()
     return search
+
+
+def _at_once(job: Work, plan: Plan, judging: Judging) -> int:
+    """Candidates that are judged at the same time; 0 where the search ends by simulated time."""
+    if plan.config().architecture.table:
+        return 0
+    return plan.budget.batch if judging.together else job.at_once
 
 
 def _trainable(job: Work, plan: Plan) -> Judging:
