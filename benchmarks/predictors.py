@@ -186,7 +186,7 @@ def rows(
     for name, column in (columns | some).items():
         cost = kept.get(name, {}).get("busy_ms")
         against = {
-            setting: {data: ranked(column[which], accuracy[which]) for data, accuracy in accuracies.items()}
+            setting: {data: ranked(column, accuracy, which) for data, accuracy in accuracies.items()}
             for setting, which in settings.items()
         }
         found.append({"predictor": name, "ms": cost, "every": name in columns, "against": against})
@@ -194,9 +194,11 @@ def rows(
     return found
 
 
-def ranked(column: Column, accuracy: Column) -> dict[str, float]:
-    finite = np.isfinite(column) & np.isfinite(accuracy)
-    own = rank_correlation(column[finite].tolist(), accuracy[finite].tolist(), resamples=RESAMPLES)
+def ranked(column: Column, accuracy: Column, which: Int[np.ndarray, " M"]) -> dict[str, float]:
+    """Kendall's τ and Spearman's ρ among these cells; the interval resamples cells that compute the same together."""
+    finite = which[np.isfinite(column[which]) & np.isfinite(accuracy[which])]
+    alike = np.array(canonical())[finite].tolist()
+    own = rank_correlation(column[finite].tolist(), accuracy[finite].tolist(), alike, resamples=RESAMPLES)
     return {name: own[name] for name in ("kendall", "low", "high", "spearman", "n")}
 
 
@@ -259,26 +261,36 @@ def _concordant(score: Column, accuracy: Column) -> tuple[int, int]:
 def combinations(
     columns: Mapping[str, Column], some: Mapping[str, Column], accuracies: Mapping[str, Column]
 ) -> list[dict[str, Any]]:
-    """The best of every size, chosen by τ on CIFAR-10 on one half of the cells, and its τ on the other half."""
+    """The best of every size, chosen by τ on CIFAR-10 on one half of the cells, and its τ on the other half. Cells that compute
+    the same, and have the same scores, are in the same half."""
     found = []
     for over, own in (("every cell", columns), ("the drawn cells", columns | some)):
         if over == "the drawn cells" and not some:
             continue
         usable = {name: column for name, column in own.items() if name not in ALIKE and np.isfinite(column).sum() > LARGEST}
         defined = np.flatnonzero(np.all([np.isfinite(column) for column in usable.values()], axis=0))
-        order = numpy_stream(0, "halves").permutation(defined[::STEP])
-        first, second = order[: len(order) // 2], order[len(order) // 2 :]
+        first, second = halves(defined[::STEP])
         for size in range(1, LARGEST + 1):
             choices = [(names, by) for by in BY[:size] for names in itertools.combinations(usable, size)]
             if not choices:
                 break
             told = {own: kendall(together(usable, *own, first), accuracies["cifar10"][first]) for own in choices}
             best = max(told, key=lambda own: -math.inf if math.isnan(told[own]) else told[own])
-            reported = {data: ranked(together(usable, *best, second), own[second]) for data, own in accuracies.items()}
+            chosen = np.full(SPACE.size, math.nan)
+            chosen[second] = together(usable, *best, second)
+            reported = {data: ranked(chosen, accuracy, second) for data, accuracy in accuracies.items()}
             facts = {"over": over, "size": size, "names": best[0], "by": best[1], "of": len(choices), "chosen": told[best]}
             found.append(facts | {"against": reported})
             print(over, *best, as_cell(reported["cifar10"]["kendall"], ".3f"), flush=True)
     return found
+
+
+def halves(places: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " A"], Int[np.ndarray, " B"]]:
+    """The cells in two halves, drawn by what they compute."""
+    stands = np.array(canonical())[places]
+    distinct = numpy_stream(0, "halves").permutation(np.unique(stands))
+    first = np.isin(stands, distinct[: len(distinct) // 2])
+    return places[first], places[~first]
 
 
 def together(
@@ -384,7 +396,7 @@ def _combinations(results: dict[str, Any]) -> str:
     ]
     lines = [
         [
-            own["over"],
+            f"{own['over']} ({own['against']['cifar10']['n']:,} for the report)",
             _named(own),
             f"{own['of']}",
             as_cell(own["chosen"], ".3f"),
@@ -394,7 +406,8 @@ def _combinations(results: dict[str, Any]) -> str:
     ]
     caption = (
         "Combinations, by the sum of ranks or, where it says log, of their logarithms: the best by τ on CIFAR-10 on one half "
-        "of the cells; τ of the other columns is on the other half."
+        "of the cells that have all scores; τ of the other columns is on the other half. Cells that compute the same are in "
+        "the same half, and resampled together."
     )
     return tables.blocks(tables.table(head, lines, left=2), caption)
 
@@ -460,8 +473,8 @@ def doubts(results: dict[str, Any], *_: Any) -> list[tables.Doubt]:
 
 
 def _best(results: dict[str, Any]) -> dict[str, Any]:
-    """The combination that did best where it was not chosen."""
-    return max(results["combinations"], key=lambda own: own["against"]["cifar10"]["kendall"] or -1)
+    """The combination that did best where it was chosen."""
+    return max(results["combinations"], key=lambda own: own["chosen"] or -1)
 
 
 if __name__ == "__main__":
