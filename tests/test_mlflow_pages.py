@@ -29,8 +29,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.skipif(CHROMIUM
 COMPARED = ("conventional", "fa", "usf")
 WIDE = (1700, 4000)
 """pixels: MLflow draws the charts alone that lie in the window"""
-ITS_OWN = ("users/current", "status of 404", "ResizeObserver", "AG Grid")
-"""words of what MLflow's pages complain of by themselves: an address that its server lacks, and its libraries"""
+ITS_OWN = ("users/current", "status of 404", "ResizeObserver", "AG Grid", "WebGL")
+"""words of what MLflow's pages complain of by themselves: an address that its server lacks, its libraries, no graphics card"""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], sh
         _check_folder(plan, written, job)
         write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
         with recorded_as(job, _described(plan)):
-            console.print(f"{plan.question}\nresults go to {job.folder}".strip())
+            console.print(f"{plan.question}\nresults go to {job.folder}".strip(), soft_wrap=True)
             job.records.artifact("search", "plan.json", "")
             _report(job, _judged(job, plan), written)
             show(job, plan)
