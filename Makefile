@@ -18,9 +18,10 @@ run: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "not slow"
 
-# Pages as people see them, in Debian's Chromium or what else is called so; where there is none, each test says that it was skipped.
+# Pages as people see them, MLflow's among them, in Debian's Chromium or what else is called so; where there is none, each test says
+# that it was skipped.
 test-browser: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m "browser and not slow" -rs
+	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST) -m browser -rs
 
 test-all: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/$(PYTEST)

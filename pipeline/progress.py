@@ -1,4 +1,4 @@
-"""Progress of long work: one live line with the time left on a terminal, plain lines otherwise."""
+"""Progress of long work: one live line with the time left on a terminal that can move its cursor, plain lines otherwise."""
 
 import os
 import sys
@@ -15,7 +15,9 @@ _AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False
 """square brackets in a folder's name are no markup"""
 _WIDTH = os.environ.get("COLUMNS", "")
 _OF_A_FILE = max(40, int(_WIDTH)) if _WIDTH.isdecimal() and len(_WIDTH) < 5 else 120
-console = Console(**_AS_IT_IS) if sys.stdout.isatty() else Console(**_AS_IT_IS, width=_OF_A_FILE, soft_wrap=True)
+_FILE: dict[str, Any] = {"width": _OF_A_FILE, "soft_wrap": True, "force_terminal": False}
+"""a file is no terminal, whatever FORCE_COLOR says: that is about colours, and cursor movements come with it"""
+console = Console(**_AS_IT_IS) if sys.stdout.isatty() else Console(**_AS_IT_IS, **_FILE)
 QUIET = 2.0
 """without a terminal, seconds that must pass between two lines of progress"""
 
@@ -114,7 +116,7 @@ class _Left(ProgressColumn):
 @contextmanager
 def stage(title: str, total: int, at_once: int = 1) -> Iterator[Bar]:
     """The bar of one stage; see :class:`Bar`."""
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal:
         bar = Bar(title, total, None, at_once)
         yield bar
         bar.tell_skipped()

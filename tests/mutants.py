@@ -1235,6 +1235,38 @@ PAGES = (
 
 RECORDED = (
     Mutation(
+        "the time left is told by the first of many candidates that end together",
+        "pipeline/progress.py",
+        "if self.at_once and (self.done - self.before) % self.at_once == 0:",
+        "if self.at_once:",
+        "ten minutes are foretold of a search that takes one",
+        ("tests/test_screen.py::test_no_time_is_foretold_before_a_round_of_what_is_done_at_once_is_over",),
+    ),
+    Mutation(
+        "FORCE_COLOR makes a terminal of a file",
+        "pipeline/progress.py",
+        '"soft_wrap": True, "force_terminal": False}',
+        '"soft_wrap": True}',
+        "a log would hold cursor movements",
+        ("tests/test_screen.py::test_a_file_gets_lines_and_no_control_characters",),
+    ),
+    Mutation(
+        "MLflow is asked for lines through settings that some candidates lack",
+        "pipeline/results/mlflow/view.py",
+        "return [name for name in names if all(name in _params(run) for run in _compared(runs))]",
+        "return list(names)",
+        "it would draw none for those candidates",
+        ("tests/test_mlflow.py::test_a_search_is_seen_by_the_settings_in_which_its_candidates_differ",),
+    ),
+    Mutation(
+        "an interval is made of those resamples alone that have a rank correlation",
+        "pipeline/results/statistics.py",
+        "if len(tau) < DEFINED * resamples:",
+        "if len(tau) == 0:",
+        "it may not hold the number that it is of",
+        ("tests/test_results.py::test_rank_correlation_equals_scipys_and_a_slow_bootstrap",),
+    ),
+    Mutation(
         "arms are said to start as configured",
         "pipeline/command_line/described.py",
         '"target.initialisation": own.start or config.target.initialisation',

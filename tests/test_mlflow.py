@@ -21,7 +21,8 @@ from pipeline.command_line import main, ui
 from pipeline.errors import UserError
 from pipeline.results.mlflow import Mirror, client, health, ui_command, ui_environment
 from pipeline.results.mlflow import mirror as sending
-from pipeline.results.mlflow.server import check_port
+from pipeline.results.mlflow.events import link_to_run, linked
+from pipeline.results.mlflow.server import Said, check_port
 from pipeline.results.mlflow.view import state_of
 from pipeline.results.records import Records
 from tests.support.tiny_run import HANGS, heed_hangup
@@ -524,6 +525,52 @@ def test_a_view_has_a_chart_of_each_kind_and_only_runs_that_are_compared():
     searched = state_of([_told("candidate", "val/accuracy", 1)], "")
     assert searched["compareRunCharts"][0]["type"] == "BAR", "a candidate's stages are no curve"
     assert state_of([_told("", "loss")], "")["searchFilter"] == "tags.role != 'parent'"
+    before = [{"info": {}, "data": {"metrics": [{"key": "val/loss", "step": 1}], "tags": []}}]
+    assert state_of(before, "")["compareRunCharts"][0]["metricKey"] == "val/loss", "an earlier version's runs have no role"
+
+
+def test_a_search_is_seen_by_the_settings_in_which_its_candidates_differ():
+    def candidate(accuracy: float, **params: str) -> dict:
+        told = _told("candidate")
+        told["data"]["metrics"] = [{"key": "val/accuracy", "value": accuracy, "step": 0}]
+        return told | {"data": told["data"] | {"params": [{"key": key, "value": value} for key, value in params.items()]}}
+
+    runs = [
+        candidate(0.5, search="a", w="0.1", reader="probes"),
+        candidate(0.6, search="a", w="0.2", reader="image", rho="0.3"),
+    ]
+    state = state_of([_told("parent", "best/val/accuracy"), *runs], "")
+    (lines,) = (chart for chart in state["compareRunCharts"] if chart["type"] == "PARALLEL")
+    assert (lines["selectedParams"], lines["selectedMetrics"]) == (["w", "reader"], ["val/accuracy"]), "rho is one's alone"
+    columns = ["metrics.`val/accuracy`", "params.`w`", "params.`reader`", "params.`rho`", "attributes.`Models`"]
+    assert state["selectedColumns"] == columns
+    shown = [chart.get("metricKey") for chart in state["compareRunCharts"] if not chart["deleted"]]
+    assert "best/val/accuracy" not in shown, "the folder's own run is not among those that are compared"
+    angles = [_told("arm") for _ in range(2)]
+    for told, (first, last) in zip(angles, ((30.0, 0.0), (40.0, 0.001)), strict=True):
+        told["data"]["metrics"] = [{"key": "angle/layer1", "value": first}, {"key": "angle/layer2", "value": last}]
+    still = {chart["metricKey"]: chart["deleted"] for chart in state_of(angles, "")["compareRunCharts"] if "metricKey" in chart}
+    assert still == {"angle/layer1": False, "angle/layer2": True}
+
+
+def test_a_description_leads_to_runs_and_to_nothing_that_is_not_there():
+    told = f"Best: {link_to_run('007', 'search/007')}, {link_to_run('008', 'search/008')}; [a page](https://x.org)"
+    pages = {"search/007": "#/experiments/1/runs/abc"}
+    assert linked(told, pages.get) == "Best: [007](#/experiments/1/runs/abc), 008; [a page](https://x.org)"
+
+
+def test_what_a_server_says_while_it_starts_is_kept_unless_it_is_an_error(capfd):
+    def said(code: str, started: bool) -> str:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        own = Said(process)
+        process.wait(HANGS)
+        own._thread.join(HANGS)
+        own.from_now_on() if started else own.all()
+        return capfd.readouterr().err
+
+    quiet, loud = "print('using a database')", "print('using a database'); print('2026 ERROR mlflow: no disk'); print('why')"
+    assert said(quiet, started=True) == "" and said(quiet, started=False) == "using a database\n"
+    assert said(loud, started=True) == "using a database\n2026 ERROR mlflow: no disk\nwhy\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])

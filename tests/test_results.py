@@ -407,6 +407,10 @@ def test_whole_runs_make_a_wider_interval_and_many_points_the_same():
     y = x + 0.2 * draws.normal(size=1500)
     few, many = (rank_correlation(np.tile(x, k)[:n].tolist(), np.tile(y, k)[:n].tolist()) for k, n in ((1, 900), (1, 1500)))
     assert (many["high"] - many["low"]) / (few["high"] - few["low"]) == pytest.approx(math.sqrt(900 / 1500), rel=0.15)
+    one_among_ties = rank_correlation([1.0, *[0.0] * 8], [0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert one_among_ties["kendall"] > 0.4 and math.isnan(one_among_ties["low"]), "a third of all resamples lack that one"
+    two_among_ties = rank_correlation([1.0, 1.0, *[0.0] * 7], [0.9, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
+    assert two_among_ties["low"] <= two_among_ties["kendall"] <= two_among_ties["high"]
     constant = rank_correlation([0.5, 0.5, 0.5], [0.1, 0.2, 0.3])
     assert math.isnan(constant["kendall"]) and constant["r2"] < 0
 

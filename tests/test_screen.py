@@ -1,7 +1,11 @@
 """What a terminal shows: tables on narrow screens, results alone, nothing at all, help that is short."""
 
 import io
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -66,6 +70,47 @@ def test_the_table_of_a_search_and_of_predictors(width):
     assert all(cell in text for row in rows for cell in row) and "setting_8" in text and "…" not in text
 
 
+def test_settings_of_one_last_name_keep_their_whole_names():
+    from pipeline.command_line.search import _rich_table
+
+    head, rule, row = ("candidate", "rl.learning_rate", "unroll.learning_rate", "rl.gamma"), ("-",) * 4, "0123"
+    found = _rich_table("\n".join("| " + " | ".join(line) + " |" for line in (head, rule, row)))
+    assert found.columns == ["candidate", "rl.learning_rate", "unroll.learning_rate", "gamma"]
+
+
+def test_no_time_is_foretold_before_a_round_of_what_is_done_at_once_is_over(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+
+    def told(at_once: int) -> list[float | None]:
+        """What is left after each of six parts, of which three end together every 30 s."""
+        clock[0], found = 0.0, []
+        bar = progress.Bar("search", 9, None, at_once)
+        for part in range(6):
+            clock[0] += 30.0 if part % 3 == 0 else 0.0
+            bar.advance()
+            found.append(bar.left())
+        return found
+
+    assert told(3) == [None, None, 60.0, 30.0, 30.0, 30.0] and told(0) == [None] * 6
+    assert told(1)[0] == 240.0, "the twin: as if it were the first of nine such parts"
+    bar = progress.Bar("search", 9, None, 3)
+    for _ in range(3):
+        clock[0] += 1.0
+        bar.advance()
+    clock[0] += 1000.0
+    assert bar.left() is None, "it has taken longer than was foretold: nothing is"
+
+
+@pytest.mark.parametrize("variable", ["TERM=dumb", "NO_COLOR=1", "FORCE_COLOR=1"])
+def test_a_file_gets_lines_and_no_control_characters(variable):
+    code = "from pipeline.progress import console, stage\nwith stage('a', 3) as bar:\n [bar.advance('b') for _ in range(3)]"
+    name, _, value = variable.partition("=")
+    told = os.environ | {name: value}
+    done = subprocess.run([sys.executable, "-c", code], env=told, capture_output=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0 and b"3/3" in done.stdout and not re.search(rb"[\x00-\x09\x0b-\x1f]", done.stdout + done.stderr)
+
+
 def test_a_warning_is_heard_also_where_nothing_else_is_said(capfd):
     with progress.saying(quiet=True):
         progress.console.print("so far")
@@ -89,8 +134,6 @@ def test_help_is_short_or_whole_and_has_its_own_word(capfd):
 
 
 def test_a_search_that_comes_with_the_package_goes_by_its_name(tmp_path, monkeypatch):
-    from pathlib import Path
-
     from pipeline.errors import UserError
     from pipeline.search.reading import SHIPPED, read_plan
 

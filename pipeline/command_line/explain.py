@@ -54,7 +54,7 @@ def explain(job: Work) -> None:
         figures.gradcam(drawn[arm], job.folder / "figures" / f"gradcam-{arm}.png", of=f"the arm {arm}", scale=scale)
         job.records.artifact(job.root, f"figures/gradcam-{arm}.png", "figures")
     _images(job, explained, scale)
-    console.print(f"explain: Grad-CAM maps are in {job.folder / 'figures'}")
+    console.print(f"explain: Grad-CAM maps are in {job.folder / 'figures'}", soft_wrap=True)
 
 
 def _images(job: Work, explained: Mapping[str, Sequence[Any]], scale: "Scale") -> None:

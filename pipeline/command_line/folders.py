@@ -100,15 +100,15 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def newest_folder(runs: Path = Path("runs")) -> Path:
-    """The folder in ``runs`` that was worked in last.
+    """The folder in ``runs`` that was worked in last, by a run, a search or any other command that records.
 
     Raises:
         UserError: there is none.
     """
-    folders = [path.parent for path in runs.glob("*/config.json")]
+    folders = [path.parent for path in runs.glob("*/records.jsonl")]
     if not folders:
         raise UserError("no run was found in ./runs; give its folder with --output.")
-    return max(folders, key=lambda folder: (folder / "config.json").stat().st_mtime).absolute()
+    return max(folders, key=lambda folder: (folder / "records.jsonl").stat().st_mtime).absolute()
 
 
 def check_is_run(folder: Path) -> None:

@@ -45,10 +45,10 @@ def command(predict: PredictCommand, line: str) -> int:
         from pipeline.command_line import predicting
 
         predicting.predict(job, predict, source, function, written, tables, show)
-    console.print(f"\nresults   {job.folder}")
+    console.print(f"\nresults   {job.folder}", soft_wrap=True)
     for name, what in (("report.html", "page"), ("predict.md", "table")):
-        console.print(f"{what:<9} {job.folder / name}")
-    console.print(f"MLflow    {where_mlflow_is(job)}")
+        console.print(f"{what:<9} {job.folder / name}", soft_wrap=True)
+    console.print(f"MLflow    {where_mlflow_is(job)}", soft_wrap=True)
     return 0
 
 

@@ -71,7 +71,7 @@ def predict(
         _check_folder(job, written)
         write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
         with recorded_as(job, {name: value for name, value in written.items() if name != "form"}):
-            console.print(f"results go to {job.folder}")
+            console.print(f"results go to {job.folder}", soft_wrap=True)
             job.records.artifact("predict", "plan.json", "")
             found = _scored(job, wanted, names, batch)
             if known is None:

@@ -42,7 +42,8 @@ def command(search: SearchCommand, line: str) -> int:
         from pipeline.command_line import searching
 
         searching.search(job, plan, written, starts, show_search)
-    console.print(f"\nresults   {job.folder}\npage      {job.folder / 'report.html'}\nMLflow    {where_mlflow_is(job)}")
+    said = f"\nresults   {job.folder}\npage      {job.folder / 'report.html'}\nMLflow    {where_mlflow_is(job)}"
+    console.print(said, soft_wrap=True)  # what may be copied is not broken
     return 0
 
 
@@ -90,7 +91,7 @@ def show_search(job: Work, plan: Plan) -> None:
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):
             trained = f"grad-instructor {command} --config " if _is_trained(job.folder / file) else ""
-            console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}")
+            console.print(f"the best in {plan.objectives[0][0]}: {trained}{job.folder / file}", soft_wrap=True)
 
 
 def _is_trained(best: Path) -> bool:

@@ -42,7 +42,7 @@ def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], sh
         _check_folder(plan, written, job)
         write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
         with recorded_as(job, _described(plan)):
-            console.print(f"{plan.question}\nresults go to {job.folder}".strip())
+            console.print(f"{plan.question}\nresults go to {job.folder}".strip(), soft_wrap=True)
             job.records.artifact("search", "plan.json", "")
             _report(job, _judged(job, plan), written)
             show(job, plan)
@@ -112,8 +112,8 @@ def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
     table = outcome.markdown(plan, front)
     write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
     runs = ", ".join(link_to_run(row["name"], f"search/{row['name']}") for row in front)
-    told = f"\n\nTheir runs: {runs}." if runs else ""
-    job.records.tags("search", {"mlflow.note.content": f"{plan.question}\n\n{table}{told}\n"})
+    told = f"Best, on validation data: {runs}.\n\n" if runs else ""
+    job.records.tags("search", {"mlflow.note.content": f"{plan.question}\n\n{told}{table}\n"})
     found = shown_metrics(front[0]["result"]) if front else {}
     job.records.result("search", {f"best/{name}": value for name, value in found.items()})
     for path, place in [(name, "") for name in (FILE, "search.md", "search.json", *best)] + [

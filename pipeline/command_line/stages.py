@@ -65,7 +65,7 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
         write_json(job.folder / "config.json", settings | ({"data": data_of(job.dataset)} if noted else {}))
         with recorded_as(job, of_work(job.config, job.command.options.preset, job.without_enn)):
             job.records.artifact(job.root, "config.json", "")
-            console.print(f"results go to {job.folder}")
+            console.print(f"results go to {job.folder}", soft_wrap=True)
             for stage in stages:
                 stage(job)
                 job.send()
@@ -74,12 +74,12 @@ def work(job: Work, stages: Sequence[Stage]) -> None:
 
 
 def closing_lines(job: Work) -> None:
-    """Where everything is."""
-    console.print(f"\nresults   {job.folder}")
+    """Where everything is; what may be copied, a path or a command, is not broken into lines."""
+    console.print(f"\nresults   {job.folder}", soft_wrap=True)
     for name, what in SHOWN.items():
         if (job.folder / name).exists():
-            console.print(f"{what:<9} {job.folder / name}")
-    console.print(f"MLflow    {where_mlflow_is(job)}")
+            console.print(f"{what:<9} {job.folder / name}", soft_wrap=True)
+    console.print(f"MLflow    {where_mlflow_is(job)}", soft_wrap=True)
 
 
 def where_mlflow_is(job: Work) -> str:

@@ -18,5 +18,5 @@ def command(look: SyncCommand, _line: str) -> int:
     mirror.send(Records(folder))
     if problems:
         raise UserError(problems[0])
-    console.print(f"all records of {folder} are in MLflow at {shown_address(mirror.uri)}")
+    console.print(f"all records of {folder} are in MLflow at {shown_address(mirror.uri)}", soft_wrap=True)
     return 0

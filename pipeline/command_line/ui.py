@@ -64,7 +64,7 @@ def _bring_up_to_date(folder: Path, mirror: Mirror) -> None:
     with suppress(UserError), locked(folder):
         records = Records(folder)
         if not mirror.has(records):
-            console.print(f"sending the records of {folder} to its database")
+            console.print(f"sending the records of {folder} to its database", soft_wrap=True)
             mirror.send(records)
 
 
