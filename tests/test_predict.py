@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import random
 import re
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,24 @@ def alike():
 def without_accuracy():
     return [(own, float("nan")) for own in plain()]
 
+def unordered():
+    return set(plain())
+
+def with_others():
+    class Broken(nn.Linear):
+        def forward(self, x):
+            raise KeyError("width")
+    return [Broken(64, 10), nn.Conv2d(1, 3, 3), *plain()]
+
+def unfit():
+    return [nn.Conv2d(1, 3, 3), nn.Conv2d(1, 3, 3)]
+
+def drawn_otherwise():
+    import random
+    import numpy
+    widths = random.randint(2, 999), int(numpy.random.randint(2, 999))
+    return [nn.Sequential(nn.Flatten(), nn.Linear(64, width), nn.Linear(width, 10)) for width in widths]
+
 def counting(made=[]):
     made.append(1)
     return [nn.Sequential(nn.Flatten(), nn.Linear(64, 10 * len(made))) for _ in range(2)]
@@ -190,6 +209,26 @@ def test_networks_of_ones_own(tmp_path, monkeypatch) -> None:
     assert predict(tmp_path / "make", *options) == 2
 
 
+def test_a_network_that_cannot_be_scored_is_named_and_the_others_are_ranked(tmp_path, monkeypatch, capsys) -> None:
+    without_mlflow(monkeypatch)
+    (tmp_path / "models.py").write_text(MODELS)
+    options = ["--local", "--examples", "4", "--predictors", "live_params", "snip", "--models", f"{tmp_path / 'models.py'}:"]
+    assert predict(tmp_path / "some", *options[:-1], f"{options[-1]}with_others") == 0
+    found, screen = json.loads((tmp_path / "some" / "predict.json").read_text()), " ".join(capsys.readouterr().out.split())
+    assert found["scores"]["live_params"] == ["nan", "nan", 640, 640] and [row["n"] for row in found["rows"]] == [2, 2]
+    assert "snip has no score of some networks, such as 000: it raised KeyError: 'width'." in screen
+    assert predict(tmp_path / "all", *options[:-1], f"{options[-1]}unfit") == 2
+    assert "000: live_params: the network makes outputs of shape" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_list_is_made_alike_whatever_draws_its_widths() -> None:
+    before = random.getstate()
+    one, same, other = (
+        [own.network[1].out_features for own in models_of(MODELS, "drawn_otherwise", seed).values()] for seed in (3, 3, 4)
+    )
+    assert one == same and one[0] != other[0] and one[1] != other[1] and random.getstate() == before
+
+
 @pytest.mark.parametrize(
     ("function", "word"),
     [
@@ -198,6 +237,8 @@ def test_networks_of_ones_own(tmp_path, monkeypatch) -> None:
         ("broken_on_the_way", "no such width"),
         ("leaves", "SystemExit: done here"),
         ("alike", "two networks of the same name"),
+        ("unordered", "gives a set, whose order is another on each worker; give a list"),
+        ("with_others", "000: gradsign: it raised KeyError: 'width'"),
         ("without_accuracy", "the accuracy of '000' is nan; give a number"),
         ("mak", "did you mean 'make'"),
         ("images", "000: gradsign: "),

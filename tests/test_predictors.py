@@ -2,6 +2,8 @@
 
 import copy
 import math
+import re
+import warnings
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from grad_instructor import Instructor
 from grad_instructor import predictors as public
@@ -145,6 +148,66 @@ def test_multiply_adds_by_hand():
     assert score("flops", made, (x, y)) == 4 * 3 * 9 * 16 + 4 * 3 * 4 * 16 + 192 * 4
     made, x, y = NETWORKS["twice"]()
     assert score("flops", made, (x, y)) == 4 * 36 + 24 and score("params", made, (x, y)) == 2 * 36 + 24 + 3 * 6 + 4
+
+
+class Attentive(nn.Module):
+    """Attention with dropout, by the module or by the function; a mean that is taken off by hand; a normalised weight."""
+
+    def __init__(self, by_hand, dropout=0.5):
+        super().__init__()
+        self.by_hand, self.dropout, self.read = by_hand, dropout, nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))
+        self.attention = nn.MultiheadAttention(4, 2, dropout=dropout, batch_first=True)
+        self.last = nn.Linear(4, 5)
+
+    def forward(self, x):
+        h = self.read(x)
+        if self.by_hand:
+            p = self.dropout if self.training else 0.0
+            h = F.dropout(h - h.mean(-1, keepdim=True), self.dropout, self.training)
+            return self.last(F.scaled_dot_product_attention(h, h, h, None, p).mean(1))
+        return self.last(self.attention(h, h, h, need_weights=False)[0].mean(1))
+
+
+def test_attention_and_weights_that_are_computed_count():
+    torch.manual_seed(0)
+    x, y = torch.randn(6, 7, 3, generator=generator()), torch.arange(6) % 5
+    made, by_hand = Attentive(by_hand=False), Attentive(by_hand=True)
+    assert score("flops", made, (x, y)) == score("live_flops", made, (x, y)) == 7 * (3 * 4 + 4 * 4 * 4) + 4 * 5
+    assert score("live_flops", by_hand, (x, y)) == 7 * 3 * 4 + 4 * 5
+    assert score("live_params", by_hand, (x, y)) == 3 * 4 + 4 + 4 * 5, "the norms of a weight's rows count with it"
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_dropout_is_off_wherever_a_network_has_it(by_hand):
+    torch.manual_seed(0)
+    made, without = Attentive(by_hand).double(), Attentive(by_hand, dropout=0.0).double()
+    without.load_state_dict(made.state_dict())
+    x, y = torch.randn(6, 7, 3, generator=generator(), dtype=torch.float64), torch.arange(6) % 5
+    assert score("gradsign", made, (x, y)) == reference.gradsign(without, x, y) != reference.gradsign(made, x, y) or not by_hand
+    assert named("snip").score(made, (x, y), generator(1)) == named("snip").score(made, (x, y), generator(2))
+
+
+class Keeping(nn.Module):
+    """Sets attributes and makes a buffer when it is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(6, 4), 0
+
+    def forward(self, x):
+        self.calls, self.features = self.calls + 1, self.layer(x)
+        self.register_buffer("made", torch.ones(1))
+        return self.features
+
+
+def test_what_a_network_keeps_while_it_is_scored_is_forgotten():
+    made = Keeping()
+    before, names = state(made), made.state_dict().keys()
+    for name in ("gradsign", "snip", "live_params", "zen"):
+        score(name, made, BATCH)
+        assert same(state(made), before) and made.calls == 0, name
+    made(BATCH[0])
+    assert not same(state(made), before) and made.state_dict().keys() > names
 
 
 def test_a_count_follows_the_size_of_images_and_needs_no_good_ones():
@@ -443,6 +506,37 @@ def test_what_is_not_a_number_is_named_and_never_ranked():
         _ = rank([flat], BATCH, ["jacob_cov"]).best
 
 
+def test_a_network_that_a_predictor_cannot_use_is_named_and_the_others_are_ranked():
+    one, wide, other = models()
+    normed = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 4))
+    found = rank([one, normed, nn.ReLU(), wide, nn.Linear(5, 4), other], BATCH, ["gradsign", "live_params"])
+    assert found.order == [3, 5, 0] and found.unranked.keys() == found.why.keys() == {1, 2, 4}
+    assert found.unranked[1] == ["gradsign"] and found.unranked[2] == ["gradsign", "live_params"]
+    for place, says in ((1, "BatchNorm"), (2, r"\(ReLU\) has no weights"), (4, r"does not take examples of shape \(6,\)")):
+        assert re.search(says, found.why[place])
+    assert [own.value for own in found.scores["gradsign"]][::3] == [
+        own.value for own in rank([one, wide], BATCH, ["gradsign"]).scores["gradsign"]
+    ]
+    with pytest.raises(UserError, match="BatchNorm of this network"):
+        rank([normed, normed], BATCH, ["params", "gradsign"])
+    with pytest.raises(UserError, match="labels run from 3 to 6"):
+        rank([one, wide], (X, Y + 3), ["gradsign"])
+    with pytest.raises(ZeroDivisionError) as caught:
+        wide.register_forward_hook(fail_at(1))
+        rank([one, wide], BATCH, ["snip"])
+    assert caught.value.__notes__ == ["This was network 1 of the list, scored by snip."]
+
+
+@pytest.mark.slow
+def test_a_compiled_network_scores_as_it_does_itself():
+    for name in PREDICTORS:
+        if name != "enn":
+            compiled = torch.compile(deep()[0], backend="eager")
+            compiled(X)
+            in_part = nn.Sequential(torch.compile(deep()[0], backend="eager"))
+            assert score(name, compiled, BATCH) == score(name, in_part, BATCH) == score(name, deep()[0], BATCH), name
+
+
 def test_a_population_is_its_members():
     target = MLP((6, 5, 4))
     population = Population(target, initialise(target, "he", [0, 1, 2]))
@@ -646,7 +740,30 @@ def test_a_batch_of_another_shape_is_refused_by_all(name):
         score(name, made, (torch.rand(len(x), 5, 8, 8), y))
 
 
+def test_what_is_computed_without_gradients_counts_nothing():
+    class Half(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.two = nn.Linear(6, 5), nn.Linear(5, 4)
+
+        def forward(self, x):
+            with torch.no_grad():
+                h = self.one(x)
+            return self.two(h)
+
+    torch.manual_seed(0)
+    made = Half()
+    assert score("fisher", made, BATCH) == pytest.approx(score("fisher", made.two, (made.one(X).detach(), Y)))
+    assert score("gradsign", made, BATCH) == reference.gradsign(made, X, Y)
+
+
 def test_networks_that_are_none_yet_are_refused():
+    with torch.device("meta"), pytest.raises(UserError, match="lies on the device 'meta', where tensors have no values"):
+        score("params", nn.Linear(6, 4), BATCH)
+    with warnings.catch_warnings(action="ignore"):  # torch.jit is going
+        traced = torch.jit.trace(nn.Linear(6, 4), X)
+    with pytest.raises(UserError, match="compiled by TorchScript, which hides its layers"):
+        score("params", traced, BATCH)
     with pytest.raises(UserError, match="lazy"):
         score("params", nn.LazyLinear(4), BATCH)
     embedded = nn.Sequential(nn.Embedding(9, 3), nn.Flatten(), nn.Linear(18, 4))

@@ -3,16 +3,23 @@
 import hashlib
 import math
 import numbers
+import random
 import sys
+import traceback
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from pipeline.errors import UserError, nearest, reason_of, shown
+
+PREFIX = "models_"
+"""of the names of such files' modules"""
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Model:
 
 def models_of(source: str, function: str, seed: int) -> dict[str, Model]:
     """What the function gives, by name: a mapping of names to networks, or a list of them; a network may be a pair of itself
-    and its accuracy in percent. torch's random numbers are seeded while it runs.
+    and its accuracy in percent. Random numbers are seeded while it runs.
 
     Raises:
         UserError: the file cannot be run, has no such function, or gives no networks.
@@ -36,20 +43,44 @@ def models_of(source: str, function: str, seed: int) -> dict[str, Model]:
         known = [name for name, value in vars(module).items() if isinstance(value, types.FunctionType)]
         near = f" (did you mean {nearest(function, known)!r}?)" if known else ""
         raise UserError(f"--models: the file has no function {function!r}{near}; give FILE.py:FUNCTION.")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with _seeded(seed):
         try:
             given = found()
+            if isinstance(given, set | frozenset):
+                raise UserError(f"--models: {function} gives a set, whose order is another on each worker; give a list.")
             if isinstance(given, Iterable) and not isinstance(given, Mapping | str | nn.Module):
                 given = list(given)  # what gives one network after the other is run here, under the same seed
+        except UserError:
+            raise
         except (Exception, SystemExit) as error:  # the user's code: its error is told as the user's
             raise UserError(f"--models: {function} failed ({type(error).__name__}: {reason_of(error)}); correct it.") from error
     return _models(given, function)
 
 
+def is_theirs(error: BaseException) -> bool:
+    """Whether an error was raised by code of such a file, and is the user's."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.filename.startswith(f"<{PREFIX}") for frame in frames)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """The random numbers of torch, numpy and Python from a seed, so that the networks are the same on each worker."""
+    plain, array = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(plain)
+            np.random.set_state(array)
+
+
 def _module(source: str) -> types.ModuleType:
     """The file as a module, run from its text: on workers the file need not be there."""
-    name = f"models_{hashlib.sha256(source.encode()).hexdigest()[:12]}"
+    name = f"{PREFIX}{hashlib.sha256(source.encode()).hexdigest()[:12]}"
     if name in sys.modules:
         return sys.modules[name]
     module = types.ModuleType(name)

@@ -18,12 +18,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.architectures.models import Model, models_of
+from pipeline.architectures.models import Model, is_theirs, models_of
 from pipeline.architectures.space import Code
 from pipeline.architectures.spaces import SPACES
 from pipeline.data.dataset import Dataset
 from pipeline.enn.readers import Unreadable
-from pipeline.errors import UserError
+from pipeline.errors import UserError, reason_of
 from pipeline.predictors import named
 from pipeline.predictors.checks import Unsuited
 from pipeline.seeding import numpy_stream, stream, torch_stream
@@ -109,13 +109,23 @@ def batch_of(dataset: Dataset, examples: int, seed: int, channels: int | None = 
 
 
 def score(
-    task: tuple[str, tuple[str, ...]], *, device: str, wanted: Wanted, batch: tuple[Tensor, Tensor], classes: int
+    task: tuple[str, tuple[str, ...]],
+    *,
+    device: str,
+    wanted: Wanted,
+    batch: tuple[Tensor, Tensor],
+    classes: int,
+    others: bool = False,
 ) -> dict[str, Any]:
     """The scores of one network: by predictor ``value`` and ``ms``, milliseconds by the clock. Where a predictor is not made
     for such a network the value is NaN, and ``why`` says so.
 
+    Args:
+        others: whether other networks are scored as well: then one that a predictor cannot score is ``refused``, likewise with
+            its reason, and :func:`check_refused` says what to do where all are.
+
     Raises:
-        UserError: a predictor cannot score it; the sentence names both.
+        UserError: a predictor cannot score it, and there are no others; the sentence names both.
     """
     name, predictors = task
     found: dict[str, Any] = {}
@@ -130,11 +140,31 @@ def score(
             value = float(named(predictor).score(network, (x, y), draws))
         except (Unsuited, Unreadable) as error:
             value, said = math.nan, {"why": str(error)}
-        except UserError as error:
-            raise UserError(f"{name}: {predictor}: {error}") from error
+        except Exception as error:
+            if not isinstance(error, UserError) and not (wanted.source and is_theirs(error)):
+                raise
+            why = str(error) if isinstance(error, UserError) else f"it raised {type(error).__name__}: {reason_of(error)}."
+            if not others:
+                raise UserError(f"{name}: {predictor}: {why}") from error
+            value, said = math.nan, {"why": why, "refused": f"{name}: {predictor}: {why}"}
         found[predictor] = {
             "value": value if math.isfinite(value) else str(value),
             "ms": 1000 * (time.perf_counter() - started),
             **said,
         }
     return found
+
+
+def check_refused(predictors: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Nothing, if each predictor could use some network.
+
+    Args:
+        found: what :func:`score` found of each network.
+
+    Raises:
+        UserError: one could use none; the sentence names the first network.
+    """
+    for predictor in predictors:
+        own = [scores[predictor] for scores in found.values() if predictor in scores]
+        if own and all("refused" in score for score in own):
+            raise UserError(own[0]["refused"])

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline import interrupts
 from pipeline.architectures.accuracies import accuracy_of
 from pipeline.architectures.recorded import COLUMNS, Recorded, recorded
-from pipeline.architectures.scoring import Wanted, batch_of, drawn, places, score, tasks
+from pipeline.architectures.scoring import Wanted, batch_of, check_refused, drawn, places, score, tasks
 from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.table import read_tables
 from pipeline.cluster.pool import run_tasks
@@ -127,12 +127,13 @@ def _accuracies(job: Work, wanted: Wanted, names: Sequence[str], zoo: Recorded |
 # -- scoring -----------------------------------------------------------------------------------------------------------
 
 
-def _scored(job: Work, wanted: Wanted, names: Sequence[str], batch: Any) -> dict[tuple[str, str], dict[str, float]]:
+def _scored(job: Work, wanted: Wanted, names: Sequence[str], batch: Any) -> dict[tuple[str, str], dict[str, Any]]:
     """By architecture and predictor: value and milliseconds; those that were scored before are read."""
     where = places(wanted, names)
     every = tasks(where)
-    shared = {"wanted": wanted, "batch": batch, "classes": job.dataset.classes}
+    shared = {"wanted": wanted, "batch": batch, "classes": job.dataset.classes, "others": True}
     found = _done(job, "scores", SCORES, every, score, shared)
+    check_refused(wanted.predictors, found)
     return {key: found[network][key[1]] for key, network in where.items()}
 
 

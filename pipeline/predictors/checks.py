@@ -62,8 +62,12 @@ def network(network: nn.Module) -> None:
     """Raises UserError unless it is a module with a convolution or a linear layer."""
     if not isinstance(network, nn.Module):
         raise UserError(f"a predictor scores a torch.nn.Module and got {shown(network)}; give a network.")
+    if isinstance(network, torch.jit.ScriptModule):
+        raise UserError("the network is compiled by TorchScript, which hides its layers; give the module that it was made of.")
     if any(isinstance(parameter, nn.parameter.UninitializedParameter) for parameter in network.parameters()):
         raise UserError("the network has lazy layers that do not know their sizes yet; call it once on a batch.")
+    if any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers())):
+        raise UserError("the network lies on the device 'meta', where tensors have no values; give one that is initialised.")
     if not weights(network):
         raise UserError(
             f"the network ({type(network).__name__}) has no weights: no convolution and no linear layer; give one that has."

@@ -26,9 +26,9 @@ class Fisher(Predictor):
     def value(self, network: nn.Module, x: Shaped[Tensor, "N ..."], y: Int[Tensor, " N"]) -> float:
         with Outputs(network, linear=True) as seen:
             loss = cross_entropy(network(x), y)
-        outputs = [own for own, _ in seen.linear]
+        followed = [one for one in seen.linear if one[0].requires_grad]  # and not what is computed without gradients
         total = 0.0
-        for (own, last), gradient in zip(seen.linear, or_zeros(loss, outputs), strict=True):
+        for (own, last), gradient in zip(followed, or_zeros(loss, [own for own, _ in followed]), strict=True):
             product = (own.detach() * gradient).movedim(-1 if last else 1, 1)
             total += float(
                 product.flatten(2).sum(2).pow(2).mean(0).sum() / 2 if product.ndim > 2 else product.pow(2).mean(0).sum() / 2

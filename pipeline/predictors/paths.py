@@ -1,12 +1,13 @@
 """The layers of a network as a count sees them: how many weights, at how many positions, and whether a path uses them.
 
 The network of a NAS-Bench-201 cell says so by itself (:meth:`pipeline.targets.nasbench201.CellNetwork.layers`). Any other is
-measured by one pass over random positive inputs, in which every weight is replaced by the mean over its inputs, and
+measured by one pass over random positive inputs, in which every weight is replaced by about the mean over its inputs, and
 normalisations and activations by nothing: nothing can then cancel or be cut off, so that a weight is live, on a path from input
-to output, exactly where the sum of the outputs has a gradient with respect to it. (SynFlow's idea, Tanaka et al., 2020, with
-values that stay near 1.)
+to output, exactly where a sum of the outputs, weighted at random, has a gradient with respect to it. (SynFlow's idea, Tanaka et
+al., 2020, with values that stay near 1.) A weight that is computed from parameters counts by the largest of them.
 """
 
+import inspect
 from typing import Any
 
 import torch
@@ -31,6 +32,8 @@ NOTHING = {
     if hasattr(home, name)
 }
 """functions that are replaced by their first argument"""
+SIGNATURE = inspect.signature(F.multi_head_attention_forward)
+PROJECTIONS = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 EXAMPLES = 2
 """of the pass"""
 
@@ -44,12 +47,15 @@ def layers(network: nn.Module, x: Tensor) -> list[Layer]:
     with torch.enable_grad(), paths:
         outputs = network(inputs if x.is_floating_point() else x[:1].expand(EXAMPLES, *x.shape[1:]))
     sources = [*paths.parameters, *paths.stand_ins.values()]
-    found = torch.autograd.grad(outputs.sum(), sources, allow_unused=True) if outputs.requires_grad else [None] * len(sources)
+    total = (outputs * _positive(outputs)).sum()  # so that what subtracts a mean cancels nothing
+    found = torch.autograd.grad(total, sources, allow_unused=True) if outputs.requires_grad else [None] * len(sources)
     live = [own is not None and bool(own.ne(0).any()) for own in found]
     by_id = dict(zip(map(id, paths.parameters), live[: len(paths.parameters)], strict=True))
     by_stand_in = dict(zip(paths.stand_ins, live[len(paths.parameters) :], strict=True))
     return [
-        Layer(weight.numel(), paths.positions.get(id(weight), 0), by_id[id(weight)] or by_stand_in.get(id(weight), False))
+        Layer(
+            weight.numel(), round(paths.positions.get(id(weight), 0)), by_id[id(weight)] or by_stand_in.get(id(weight), False)
+        )
         for weight in paths.parameters
     ]
 
@@ -67,7 +73,7 @@ class Paths(TorchFunctionMode):
         self.parameters = list(weights(network).values())
         self.dtype = self.parameters[0].dtype
         self.watched = {id(parameter) for parameter in self.parameters}
-        self.positions: dict[int, int] = {}
+        self.positions: dict[int, float] = {}
         self.stand_ins: dict[int, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
@@ -76,17 +82,55 @@ class Paths(TorchFunctionMode):
             return args[0]
         if func in LINEAR_MAPS or func in TRANSPOSED:
             return self._linear_map(func, *args, **kwargs)
+        if func is F.multi_head_attention_forward:
+            self._attention(SIGNATURE.bind(*args, **kwargs).arguments)
         return func(*args, **kwargs)
+
+    def _count(self, weight: Tensor, positions: int) -> None:
+        """Positions of a weight, or of a parameter that it is computed from: in the share of it that is used."""
+        leaf = weight
+        if id(weight) not in self.watched:
+            leaves = [own for own in _leaves(weight) if id(own) in self.watched]
+            leaf = max(leaves, key=Tensor.numel, default=weight)
+        if id(leaf) in self.watched:
+            share = min(1.0, weight.numel() / leaf.numel())
+            self.positions[id(leaf)] = self.positions.get(id(leaf), 0) + share * (positions // EXAMPLES)
+
+    def _attention(self, given: dict[str, Any]) -> None:
+        """Attention's projections, which a function computes within itself: of queries, of keys and of values."""
+        read, of = [given[name] for name in ("query", "key", "value")], PROJECTIONS
+        own = given if given.get("use_separate_proj_weight") else dict(zip(of, given["in_proj_weight"].chunk(3), strict=True))
+        for inputs, name in zip(read, of, strict=True):
+            self._count(own[name], inputs.numel() // inputs.shape[-1])
+        self._count(given["out_proj_weight"], read[0].numel() // read[0].shape[-1])
 
     def _linear_map(
         self, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **more: Any
     ) -> Tensor:
-        if id(weight) not in self.watched:
-            return func(input, weight, bias, *rest, **more)
-        if id(weight) not in self.stand_ins:
-            fan_in = weight.shape[0] if func in TRANSPOSED else weight[0].numel()
-            self.stand_ins[id(weight)] = torch.full_like(weight, 1 / fan_in, requires_grad=True)
-        outputs = func(input, self.stand_ins[id(weight)], None, *rest, **more)
-        counted = input.numel() // weight.shape[0] if func in TRANSPOSED else outputs.numel() // weight.shape[0]
-        self.positions[id(weight)] = self.positions.get(id(weight), 0) + counted // EXAMPLES
+        stands = weight
+        if id(weight) in self.watched:
+            if id(weight) not in self.stand_ins:
+                fan_in = weight.shape[0] if func in TRANSPOSED else weight[0].numel()
+                self.stand_ins[id(weight)] = (_positive(weight.detach()) / fan_in).requires_grad_()
+            stands, bias = self.stand_ins[id(weight)], None
+        outputs = func(input, stands, bias, *rest, **more)
+        self._count(weight, input.numel() // weight.shape[0] if func in TRANSPOSED else outputs.numel() // weight.shape[0])
         return outputs
+
+
+def _positive(like: Tensor) -> Tensor:
+    return torch.rand_like(like) + 0.5
+
+
+def _leaves(weight: Tensor) -> list[Tensor]:
+    """The parameters that a weight is computed from."""
+    waiting, found, seen = [weight.grad_fn], [], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        waiting += [below for below, _ in node.next_functions]
+    return found

@@ -2,21 +2,22 @@
 
 A combination has for each network the mean of its ranks among the networks, or, for AZ-NAS (Lee & Ham, CVPR 2024, eq. 9), the
 sum of the logarithms of rank / m, where the best of m networks has rank m; equal scores share their mean rank. Only networks
-with a score by every part have ranks: what is NaN is named, and stands nowhere. A combination may be a part of another:
+with a score by every part have ranks: what is NaN is named, and stands nowhere, and so is a network that a predictor cannot use
+where it can use others. A combination may be a part of another:
 ``synflow+az_nas`` has the mean of a network's ranks by SynFlow and by AZ-NAS.
 """
 
 import copy
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.enn.files import checked_device
-from pipeline.errors import UserError, shown
+from pipeline.errors import UserError, reason_of, shown
 from pipeline.names import COMBINATIONS, Combination, combination, parts_of
 from pipeline.predictors import PREDICTORS, Scored, checks, named
 from pipeline.seeding import torch_stream
@@ -37,6 +38,8 @@ class Ranking:
     """places of the networks in the list that was given, best first"""
     unranked: Mapping[int, Sequence[str]]
     """places of networks that have no rank, and which predictors are NaN there"""
+    why: Mapping[int, str] = field(default_factory=dict)
+    """of those among them that a predictor cannot use, why the first cannot, as a sentence"""
 
     @property
     def best(self) -> int:
@@ -46,7 +49,8 @@ class Ranking:
             UserError: no network has a rank.
         """
         if not self.order:
-            raise UserError(f"no network has a rank: {', '.join(sorted(self.scores))} are NaN; choose other predictors.")
+            said = "".join(f" ({why})" for why in list(self.why.values())[:1])
+            raise UserError(f"no network has a rank: {', '.join(sorted(self.scores))} are NaN{said}; choose other predictors.")
         return self.order[0]
 
 
@@ -67,8 +71,8 @@ def rank(
         device: where to compute, on a copy of each network; where it lies if not given.
 
     Raises:
-        UserError: no networks, no predictors or unknown ones, no such device, a seed that is no whole number, or a network or
-            batch that a predictor cannot use.
+        UserError: no networks, no predictors or unknown ones, no such device, a seed that is no whole number, a batch that is
+            none, or a predictor that can use none of the networks.
     """
     networks, seed = _networks(models), checks.whole(seed, "seed", least=-math.inf)
     predictors = predictors if isinstance(predictors, str) or not isinstance(predictors, Iterable) else list(predictors)
@@ -76,15 +80,27 @@ def rank(
         raise UserError(f"predictors are a list of names and got {shown(predictors)}; choose from {', '.join(known())}.")
     place = None if device is None else checked_device(device)
     parts = list(dict.fromkeys(part for name in predictors for part in parts_of(name)))
+    checks.pair(batch)
     scores: dict[str, list[Scored]] = {part: [] for part in parts}
-    for network in networks:
-        own = network if place is None else copy.deepcopy(network).to(place)
+    refused: dict[str, dict[int, UserError]] = {part: {} for part in parts}
+    for number, network in enumerate(networks):
+        own = network if place is None else _moved(number, network, place)
         for part in parts:
-            scores[part].append(named(part).scored(own, batch, torch_stream(seed, "predictor", part)))
+            try:
+                found = named(part).scored(own, batch, torch_stream(seed, "predictor", part))
+            except UserError as error:
+                refused[part][number], found = error, Scored(math.nan, 0.0)
+            except Exception as error:
+                error.add_note(f"This was network {number} of the list, scored by {part}.")
+                raise
+            scores[part].append(found)
+    if none := [part for part in parts if len(refused[part]) == len(networks)]:
+        raise refused[none[0]][0]
     values = {part: [scored.value for scored in found] for part, found in scores.items()}
     columns = [combined(name, values) for name in predictors]
     total = columns[0] if len(columns) == 1 else by_ranks(columns)
-    return Ranking(scores, total, order(total), unranked(values))
+    why = {number: str(error) for part in reversed(parts) for number, error in refused[part].items()}
+    return Ranking(scores, total, order(total), unranked(values), dict(sorted(why.items())))
 
 
 def known() -> list[str]:
@@ -159,6 +175,21 @@ def _networks(models: Iterable[nn.Module] | Population) -> list[nn.Module]:
     networks = list(models)
     if not networks:
         raise UserError("there is no network to rank; give a list with at least one torch.nn.Module.")
-    for network in networks:
-        checks.network(network)
+    if wrong := [network for network in networks if not isinstance(network, nn.Module)]:
+        raise UserError(f"a predictor scores a torch.nn.Module and got {shown(wrong[0])}; give networks.")
     return networks
+
+
+def _moved(number: int, network: nn.Module, place: torch.device) -> nn.Module:
+    """A copy on a device.
+
+    Raises:
+        UserError: torch does not copy it.
+    """
+    try:
+        return copy.deepcopy(network).to(place)
+    except (RuntimeError, NotImplementedError) as error:
+        raise UserError(
+            f"network {number} of the list cannot be copied to {place} ({reason_of(error)}); move it there, and leave out "
+            "the device."
+        ) from error

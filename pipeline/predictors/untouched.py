@@ -2,23 +2,51 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from pipeline.learning.modules import gradient
 
 NOISE = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.MultiheadAttention)
 """modules that draw random numbers while they train"""
+DROPOUTS = {
+    getattr(home, name)
+    for home, names in (
+        (F, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout"),
+        (torch, "dropout dropout_ alpha_dropout alpha_dropout_ feature_dropout feature_dropout_ feature_alpha_dropout"),
+    )
+    for name in names.split()
+}
+"""functions that leave their input as it is where there is no noise"""
+AT = 4
+"""place of the probability among the arguments of scaled_dot_product_attention"""
+
+
+class Quiet(TorchFunctionMode):
+    """Within, functions drop nothing out, whether a module calls them or a network's own ``forward``."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if func is F.scaled_dot_product_attention:
+            args, kwargs = (*args[:AT], *([0.0] if len(args) > AT else []), *args[AT + 1 :]), dict(kwargs)
+            kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
+        return func(*args, **kwargs)
 
 
 @contextmanager
 def untouched(network: nn.Module, seed: int) -> Iterator[None]:
     """Within, ``network`` is in training mode without noise, all of its parameters take gradients, by backpropagation whatever
     its learning rule is and in full precision, and torch's random numbers come from ``seed``; afterwards modes, buffers,
-    ``requires_grad`` and random numbers are what they were. (Gradients are asked for by ``torch.autograd.grad``, so that
-    nothing comes into ``.grad``.)"""
+    ``requires_grad``, random numbers and the modules' attributes are what they were. (Gradients are asked for by
+    ``torch.autograd.grad``, so that nothing comes into ``.grad``.)"""
     modes = {module: module.training for module in network.modules()}
+    attributes = {module: _attributes(module) for module in modes}
     buffers = {
         (module, name): (buffer, None if buffer is None else buffer.clone())
         for module in network.modules()
@@ -34,6 +62,9 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
             within.enter_context(torch.autocast(kind, enabled=False))
         within.enter_context(torch.inference_mode(False))
         within.enter_context(torch.enable_grad())
+        within.enter_context(Quiet())
+        if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modes):
+            within.enter_context(torch.compiler.set_stance("force_eager"))  # what is compiled cannot be watched
         torch.manual_seed(seed)
         try:
             for module in modes:
@@ -46,8 +77,27 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
                 parameter.requires_grad_(False)
             for module, training in modes.items():
                 module.training = training
+            for module, before in attributes.items():
+                _forget(module, before)
             for (module, name), (buffer, before) in buffers.items():
                 _put_back(module, name, buffer, before)
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    """What it has, and what is in its tables of parameters, buffers and the like; tensors as they are."""
+    return {name: (value, dict(value) if isinstance(value, dict) else None) for name, value in vars(module).items()}
+
+
+def _forget(module: nn.Module, before: dict[str, Any]) -> None:
+    """Undo what a forward pass has set: features that are kept, a buffer that is made at the first call, a counter."""
+    own = vars(module)
+    for name in [name for name in own if name not in before]:
+        del own[name]
+    for name, (value, table) in before.items():
+        own[name] = value
+        if table is not None and (value.keys() != table.keys() or any(value[key] is not table[key] for key in table)):
+            value.clear()
+            value.update(table)
 
 
 def _put_back(module: nn.Module, name: str, buffer: Tensor | None, before: Tensor | None) -> None:
