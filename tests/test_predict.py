@@ -82,6 +82,16 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     assert len(list((tmp_path / "scores").iterdir())) == len(networks) == len(counted) - 1
     assert {path.name for path in (tmp_path / "figures").iterdir()} == {*(f"{n}.png" for n in found["scores"]), "agreement.png"}
 
+    told = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
+    written = [path.stat().st_mtime_ns // 1_000_000 for path in (tmp_path / "scores").iterdir()]
+    for name in found["scores"]:
+        of_run = {event["kind"]: event for event in told if event.get("run") == f"predict/{name}"}
+        assert of_run["start"]["at"] < min(written) and of_run["end"]["at"] == of_run["metrics"]["at"] == max(written)
+        assert {"predictor": name, "space": "nasbench201", "seed": 0}.items() <= of_run["start"]["params"].items()
+        assert {"kendall_cifar10", "kendall_cifar10_low", "kendall_cifar10_high"} <= of_run["metrics"]["values"].keys()
+    (answer,) = (event["row"] for event in told if event["kind"] == "result")
+    assert "kendall_cifar10/params" in answer
+
     task, shared = counted[0]  # one that was scored before the interruption, scored again by itself
     assert real(task, **shared)["live_params"]["value"] == found["scores"]["live_params"][0]
 

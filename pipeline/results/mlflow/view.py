@@ -20,7 +20,8 @@ SECTIONS = {
     SETTINGS: (),
     "Found": ("gain", "rank_correlation", "kendall_", "spearman_", "ms_per_architecture"),
     LOOKED_AT: (),
-    "Instruction": ("instruction/", "train/gradient_norm", "predicted/", "angle/"),
+    "What goes backwards": ("train/gradient_norm", "angle/"),
+    "Instruction": ("instruction/", "predicted/"),
     "The ENN's training": ("kendall/", "error/", "score/", "unrolled/loss/"),
 }
 """charts by the beginnings of what they show; what begins otherwise has no chart. Two have none: settings, and images"""
