@@ -1,12 +1,15 @@
 """What an :class:`pipeline.instruction.Instructor` finds in the loop that calls it.
 
-Gradients that are scaled or not; a line search; the line that a warning points at.
+Gradients that are scaled or not, or not there; learning rates; a line search; the line that a warning points at.
 """
 
 import inspect
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.instruction.modules import Readable
@@ -40,6 +43,33 @@ def gradient_norm(read: Readable, scale: float) -> float:
                 "scaled: instruct(model, scale=…)."
             )
     return norm
+
+
+def require_gradients(read: Readable) -> None:
+    """By which a guard tells whether an ENN knows the way.
+
+    Raises:
+        UserError: there are none.
+    """
+    trained = [tensor for tensor in read.tensors if tensor.requires_grad]
+    if trained and all(tensor.grad is None for tensor in trained):
+        raise UserError(
+            "no parameter has a gradient, by which the guard tells whether the ENN knows the way; call instruct between "
+            "loss.backward() and optimizer.step(), or give guarded=False."
+        )
+
+
+def rates_of(tensors: Sequence[Tensor], base: float, optimizer: torch.optim.Optimizer | None) -> list[float]:
+    """The learning rate of each tensor, for the trust region: the largest that its parameter group tells of, where a schedule
+    begins low; ``base`` where there is none."""
+    groups = [] if optimizer is None else optimizer.param_groups
+    own = {id(one): _largest(group, base) for group in groups for one in group["params"]}
+    return [own.get(id(tensor), base) for tensor in tensors]
+
+
+def _largest(group: Mapping[str, Any], base: float) -> float:
+    rates = [float(group[key]) for key in ("initial_lr", "max_lr", "lr") if group.get(key) is not None]
+    return max(rates, default=base)
 
 
 def refuse_line_search(decoupled: bool) -> None:

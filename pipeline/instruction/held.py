@@ -1,6 +1,8 @@
 """The instruction that an :class:`pipeline.instruction.Instructor` follows from one reading of the weights to the next."""
 
-from collections.abc import Mapping
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -8,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from pipeline.enn import Critic
+from pipeline.errors import UserError
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.low_rank import LowRank, Product, Push, add
 from pipeline.instruction.modules import Readable
@@ -35,12 +38,23 @@ class Held:
         """V(θ, t)"""
 
     def is_stale(self, read: Readable) -> bool:
-        """Whether it is of tensors that are no longer there: a layer was pruned, say."""
-        return not self.pushes.keys() <= set(read.names)
+        """Whether it is of tensors that are no longer there: a layer was pruned, say, or made wider."""
+        shapes = {name: tensor.shape for name, tensor in zip(read.names, read.tensors, strict=True)}
+        return any(shapes.get(name) != _shape(push) for name, push in self.pushes.items())
 
     def drop(self) -> None:
         """Follow nothing."""
-        self.pushes = {}
+        self.pushes, self.lengths = {}, {}
+
+    @contextlib.contextmanager
+    def unless_it_fails(self) -> Iterator[None]:
+        """Within it weights may be read; if that is interrupted all is as it was, for the next call to go on from."""
+        kept = dict(self.__dict__)
+        try:
+            yield
+        except BaseException:
+            self.__dict__.update(kept)
+            raise
 
     def read(self, read: Readable, step: int, progress: Tensor, rates: list[float], many: bool) -> None:
         """Read the weights.
@@ -71,8 +85,9 @@ class Held:
             if gradient is not None:
                 there = tensor.detach().to(gradient)
                 factor = instruction_scale(gradient[None], there[None], self.strength, rate, home.trust_region)
-                self.pushes[name] = gradient.mul_(factor)
-                self.lengths[name] = float(torch.linalg.vector_norm(gradient))
+                length = float(torch.linalg.vector_norm(gradient.mul_(factor)))
+                if math.isfinite(length):  # it is not where the weights are not
+                    self.pushes[name], self.lengths[name] = gradient, length
 
     def _by_low_rank(
         self, fast: LowRank, read: Readable, progress: Tensor, own: Tensor | None, rates: list[float], many: bool
@@ -95,7 +110,7 @@ class Held:
         return True
 
     def compare(self, read: Readable, guard: Guard | OwnGuard) -> None:
-        """Show it to a guard beside the gradients at hand."""
+        """Show it to a guard beside the gradients at hand, if there are any."""
         pairs = []
         for name, tensor in zip(read.names, read.tensors, strict=True):
             own = self.pushes.get(name)
@@ -117,6 +132,11 @@ class Held:
         """The tensors that are pushed, by name: not those that are frozen, nor what is in no group of the optimiser."""
         groups = [] if optimizer is None else optimizer.param_groups
         known = {id(own) for group in groups for own in group["params"]}
+        if known and read.tensors and not known & {id(own) for own in read.tensors}:
+            raise UserError(
+                "the optimizer that was given to the instructor has none of the model's parameters; give the one that trains "
+                "them."
+            )
         pairs = [(name, own) for name, own in zip(read.names, read.tensors, strict=True) if name in self.pushes]
         return {name: own for name, own in pairs if own.requires_grad and (not known or id(own) in known)}
 
@@ -137,6 +157,9 @@ class Held:
             scale: by how much the gradients are scaled.
             progress: t / T.
             optimizer: what is in none of its groups is left alone.
+
+        Raises:
+            UserError: none of the tensors is in a group of the optimiser.
 
         Returns:
             the norm of what was added, or of what moved the weights divided by its learning rate; and that rate, 1 where the
@@ -170,6 +193,10 @@ class Held:
         self.strength, self.value = state["strength"].clone(), state["value"]
         self.pushes = {str(name): push.clone() for name, push in state["instruction"].items()}
         self.lengths = {str(name): float(length) for name, length in state["lengths"].items()}
+
+
+def _shape(push: Push) -> torch.Size:
+    return torch.Size([push.left.shape[1], push.right.shape[1]]) if isinstance(push, Product) else push.shape
 
 
 def _dense(push: Push) -> Tensor:

@@ -2,29 +2,28 @@
 
 import copy
 import warnings
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.enn import Critic, load_critic
+from pipeline.enn import load_critic
 from pipeline.enn.files import digest_of
 from pipeline.enn.readers import Probes
 from pipeline.errors import UserError
 from pipeline.instruction import values
-from pipeline.instruction.caller import callers_level, gradient_norm, refuse_line_search
+from pipeline.instruction.caller import callers_level, gradient_norm, rates_of, refuse_line_search, require_gradients
 from pipeline.instruction.chain import foreign
 from pipeline.instruction.guard import Guard
 from pipeline.instruction.held import Held
 from pipeline.instruction.low_rank import LowRank
 from pipeline.instruction.memory import Bound, Latest, checked_state
 from pipeline.instruction.modules import Call, How, Readable, readable
-from pipeline.instruction.own_guard import FarFromHome, OwnGuard
+from pipeline.instruction.own_guard import FarFromHome, OwnGuard, far_from_home
 from pipeline.instruction.unseen import undisturbed
 from pipeline.instruction.validation import Validation
-from pipeline.instruction.values import Number, Pair, Shape, Whole
+from pipeline.instruction.values import Enn, Flag, Module, Number, Optimizer, Pair, Shape, Whole
 from pipeline.instruction.wrapped import mean_over, unwrapped
 from pipeline.learning.modules import require_gradient_of
 
@@ -52,24 +51,25 @@ class Instructor:
 
     def __init__(
         self,
-        critic: Critic,
+        critic: Enn,
         steps: Whole | None = None,
         learning_rate: Number | None = None,
         strength: Number | None = None,
         input_shape: Shape | None = None,
-        guarded: bool | None = None,
+        guarded: Flag | None = None,
         *,
         forward: Call | None = None,
         hooks: str = "refuse",
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Optimizer | None = None,
         validation: Pair | None = None,
     ) -> None:
+        critic = values.critic(critic)
         own = copy.deepcopy(critic) if strength is None else critic.with_strength(values.strength(strength))
         self.critic = own.eval().requires_grad_(False)
         self.steps = critic.home.steps if steps is None else values.steps(steps)
         self.learning_rate = critic.home.learning_rate if learning_rate is None else values.learning_rate(learning_rate)
         self.how = How(None if input_shape is None else values.input_shape(input_shape), forward, values.hooks(hooks))
-        self.optimizer, self.guarded = optimizer, guarded
+        self.optimizer, self.guarded = values.optimizer(optimizer), values.guarded(guarded)
         self.validation = values.validation(validation, critic.home.target, self.how.input_shape)
         if self.validation is not None and guarded is not None:
             raise UserError("validation is for the guard of one's own loop; leave guarded out, or validation.")
@@ -100,11 +100,11 @@ class Instructor:
         strength: Number | None = None,
         device: str = "cpu",
         input_shape: Shape | None = None,
-        guarded: bool | None = None,
+        guarded: Flag | None = None,
         *,
         forward: Call | None = None,
         hooks: str = "refuse",
-        optimizer: torch.optim.Optimizer | None = None,
+        optimizer: Optimizer | None = None,
         validation: Pair | None = None,
     ) -> "Instructor":
         """An instructor with the ENN saved at ``path``, or with one that comes with the package, by its name.
@@ -132,7 +132,7 @@ class Instructor:
         more = {"forward": forward, "hooks": hooks, "optimizer": optimizer, "validation": validation}
         return cls(critic, steps, learning_rate, strength, input_shape, guarded, **more)
 
-    def instruct(self, model: nn.Module, scale: Number = 1.0) -> None:
+    def instruct(self, model: Module, scale: Number = 1.0) -> None:
         """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step. An ENN whose home is decoupled
         leaves the gradients alone and moves the parameters themselves.
 
@@ -148,6 +148,8 @@ class Instructor:
                 instruction's model learns by a rule that sends back no gradient.
         """
         scale = values.scale(scale)
+        if not isinstance(model, nn.Module):
+            unwrapped(model)
         refuse_line_search(self.critic.home.decoupled)
         if self.guard is not None:
             require_gradient_of(model, "a guarded instruction (guarded=False leaves the guard out)")
@@ -156,29 +158,34 @@ class Instructor:
 
     def _instruct(self, given: nn.Module, scale: float) -> None:
         (model, read), home, held = self._reading(given), self.critic.home, self._held
-        self._bound.check(model, read.names, read.tensors)
+        stale = held.is_stale(read)
+        self._bound.check(model, read.names, read.tensors, not stale)
         norm = gradient_norm(read, scale)
         if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
             return
+        if self.guard is not None and self.last is not None:
+            require_gradients(read)
         due = self.step % home.period % home.refresh == 0
         if isinstance(self.guard, OwnGuard) and self.guard.rests(self.step % home.period == 0):
             due = False
             held.drop()
-        if due or held.is_stale(read):
+        if stale:
+            held.drop()
+        if due or stale:
             self._refresh(given, read)
         at = min(1.0, self.step / self.steps)
         length, rate = held.apply(read, scale, self.step / self.steps, self.optimizer)
         if self._shown is not None and length > 0:
             self._shown.moved += rate
         self._bound.remember(model, read.names, read.tensors)
-        if due:
-            self._warn(model)
+        if due and (told := far_from_home(model, home.target, self.step == 0, self.guard)):
+            warnings.warn(told, FarFromHome, stacklevel=callers_level())
         trust = 1.0 if self.guard is None else float(self.guard.factor)
         loss = None if self._shown is None else self._shown.loss
         self.last = Latest(self.step, at, held.value, float(held.strength), trust, norm, length, due, length > 0, loss)
         self.step += 1
 
-    def predict(self, model: nn.Module) -> float:
+    def predict(self, model: Module) -> float:
         """V(θ, t) of a model now; of any, it need not be the one that is instructed.
 
         Raises:
@@ -209,7 +216,7 @@ class Instructor:
         Raises:
             UserError: it is no state of an instructor, or one of another ENN.
         """
-        own = checked_state(state, _STATE)
+        own = checked_state(state)
         if own["enn"] != digest_of(self.critic):
             raise UserError("the state that was to be loaded is of another ENN; load the ENN that the run was instructed by.")
         self.reset()
@@ -219,6 +226,10 @@ class Instructor:
         self._bound.sample = None if own["sample"] is None else own["sample"].clone()
         if self.guard is not None:
             self.guard.load_state_dict(own["guard"])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy keeps, and what is pickled: all but the model that was read."""
+        return self.__dict__ | {"_read": None}
 
     def _reading(self, given: nn.Module) -> tuple[nn.Module, Readable]:
         """The model within its wrappers, and how it is read: as before where nothing has changed, looked at anew where its
@@ -240,69 +251,29 @@ class Instructor:
         like = next(self.critic.parameters())
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
 
-    def _rates(self, read: Readable) -> list[float]:
-        """The learning rate of each tensor, for the trust region."""
-        base = self.critic.home.learning_rate if self.critic.home.decoupled else self.learning_rate
-        if self.optimizer is None or self.critic.home.decoupled:
-            return [base] * len(read.tensors)
-        groups = self.optimizer.param_groups
-        own = {id(parameter): float(group.get("initial_lr", group["lr"])) for group in groups for parameter in group["params"]}
-        return [own.get(id(tensor), base) for tensor in read.tensors]
-
     def _refresh(self, given: nn.Module, read: Readable) -> None:
         """Read the weights, and let the guard look at what is made of them."""
-        home, held, guard, shown, rates = self.critic.home, self._held, self.guard, self._shown, self._rates(read)
+        home, held, guard, shown = self.critic.home, self._held, self.guard, self._shown
+        base, optimizer = (home.learning_rate, None) if home.decoupled else (self.learning_rate, self.optimizer)
+        rates = rates_of(read.tensors, base, optimizer)
         if self.step % home.period or (isinstance(guard, OwnGuard) and guard.far):
             shown = None  # which is looked at where a period begins, and tells nothing far from home
         followed = held.moved(read, rates, shown.moved, self.optimizer) if shown is not None and shown.moved else {}
         mean = None if shown is None else mean_over(given)
         progress, many = self._progress(), home.refresh > 1 or guard is not None
-        with _no_autocast(progress):
+        with _no_autocast(progress), held.unless_it_fails():
             held.read(read, self.step, progress, rates, many)
+            if shown is not None and mean is not None and held.pushes:
+                shown.check(read, self.how, held.trained(read, self.optimizer), followed, mean)
         if self._shown is not None:
             self._shown.moved = 0.0
-        if guard is None or not held.pushes:
-            return
-        held.compare(read, guard)
-        if shown is not None and mean is not None:
-            shown.check(read, self.how, held.trained(read, self.optimizer), followed, mean)
-        held.weaken(float(guard.factor))
+        if guard is not None and held.pushes:
+            held.compare(read, guard)
+            held.weaken(float(guard.factor))
 
     @property
     def _shown(self) -> Validation | None:
         return self.guard.validation if isinstance(self.guard, OwnGuard) else None
-
-    def _warn(self, model: nn.Module) -> None:
-        """Once, where the ENN does not know the way."""
-        home, own = self.critic.home.target, self.guard if isinstance(self.guard, OwnGuard) else None
-        where = foreign(model, home) if self.step == 0 else ""
-        lost = own is not None and own.lost and not own.far
-        if not where and not lost:
-            return
-        shown = "the gradients do" if self._shown is None else "the validation data do"
-        why = f"{where}, and this ENN learned on {home.depth} linear layers" if where else f"{shown} not agree with this ENN"
-        if lost:
-            what = "it is not followed while that is so"
-        elif own is None:
-            what = "it may cost points"
-        else:
-            what = "it is not followed" + " from its second reading on" * (self._shown is None)
-        message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
-        warnings.warn(message, FarFromHome, stacklevel=callers_level())
-
-
-_STATE = {
-    "enn": str,
-    "step": int,
-    "strength": Tensor,
-    "value": float,
-    "instruction": Mapping,
-    "lengths": Mapping,
-    "guard": Mapping,
-    "names": Sequence,
-    "sample": (Tensor, type(None)),
-}
-"""what a saved state consists of"""
 
 
 def _no_autocast(like: Tensor) -> torch.autocast:

@@ -15,6 +15,19 @@ SAMPLES = 128
 MOVED, TURNED = 0.7, 0.35
 """what no optimiser step does at once: the weights change by so much of their norm, and point elsewhere, at such a cosine"""
 
+STATE = {
+    "enn": str,
+    "step": int,
+    "strength": Tensor,
+    "value": float,
+    "instruction": Mapping,
+    "lengths": Mapping,
+    "guard": Mapping,
+    "names": Sequence,
+    "sample": (Tensor, type(None)),
+}
+"""what a saved state consists of"""
+
 
 @dataclass(frozen=True)
 class Latest:
@@ -54,8 +67,16 @@ class Bound:
         self.gradient: Tensor | None = None
         """one of the gradients that were instructed last"""
 
-    def check(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy keeps, and what is pickled: the names and the sample, by which the model is known again as it is after
+        :meth:`Instructor.load_state_dict`."""
+        return {**Bound().__dict__, "names": self.names, "sample": self.sample}
+
+    def check(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor], fits: bool = True) -> None:
         """Nothing, where this is the model of the steps before.
+
+        Args:
+            fits: the instruction that is held has the shapes of these tensors.
 
         Raises:
             UserError: it is another one, or its weights were made anew.
@@ -65,14 +86,16 @@ class Bound:
                 "this instructor belongs to another model, at whose weights and progress its instruction was made; make one "
                 "instructor per model, or call its reset() to begin a new run."
             )
-        if self.names and self.model is None and self.names != list(names):
+        now = sample(tensors)
+        fits = fits and (self.sample is None or self.sample.shape == now.shape)
+        if self.names and self.model is None and (self.names != list(names) or not fits):
             raise UserError(
                 "the state that was loaded is of a model with other parameters; load it beside the model that it was saved "
                 "with."
             )
         if self.sample is None or self.names != list(names):
             return
-        now, known = sample(tensors), [own() for own in self.tensors]
+        known = [own() for own in self.tensors]
         before = self.sample.to(now)
         replaced = bool(known) and not any(own is other for own, other in zip(known, tensors, strict=True))
         if now.shape != before.shape:
@@ -113,13 +136,30 @@ def sample(tensors: Sequence[Tensor]) -> Tensor:
     return torch.cat([part.to(device) for part in parts]) if parts else torch.zeros(0)
 
 
-def checked_state(state: Any, keys: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+def checked_state(state: Any) -> dict[str, Any]:
     """A state that was saved, if it is one.
 
     Raises:
         UserError: it is none of an instructor.
     """
-    alike = isinstance(state, Mapping) and state.keys() == keys.keys()
-    if not alike or not all(isinstance(state[key], kind) for key, kind in keys.items()):
+    alike = isinstance(state, Mapping) and state.keys() == STATE.keys()
+    if not alike or not all(isinstance(state[key], kind) for key, kind in STATE.items()) or not _is_whole(state):
         raise UserError("what was to be loaded is no state of an instructor; give what its state_dict() returned.")
     return dict(state)
+
+
+def _is_whole(state: Mapping[str, Any]) -> bool:
+    """Whether the parts of a state fit each other, and are made of tensors and numbers."""
+    names, pushes, lengths, kept = (state[key] for key in ("names", "instruction", "lengths", "sample"))
+    tensors = all(isinstance(own, Tensor) and own.is_floating_point() for own in pushes.values())
+    numbers = all(isinstance(own, int | float) for own in lengths.values())
+    known = all(isinstance(name, str) for name in names) and set(pushes) <= set(names) & set(lengths)
+    single = state["strength"].numel() == 1 and state["strength"].is_floating_point()
+    flat = kept is None or (kept.dim() == 1 and kept.is_floating_point())
+    return tensors and numbers and known and single and flat and state["step"] >= 0 and _of_numbers(state["guard"])
+
+
+def _of_numbers(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(_of_numbers(own) for own in value.values())
+    return value is None or isinstance(value, int | float | Tensor)

@@ -22,9 +22,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from pipeline.instruction.chain import foreign
 from pipeline.instruction.validation import Validation
+from pipeline.targets import MLP
 from pipeline.targets.members import dot
 
 NONE, RANGE = 0.08, 0.1
@@ -119,3 +121,27 @@ class OwnGuard:
         self.known, self.trusted = state.get("known"), bool(state.get("trusted"))
         if self.validation is not None:
             self.validation.load_state_dict(state.get("validation") or {})
+
+
+def far_from_home(model: nn.Module, home: MLP, first: bool, guard: Any) -> str:
+    """What there is to be told after a reading where the ENN does not know the way; empty where there is nothing, or it was
+    told before.
+
+    Args:
+        home: the target that the ENN learned on.
+        first: whether it is the run's first reading.
+        guard: an :class:`OwnGuard`, or another, or none.
+    """
+    where, own = foreign(model, home) if first else "", guard if isinstance(guard, OwnGuard) else None
+    lost, shown = own is not None and own.lost and not own.far, own is not None and own.validation is not None
+    if not where and not lost:
+        return ""
+    blamed = "the validation data do" if shown else "the gradients do"
+    why = f"{where}, and this ENN learned on {home.depth} linear layers" if where else f"{blamed} not agree with this ENN"
+    if lost:
+        what = "it is not followed while that is so"
+    elif own is None:
+        what = "it may cost points"
+    else:
+        what = "it is not followed" + " from its second reading on" * (not shown)
+    return f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."

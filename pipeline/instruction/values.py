@@ -1,11 +1,13 @@
 """What may be given to an :class:`pipeline.instruction.Instructor`."""
 
 import math
+import numbers
 import operator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 
+from pipeline.enn import Critic
 from pipeline.errors import UserError, shown
 from pipeline.instruction.unseen import HOOKS
 from pipeline.targets import MLP
@@ -15,8 +17,12 @@ if TYPE_CHECKING:
     Number: TypeAlias = float
     Shape: TypeAlias = tuple[int, ...]
     Pair: TypeAlias = tuple[torch.Tensor, torch.Tensor]
+    Flag: TypeAlias = bool
+    Enn: TypeAlias = Critic
+    Module: TypeAlias = torch.nn.Module
+    Optimizer: TypeAlias = torch.optim.Optimizer
 else:  # what is none is refused here, in a sentence, by no checker of types
-    Whole = Number = Shape = Pair = Any
+    Whole = Number = Shape = Pair = Flag = Enn = Module = Optimizer = Any
 
 FEWEST = 32
 """validation examples"""
@@ -65,6 +71,32 @@ def hooks(value: Any) -> str:
     if value not in HOOKS:
         raise UserError(f"hooks is {shown(value)}; give one of {', '.join(map(repr, HOOKS))}.")
     return str(value)
+
+
+def guarded(value: Any) -> bool | None:
+    """Whether to weaken what leads uphill; None for the guard of one's own loop."""
+    if value is not None and not isinstance(value, bool):
+        raise UserError(f"guarded is {shown(value)}; give True or False, or leave it out.")
+    return value
+
+
+def optimizer(value: Any) -> Any:
+    """Somebody's, of whatever library, with parameter groups."""
+    groups = getattr(value, "param_groups", None)
+    if value is not None and not (
+        isinstance(groups, list) and all(isinstance(own, dict) and "params" in own for own in groups)
+    ):
+        raise UserError(f"optimizer is a {type(value).__name__}, which has no parameter groups; give that of your loop.")
+    return value
+
+
+def critic(value: Any) -> Critic:
+    """An ENN in memory."""
+    if not isinstance(value, Critic):
+        raise UserError(
+            f"critic is {_kind(value)}; give a Critic, or call Instructor.load with the name or the file of an ENN."
+        )
+    return value
 
 
 def validation(value: Any, home: MLP, input_shape: tuple[int, ...] | None) -> tuple[torch.Tensor, torch.Tensor, int] | None:
@@ -123,4 +155,4 @@ def _kind(value: Any) -> str:
 
 def _is_number(value: Any) -> bool:
     """Of Python, or of numpy; not one written as text, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
