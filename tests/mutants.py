@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("grad_instructor", "pipeline", "rl", "tests", "benchmarks", "tune_configs", "pyproject.toml")
+COPIED = ("grad_instructor", "pipeline", "rl", "tests", "benchmarks", "docs", "tune_configs", "pyproject.toml")
 LONGEST = 600.0
 """seconds after which tests of a mutation are ended, and it counts as killed"""
 LEFT_OUT = ("cacheprovider", "hypothesispytest")
@@ -411,6 +411,38 @@ INSTRUCTION = (
         "self.known = 1.0",
         "convolutional networks would lose points",
         ("tests/test_own_loop.py::test_far_from_home_one_is_warned_once_and_the_enn_is_not_followed",),
+    ),
+    Mutation(
+        "validation data cannot lower the trust",
+        "pipeline/instruction/own_guard.py",
+        "return min(self.trust, self.shown)",
+        "return self.trust",
+        "an ENN that validation data contradict would be followed",
+        ("tests/test_validation_guard.py::test_an_enn_that_validation_data_contradict_leaves_the_loop_as_it_is_to_the_bit",),
+    ),
+    Mutation(
+        "the loss without the pushes is taken on the wrong side",
+        "pipeline/instruction/validation.py",
+        "tensors[name].detach() - own.to(tensors[name])",
+        "tensors[name].detach() + own.to(tensors[name])",
+        "pushes that help would be shortened, and those that hurt would not",
+        ("tests/test_validation_guard.py::test_pushes_are_made_shorter_where_the_loss_rises_and_would_not_without_them",),
+    ),
+    Mutation(
+        "what moved the weights is forgotten with a stopped loop",
+        "pipeline/instruction/validation.py",
+        '"moved": self.moved, "loss"',
+        '"moved": 0.0, "loss"',
+        "a loop that was stopped would go on otherwise",
+        ("tests/test_validation_guard.py::test_a_loop_with_validation_data_goes_on_to_the_same_bits",),
+    ),
+    Mutation(
+        "an instruction of other shapes is kept",
+        "pipeline/instruction/held.py",
+        "shapes.get(name) != _shape(push)",
+        "name not in shapes",
+        "a model that grew would end in a traceback, half instructed",
+        ("tests/test_own_loop_unusual.py::test_a_model_that_grows_between_two_readings_is_read_anew",),
     ),
     Mutation(
         "a module is read with its dropout",

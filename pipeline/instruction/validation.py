@@ -12,7 +12,7 @@ examples are more than a batch: so that the first push is looked at, too, before
 *What backpropagation alone would have done*: g = ℓ(θ + d) − ℓ(θ), by how much the loss would be higher had the same steps of
 the optimiser been made without the pushes. Where ℓ has risen since the period before, and would be lower without them (g < 0),
 the pushes are made ``WEAKEN`` times as long, after a better period twice as long again, up to their own length. (g alone tells
-little: with momentum the loss swings, and at home one g in three is below 0 while the runs end higher.)
+little: with momentum the loss swings, and at home and near it one g in three is below 0 in runs that end higher.)
 
 Trust is the product of both, and never above that by the gradients at hand. Where it is 0 the weights are not read again
 before the next period, and a loop in which it is 0 from the first on is to the bit the loop without an ENN. On layers that no
