@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 _AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 """square brackets in a folder's name are no markup"""
@@ -39,13 +40,28 @@ def saying(quiet: bool = False, results_only: bool = False) -> Iterator[None]:
 
 
 class Bar:
-    """Counts the parts of one stage. Those that an earlier command has done take no time here, and foretell none."""
+    """Counts the parts of one stage. Those that an earlier command has done take no time here, and foretell none.
 
-    def __init__(self, title: str, total: int, progress: Progress | None) -> None:
+    Args:
+        at_once: so many parts are worked on at the same time, and end together or nearly so: the time left is told by whole
+            rounds of them. 0: how many there will be is not known, and no time is told.
+    """
+
+    def __init__(self, title: str, total: int, progress: Progress | None, at_once: int = 1) -> None:
         self.title, self.total, self.progress, self.done, self.before = title, total, progress, 0, 0
-        self.started = self.printed = time.monotonic()
+        self.at_once = at_once
+        self.started = self.printed = self._known_at = time.monotonic()
+        self._known = 0
+        """parts in whole rounds"""
         self._told = False
-        self.task: TaskID | None = progress.add_task(title, total=total) if progress else None
+        self.task: TaskID | None = progress.add_task(title, total=total, bar=self) if progress else None
+
+    def left(self) -> float | None:
+        """Seconds, by what the rounds that are over have taken; None where there was none yet, or they have proved too few."""
+        if not self._known or self.done >= self.total:
+            return None
+        each = (self._known_at - self.started) / self._known
+        return max(0.0, each * (self.total - self.before - self._known) - (time.monotonic() - self._known_at)) or None
 
     def of(self, total: int) -> None:
         """So many parts there are, which was not known at the start."""
@@ -56,7 +72,8 @@ class Bar:
     def skip(self, parts: int = 1) -> None:
         """Parts that were done before."""
         self.done, self.before = self.done + parts, self.before + parts
-        self.started = self.printed = time.monotonic()
+        self.started = self.printed = self._known_at = time.monotonic()
+        self._known = 0
         if self.progress is not None and self.task is not None:
             self.progress.reset(self.task, total=self.total, completed=self.done)
 
@@ -64,12 +81,15 @@ class Bar:
         """One more part is done."""
         self.tell_skipped()
         self.done += 1
+        if self.at_once and (self.done - self.before) % self.at_once == 0:
+            self._known, self._known_at = self.done - self.before, time.monotonic()
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=self.done, description=f"{self.title} {message}")
         elif time.monotonic() - self.printed > QUIET or self.done == self.total:
             self.printed = time.monotonic()
-            left = (self.printed - self.started) / max(1, self.done - self.before) * (self.total - self.done)
-            console.print(f"{self.title}: {self.done}/{self.total}, {left:.0f} s left {message}".rstrip())
+            left = self.left()
+            told = "" if left is None else f", {left:.0f} s left"
+            console.print(f"{self.title}: {self.done}/{self.total}{told} {message}".rstrip())
 
     def say(self, line: str) -> None:
         """A line that stays on the screen."""
@@ -83,16 +103,24 @@ class Bar:
             self.say(f"{self.title}: {self.before} of {self.total} were done before")
 
 
+class _Left(ProgressColumn):
+    """The time that a bar says is left."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields["bar"].left()
+        return Text("" if left is None else f"{int(left) // 60}:{int(left) % 60:02d} left")
+
+
 @contextmanager
-def stage(title: str, total: int) -> Iterator[Bar]:
-    """The bar of one stage."""
+def stage(title: str, total: int, at_once: int = 1) -> Iterator[Bar]:
+    """The bar of one stage; see :class:`Bar`."""
     if not console.is_terminal:
-        bar = Bar(title, total, None)
+        bar = Bar(title, total, None, at_once)
         yield bar
         bar.tell_skipped()
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), _Left())
     with Progress(*columns, console=console) as progress:
-        bar = Bar(title, total, progress)
+        bar = Bar(title, total, progress, at_once)
         yield bar
         bar.tell_skipped()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.arms import ARMS, BEFORE, FIRST
+from pipeline.command_line.comparing import of_preset
 from pipeline.config import PRESETS, Config, rule_settings, to_dotted
 
 MOST = 30
@@ -35,7 +36,7 @@ def of_work(config: Config, preset: str, without_enn: bool) -> dict[str, Any]:
     """Of a folder's own run: the settings that its children have, and those that are not the preset's, while there is room."""
     values = to_dotted(config)
     names = [*TARGETS, "compare.baseline", *(() if without_enn else LEARNED)]
-    usual = to_dotted(PRESETS[preset])
+    usual = to_dotted(of_preset(PRESETS[preset]) if without_enn else PRESETS[preset])
     own = [name for name, value in values.items() if value != usual[name] and name not in names and not _is_long(value)]
     names += own[: MOST - len(OF_ARMS) - len(names)]
     return {name: values[name] for name in names}
@@ -66,12 +67,17 @@ def of_arm(config: Config, arm: str, strength: float | None, chooses_rate: bool)
         reader = config.enn.readers[0] if own.enn in (FIRST, BEFORE) else own.enn
         values["enn.readers"] = f"{reader}, before fine-tuning" if own.enn == BEFORE else reader
     if chooses_rate:
-        values["training.learning_rate"] = None if strength is None else config.training.learning_rate * strength
+        values["training.learning_rate"] = None if strength is None else rounded(config.training.learning_rate * strength)
     elif strength is not None and own.enn:
         told["lambda"] = "by policy" if strength < 0 else strength
     elif strength is not None:
         told["strength"] = strength
     return {name: values[name] for name in names if values[name] is not None} | told
+
+
+def rounded(value: float) -> float:
+    """Without the last bits of a product, so that 0.1 × 3 is 0.3."""
+    return float(f"{value:.12g}")
 
 
 def rule_of(config: Config, signal: str) -> str:

@@ -23,7 +23,7 @@ def instruct(job: Work) -> None:
     left = {arm: {name for name, own in arm_of.items() if own == arm} for arm in config.compare.arms}
     if not placement.local and untrained(job):
         job.start_ray()
-    with stage("train targets", 1) as bar:
+    with stage("train targets", 1, job.at_once) as bar:
 
         def on_task(name: str, done: int, total: int) -> None:
             bar.of(total)

@@ -160,7 +160,7 @@ def _done(
     left = [task for task in every if task[0] not in found]
     if left and not job.command.placement.local:
         job.start_ray()
-    with stage(title, len(every)) as bar:
+    with stage(title, len(every), job.at_once) as bar:
         bar.skip(len(found))
         for index, result in run_tasks(function, left, shared, job.command.placement):
             network = left[index][0]
@@ -229,13 +229,34 @@ def _report(
     drawn = _draw(job.folder / "figures", rows, scores, known, among)
     page = page_of(read_json(job.folder / "predict.json"), read_json(job.folder / "plan.json"), drawn)
     write(page, job.folder)
-    for row in rows:
-        run = job.child(row["predictor"], row["predictor"], {"predictor": row["predictor"]}, "predictor")
-        job.records.metrics(run, 0, _metrics(row))
-        job.records.end(run, "FINISHED")
+    _record(job, wanted, rows, len(names))
     job.records.tags("predict", {"mlflow.note.content": (job.folder / "predict.md").read_text(encoding="utf-8")})
     for path, place in [(FILE, ""), ("predict.json", ""), ("predict.md", ""), *((f"figures/{f}", "figures") for f in drawn)]:
         job.records.artifact("predict", path, place)
+
+
+def _record(job: Work, wanted: Wanted, rows: Sequence[Mapping[str, Any]], networks: int) -> None:
+    """A run for each predictor, from when the first network was scored to when the last one was; and the answer in the
+    folder's own run."""
+    (began, ended), plan = _span(job.folder / SCORES), read_json(job.folder / "plan.json")
+    shared = {"space": wanted.space or "--models", "data.dataset": job.dataset.name, "architectures": networks}
+    shared |= {"examples": plan["examples"], "seed": wanted.seed}
+    for row in rows:
+        run = f"predict/{row['predictor']}"
+        if job.records.status(run) != "FINISHED":
+            job.start(run, row["predictor"], {"predictor": row["predictor"], **shared}, "predictor", began)
+        job.records.metrics(run, 0, _metrics(row), ended)
+        job.records.end(run, "FINISHED", ended)
+    answer = {f"kendall_{column}/{row['predictor']}": own["kendall"] for row in rows for column, own in row["against"].items()}
+    job.records.result("predict", {name: value for name, value in answer.items() if math.isfinite(value)})
+
+
+def _span(folder: Path) -> tuple[int, int]:
+    """When the scores of a folder were begun and ended, in ms since epoch: by when each file was written, and how long its
+    scores took."""
+    ended = {path: path.stat().st_mtime_ns // 1_000_000 for path in sorted(folder.glob("*.json"))}
+    began = [time - math.ceil(sum(own["ms"] for own in read_json(path)["found"].values())) for path, time in ended.items()]
+    return min(began), max(ended.values())
 
 
 def _why(predictor: str, names: Sequence[str], found: Mapping[tuple[str, str], Mapping[str, Any]]) -> dict[str, str]:
@@ -260,9 +281,11 @@ def _caption(job: Work, wanted: Wanted, names: Sequence[str], known: Mapping[str
 
 
 def _metrics(row: Mapping[str, Any]) -> dict[str, float]:
-    found = {"ms_per_architecture": row["ms"], "undefined": row["undefined"]}
+    found = {}
     for column, own in row["against"].items():
         found |= {f"{measure}_{column}": own[measure] for measure in ("kendall", "spearman")}
+        found |= {f"kendall_{column}_{end}": own[end] for end in ("low", "high")}
+    found |= {"ms_per_architecture": row["ms"], "undefined": row["undefined"]}
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 

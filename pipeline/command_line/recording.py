@@ -24,7 +24,7 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     before = len(records.events)
     preparing, stop_ray = threading.Thread(target=job.mirror.prepare, daemon=True), _stop_ray()
     try:
-        records.start(job.root, f"{job.root} {job.folder.name}", None, params, tags_of(job), lazily=True)
+        records.start(job.root, title_of(job.root, job.folder.name), None, params, tags_of(job), lazily=True)
         job.tell_data(job.root)
         preparing.start()
         yield
@@ -51,6 +51,11 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
     except KeyboardInterrupt:
         _killed(job, preparing, before)
         raise
+
+
+def title_of(root: str, folder: str) -> str:
+    """What the folder's own run is called: the command, once, and the folder."""
+    return folder if folder.startswith(root) else f"{root} {folder}"
 
 
 def _killed(job: Work, preparing: threading.Thread, before: int) -> None:

@@ -100,7 +100,8 @@ def _is_trained(best: Path) -> bool:
 
 
 def _rich_table(markdown: str) -> Fitted:
-    """The table of ``search.md`` for a terminal, settings under their last name."""
+    """The table of ``search.md`` for a terminal, settings under their last name where that is one setting's alone."""
     lines = [line.strip("| ").split(" | ") for line in markdown.splitlines() if line.startswith("| ")]
     head, _, *rows = lines
-    return Fitted([heading.rsplit(".", 1)[-1] for heading in head], rows, between=1)
+    last = [heading.rsplit(".", 1)[-1] for heading in head]
+    return Fitted([own if last.count(own) == 1 else head[number] for number, own in enumerate(last)], rows, between=1)

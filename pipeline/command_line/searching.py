@@ -1,5 +1,6 @@
 """A search that is not finished: check, record, judge, report."""
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -15,6 +16,7 @@ from pipeline.compare.folder import check_data
 from pipeline.errors import UserError
 from pipeline.files import read_json, refuse_links, write_atomic, write_changed, write_json
 from pipeline.progress import console, stage
+from pipeline.results.mlflow.events import link_to_run
 from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.search.candidates import Search, check_results
 from pipeline.search.drive import drive
@@ -58,9 +60,14 @@ def _judged(job: Work, plan: Plan) -> Search:
         cluster.start(job.command.placement, size_in_bytes(job.dataset) + judging.size)
         interrupts.install_again()
     search = Search(plan, job.folder, job.dataset, job.provenance)
-    total = sum(ladder.total for ladder in search.ladders.values())
-    with stage("search", total) as bar:
-        told = Told(job, search, lambda name, text: (bar.say(f"{name}: {text}"), bar.advance(name))[0])
+    with stage("search", search.total, _at_once(job, plan, judging)) as bar:
+
+        def say(name: str, text: str) -> None:
+            bar.of(search.total)  # which may have become smaller
+            bar.say(f"{name}: {text}")
+            bar.advance(name)
+
+        told = Told(job, search, say)
         bar.skip(len(told.ended))
         told.catch_up()
         shared = dict(judging.shared)
@@ -68,6 +75,13 @@ def _judged(job: Work, plan: Plan) -> Search:
         interrupts.install_again()
         told.catch_up()
     return search
+
+
+def _at_once(job: Work, plan: Plan, judging: Judging) -> int:
+    """Candidates that are judged at the same time; 0 where the search ends by simulated time."""
+    if plan.config().architecture.table:
+        return 0
+    return plan.budget.batch if judging.together else job.at_once
 
 
 def _trainable(job: Work, plan: Plan) -> Judging:
@@ -97,7 +111,9 @@ def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
     write(page_of(plan, read_json(folder / "search.json"), figures, best), folder)
     table = outcome.markdown(plan, front)
     write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
-    job.records.tags("search", {"mlflow.note.content": f"{plan.question}\n\n{table}\n"})
+    runs = ", ".join(link_to_run(row["name"], f"search/{row['name']}") for row in front)
+    told = f"\n\nTheir runs: {runs}." if runs else ""
+    job.records.tags("search", {"mlflow.note.content": f"{plan.question}\n\n{table}{told}\n"})
     found = shown_metrics(front[0]["result"]) if front else {}
     job.records.result("search", {f"best/{name}": value for name, value in found.items()})
     for path, place in [(name, "") for name in (FILE, "search.md", "search.json", *best)] + [
@@ -137,9 +153,22 @@ def _described(plan: Plan) -> dict[str, Any]:
     """Parameters of the search's own run."""
     return {
         "search": plan.name,
+        "kind": plan.kind,
+        "preset": plan.preset,
+        "data.dataset": plan.config().data.dataset,
         "candidates": plan.budget.candidates,
-        "sampler": plan.sampler.name,
-        "scheduler": plan.scheduler.name,
-        "objectives": [name for name, _ in plan.objectives],
-        "space": [dimension.key for group in plan.groups for dimension in group.space],
+        "batch": plan.budget.batch,
+        "sampler": _in_words(plan.algorithm or plan.sampler),
+        **({"assist": _in_words(plan.assist)} if plan.assist else {}),
+        "scheduler": _in_words(plan.scheduler),
+        "objectives": ", ".join(name for name, _ in plan.objectives),
+        "stages": ", ".join(stage.name for stage in plan.stages),
+        "space": ", ".join(dict.fromkeys(dimension.key for group in plan.groups for dimension in group.space)),
     }
+
+
+def _in_words(part: Any) -> str:
+    """Its first value, and the others that are not at their defaults."""
+    first, *others = dataclasses.fields(part)
+    said = [f"{own.name} {getattr(part, own.name)}" for own in others if getattr(part, own.name) != own.default]
+    return f"{getattr(part, first.name)}" + (f" ({', '.join(said)})" if said else "")

@@ -25,6 +25,8 @@ NOT_SHOWN = (
 """results that stay in the search's files: MLflow's tables are to be read by people"""
 
 
+OF_SEVERAL = ("accuracy_spread",)
+"""results that say nothing of a single target"""
 VALIDATED = {"accuracy": "val/accuracy", "accuracy_spread": "val/accuracy_spread", "loss": "val/loss"}
 """results by the names of MLflow's metrics"""
 
@@ -45,7 +47,8 @@ class Told:
         """A stage of a candidate begins, or began."""
         run = f"search/{task.candidate}"
         self._open[run] = (task.group, task.number)
-        self.job.start(run, task.candidate, self._params(task), "candidate", at)
+        plan = self.search.plan
+        self.job.start(run, f"{task.candidate} {plan.name}", self._params(task), "candidate", at)
 
     def done(self, task: Task, result: Result) -> None:
         """A stage of a candidate is done."""
@@ -86,13 +89,16 @@ class Told:
             self.job.records.metrics(run, stage, values, self.search.written(group, number, stage))
 
     def _params(self, task: Task) -> dict[str, Any]:
-        return ({"group": task.group} if task.group else {}) | dict(task.chosen)
+        """What tells it from the candidates of other searches, then what was chosen for it."""
+        of = {"search": self.search.plan.name, "data.dataset": self.job.dataset.name}
+        return of | ({"group": task.group} if task.group else {}) | dict(task.chosen)
 
 
 def shown_metrics(result: Result) -> dict[str, float]:
     """The numbers of a result by the names and in the units that they have in every run: what is measured on validation data
     says so, and an accuracy is a share."""
-    values = {name: value for name, value in result.items() if isinstance(value, int | float) and name not in NOT_SHOWN}
+    hidden = (*NOT_SHOWN, *(() if result.get("targets", 2) > 1 else OF_SEVERAL))
+    values = {name: value for name, value in result.items() if isinstance(value, int | float) and name not in hidden}
     return {VALIDATED.get(name, name): value / 100 if name.startswith("accuracy") else value for name, value in values.items()}
 
 

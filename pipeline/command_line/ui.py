@@ -14,7 +14,7 @@ from pipeline.errors import UserError
 from pipeline.progress import console, warn
 from pipeline.results.mlflow import Mirror, given, ui_command, ui_environment
 from pipeline.results.mlflow.ledger import Ledger
-from pipeline.results.mlflow.server import check_port, own_address, wait_for
+from pipeline.results.mlflow.server import Said, check_port, own_address, wait_for
 from pipeline.results.mlflow.view import pages
 from pipeline.results.records import Records
 
@@ -30,12 +30,18 @@ def command(look: UiCommand, _line: str) -> int:
     check_port(look.host, look.port)
     if not _is_private(look.host):
         console.print(f"warning: {look.host} can be reached from other machines, and MLflow asks nobody who they are.")
+    console.print("starting MLflow's server, which takes some seconds")
     # a group of its own: Ctrl-C comes to this process alone, and the server ends by SIGTERM, which it takes without a traceback
-    process = subprocess.Popen(server, env=os.environ | variables, process_group=0)
+    process = subprocess.Popen(
+        server, env=os.environ | variables, process_group=0, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    said = Said(process)
     try:
         address = own_address(look.host, look.port)
         if not wait_for(address, lambda: process.poll() is not None):
+            said.all()
             raise UserError(f"MLflow's server ended before it answered (exit code {process.returncode}); see what it printed.")
+        said.from_now_on()
         shown, *answer = _pages(address, folder, mirror)
         console.print(f"MLflow UI of {folder}: {shown}  (Ctrl-C ends it)", soft_wrap=True)
         for own in answer:

@@ -88,6 +88,12 @@ class Work:
             if self.storage and not last:
                 self.storage.send()
 
+    @property
+    def at_once(self) -> int:
+        """How many tasks are done at the same time."""
+        placement = self.command.placement
+        return cluster.worker_count(placement) if cluster.is_running() and not placement.local else 1
+
     def start_ray(self) -> None:
         """Start Ray or join a cluster, unless that was done."""
         cluster.start(self.command.placement, size_in_bytes(self.dataset))

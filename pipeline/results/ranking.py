@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.results.statistics import rank_correlation
-from pipeline.results.tables import as_cell
+from pipeline.results.tables import NONE, as_cell
 
 Scores = Mapping[str, Sequence[float]]
 """by predictor, one per architecture; NaN where it is not defined"""
@@ -90,7 +90,8 @@ def cells(row: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
     for column in columns:
         own = row["against"][column]
         low, high = (as_cell(own[end], ".3f") for end in ("low", "high"))
-        found += [f"{as_cell(own['kendall'], '.3f')} [{low}, {high}]", as_cell(own["spearman"], ".3f")]
+        interval = "" if low == NONE else f" [{low}, {high}]"
+        found += [f"{as_cell(own['kendall'], '.3f')}{interval}", as_cell(own["spearman"], ".3f")]
     undefined = f" ({row['undefined']} undefined)" if row["undefined"] else ""
     return [row["predictor"], f"{row['n']}{undefined}", *found, as_cell(row["ms"], ".3g")]
 

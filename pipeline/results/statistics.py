@@ -17,6 +17,9 @@ from pipeline.seeding import numpy_stream
 RESAMPLES = 10_000
 GROUPS = 1000
 """points or runs that an interval of a rank correlation is resampled from, at most (its cost is their square)"""
+DEFINED = 0.75
+"""the share of the resamples that must have a rank correlation: an interval of those alone that happen to have one, such as of
+one point among many ties, may not even hold the correlation that it is of"""
 NAN = math.nan
 
 
@@ -115,8 +118,9 @@ def rank_correlation(
         groups: the run each point comes from. Points of one run are alike, so whole runs are resampled for the interval.
 
     Returns:
-        kendall (τ-b) with its bootstrap interval low and high (percentile), spearman, r2 (the share of the realised
-        values' variance that is predicted, 1 − SS_residual/SS_total: below 0 when worse than their mean), n.
+        kendall (τ-b) with its bootstrap interval low and high (percentile; NaN where too few resamples have a τ), spearman,
+        r2 (the share of the realised values' variance that is predicted, 1 − SS_residual/SS_total: below 0 when worse than
+        their mean), n.
     """
     from scipy import stats
 
@@ -163,7 +167,7 @@ def _kendall_interval(
     with np.errstate(divide="ignore", invalid="ignore"):
         tau = parts[0] / np.sqrt(parts[1] * parts[2])
     tau = tau[np.isfinite(tau)]
-    if len(tau) == 0:
+    if len(tau) < DEFINED * resamples:
         return NAN, NAN
     tail = (1 - confidence) / 2
     low, high = np.quantile(tau, [tail, 1 - tail])

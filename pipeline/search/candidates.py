@@ -46,6 +46,11 @@ class Search:
         self._held: list[Task] = []
         """begun, for the next parcel"""
 
+    @property
+    def total(self) -> int:
+        """Candidates that there will be, at most."""
+        return sum(ladder.total for ladder in self.ladders.values())
+
     def take(self, most: int) -> list[Task] | Literal["wait", "finished"]:
         """At most so many tasks of one stage and group, to be judged together."""
         first = self.next()

@@ -83,15 +83,14 @@ def _arms(found: Reported) -> Table:
     for arm in found.arms:
         entry, tried = ARMS[arm], found.written.get("candidates", {}).get(arm, {})
         start = entry.start or found.config.target.initialisation
-        rows.append(
-            [arm, _what(found.config, arm), start, _chosen_of(found.config, arm, tried), _candidates(found.config, arm, tried)]
-        )
+        what, chosen = what_it_is(found.config, arm), _chosen_of(found.config, arm, tried)
+        rows.append([arm, what, start, chosen, _candidates(found.config, arm, tried)])
         colours.append(COLOURS[arm])
     columns = ("arm", "what it is", "starts from", "chosen", "candidates: accuracy on validation data, %")
     return Table("Every arm trains the same targets, by seed, on the same batches.", columns, rows, colours, (1, 2, 3, 4))
 
 
-def _what(config: Config, arm: str) -> str:
+def what_it_is(config: Config, arm: str) -> str:
     """What an arm is, as a sentence; of its learning rate nothing where one was chosen for it."""
     says = ARMS[arm].says
     text = says.removesuffix(THE_RUNS_RATE) if chooses_rate(config, arm) else says

@@ -11,6 +11,9 @@ from matplotlib.axes import Axes
 from pipeline.results.figures.drawing import Drawing, Panel, drawn
 from pipeline.results.figures.style import COLOURS, colour_bar, plain
 
+MOST_ACCURATE = 100.5
+"""percent, and a little room: no axis goes further"""
+
 
 def scatter(name: str, scores: Sequence[float], panels: Sequence[Mapping[str, Any]], path: Path | None = None) -> Drawing:
     """A predictor's scores against the accuracies on each data set; a point for each architecture.
@@ -18,21 +21,26 @@ def scatter(name: str, scores: Sequence[float], panels: Sequence[Mapping[str, An
     Args:
         panels: per data set "title", "accuracy" (percent, one per score) and "kendall".
     """
-    shown = [number for number, score in enumerate(scores) if math.isfinite(score)]
-    lost = len(scores) - len(shown)
+    shown = [number for number, score in enumerate(scores) if not math.isnan(score)]
+    lost, worst = len(scores) - len(shown), sum(scores[number] == -math.inf for number in shown)
     notes = (
-        f"n = {len(shown)} architectures, a point each{f' ({lost} more have no finite score)' * bool(lost)}; "
-        "τ: Kendall's rank correlation.",
+        f"n = {len(shown)} of the architectures, a point each{f' ({lost} more have no score)' * bool(lost)}; "
+        f"{f'{worst} of them have the worst score, −∞: triangles at the left; ' * bool(worst)}τ: Kendall's rank correlation.",
     )
     own = tuple(Panel(partial(_points, name=name, scores=scores, own=panel, shown=shown), (3.8, 3.6)) for panel in panels)
     return drawn(Drawing(f"{name} before training, and accuracy after it", notes, own, columns=3), path)
 
 
 def _points(panel: Axes, name: str, scores: Sequence[float], own: Mapping[str, Any], shown: Sequence[int]) -> None:
-    x, y = [scores[n] for n in shown], [own["accuracy"][n] for n in shown]
-    panel.scatter(x, y, s=9, alpha=0.5, linewidths=0, color=COLOURS["instructed"], rasterized=True)
+    finite, colour = [n for n in shown if math.isfinite(scores[n])], COLOURS["instructed"]
+    x, y = [scores[n] for n in finite], [own["accuracy"][n] for n in finite]
+    panel.scatter(x, y, s=9, alpha=0.5, linewidths=0, color=colour, rasterized=True)
     if x and min(x) > 0 and max(x) > 100 * min(x):
         panel.set_xscale("log")
+    worst = [own["accuracy"][n] for n in shown if scores[n] == -math.inf]
+    edge = panel.get_yaxis_transform()
+    panel.scatter([0.02] * len(worst), worst, s=16, alpha=0.5, linewidths=0, color=colour, marker="<", transform=edge)
+    panel.set_ylim(top=min(panel.get_ylim()[1], MOST_ACCURATE))
     tau = own["kendall"]
     known = "" if tau is None or math.isnan(tau) else f", τ = {tau:.2f}".replace("-", "−")
     panel.set_title(f"{own['title']}{known}", fontsize=10)

@@ -20,7 +20,7 @@ def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path 
         names: of the objective on the y axis, then of that on the x axis.
     """
     first, second = (name.replace("_", " ") for name in names)
-    notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data. ",)
+    notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data.",)
     notes += ("The grey line joins the front: those that no other is at least as good as in both.",)
     panel = Panel(partial(_front, points=points, names=(first, second)), (6.6, 4.4), 1.05)
     return drawn(Drawing(f"Search: {first} against {second}", notes, (panel,)), path)
@@ -35,6 +35,7 @@ def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str
     panel.plot([p["x"] for p in best], [p["y"] for p in best], color="#999999", linewidth=1, zorder=2, label="front")
     for point in best:
         panel.annotate(point["name"], (point["x"], point["y"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
+    panel.margins(x=0.1)  # for the names
     if points and min(point["x"] for point in points) > 0:
         panel.set_xscale("log")
         few(panel.xaxis)
@@ -42,7 +43,7 @@ def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str
     plain(panel)
 
 
-UNITS = {"gain": "points of accuracy", "accuracy": "share", "ms per instruction": "milliseconds", "error": "share"}
+UNITS = {"gain": "points of accuracy", "accuracy": "%", "ms per instruction": "milliseconds", "error": "share"}
 
 
 def unit(name: str) -> str:
@@ -100,12 +101,18 @@ def _parallel(panel: Axes, settings: Sequence[Mapping[str, Any]], values: Sequen
     for place, axis in enumerate(axes):
         panel.axvline(place, color="#BBBBBB", linewidth=0.8, zorder=0)
         for label, height in _labels_of(axis).items():
-            panel.annotate(label, (place, height), xytext=(3, 2), textcoords="offset points", fontsize=7, color="#444444")
+            behind = {"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6}
+            look: dict[str, Any] = {"textcoords": "offset points", "fontsize": 7, "color": "#444444", "bbox": behind}
+            panel.annotate(label.replace("-", "−") if _is_number(label) else label, (place, height), xytext=(3, 2), **look)
     panel.set_xticks(range(len(keys)), [key.replace(".", ".\n", 1) for key in keys], fontsize=8)
     panel.set_yticks([])
     panel.set(title="candidates", xlabel="setting", ylabel="from the smallest to the largest value")
     panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
     colour_bar(panel, ScalarMappable(norm, colours), unit(name), 0.5 / len(keys))
+
+
+def _is_number(label: str) -> bool:
+    return label.removeprefix("-")[:1].isdigit()
 
 
 def _heights(values: Sequence[Any]) -> list[float]:

@@ -66,6 +66,21 @@ def image_key(key: str) -> str:
     return re.sub(r"[^a-zA-Z0-9_\-. ~]", "_", key.replace("/", "~"))
 
 
+def link_to_run(words: str, run: str) -> str:
+    """A link, in a description, to another run of the same folder: which page that is, the sender knows (:func:`linked`)."""
+    return f"[{words}](run:{run})"
+
+
+def linked(description: str, page_of: Callable[[str], str | None]) -> str:
+    """A description whose links lead to the pages of runs; one to a run that has none is only its words."""
+
+    def page(found: re.Match[str]) -> str:
+        place = page_of(found["run"])
+        return f"[{found['words']}]({place})" if place else found["words"]
+
+    return re.sub(r"\[(?P<words>[^\[\]]*)\]\(run:(?P<run>[^()\s]*)\)", page, description)
+
+
 def text(value: Any) -> str:
     """A value as MLflow, which knows texts alone, is to hold it."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
 from pipeline.errors import UserError
-from pipeline.results.mlflow.events import POINTS, Point, batches, flatten, image_key, name_of, text, when
+from pipeline.results.mlflow.events import POINTS, Point, batches, flatten, image_key, linked, name_of, text, when
 from pipeline.results.mlflow.files import may_be_sent
 from pipeline.results.mlflow.models import Models
 from pipeline.results.records import Event, Records
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 FOLDER_TAG, RUN_TAG = "grad_instructor.folder", "grad_instructor.run"
 TOLD_TAG = "mlflow.gradInstructor.told"
 """when a run's first event was written, by which one that was told anew is known; the UI hides what begins with mlflow"""
+DESCRIPTION = "mlflow.note.content"
 METRICS_PER_BATCH, PARAMETERS_PER_BATCH = 1000, 100
 PARAMETER_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36
 THUMBNAIL = 256
@@ -86,7 +87,7 @@ class Sender:
         elif kind == "model":
             self._models.send(run_id, event)
         elif kind == "tags":
-            self._params_and_tags(run_id, {}, event["tags"])
+            self._params_and_tags(run_id, {}, {key: self._linked(key, value) for key, value in event["tags"].items()})
         elif kind == "anew":
             self._anew(run_id, event, records)
         elif kind == "end" and is_last(event, records):
@@ -146,6 +147,13 @@ class Sender:
             self._client.log_batch(run_id, params=[Param(key, value) for key, value in batch])
         for batch in batches(list(tags.items()), PARAMETERS_PER_BATCH):
             self._client.log_batch(run_id, tags=[RunTag(name_of(key), text(value)[:TAG_LENGTH]) for key, value in batch])
+
+    def _linked(self, key: str, value: Any) -> Any:
+        return linked(value, self._page_of) if key == DESCRIPTION and isinstance(value, str) else value
+
+    def _page_of(self, run: str) -> str | None:
+        """Where MLflow's UI shows a run; None where there is none."""
+        return f"#/experiments/{self._experiment}/runs/{self._runs[run]}" if run in self._runs else None
 
     def _metrics(self, run_id: str, points: list[Point]) -> None:
         from mlflow.entities import Metric

@@ -1,8 +1,12 @@
 """MLflow's own server: its UI on a folder's runs, and whether one answers."""
 
 import errno
+import os
+import re
 import socket
+import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -93,6 +97,45 @@ def wait_for(address: str, ended: Callable[[], bool]) -> bool:
                 return True
         time.sleep(0.1)
     return False
+
+
+class Said:
+    """What a server prints, on its way to where errors go. What it says while it starts (which database it has taken, what is
+    deprecated in its own libraries) is kept, unless an error is among it.
+
+    Args:
+        process: whose output is a pipe.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._output, self._kept, self._starts = process.stdout, [], True
+        self._lock = threading.Lock()
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def _pass_on(self) -> None:
+        for line in self._output or ():
+            with self._lock:
+                self._kept.append(line)
+                if not self._starts or re.search(rb"\b(ERROR|CRITICAL|Traceback)\b", line):
+                    self._print()
+
+    def _print(self) -> None:
+        self._starts = False
+        with suppress(OSError):  # a terminal that is gone
+            os.write(2, b"".join(self._kept))
+        self._kept = []
+
+    def from_now_on(self) -> None:
+        """It has started: what it says from now on is printed as it comes."""
+        with self._lock:
+            self._starts, self._kept = False, []
+
+    def all(self) -> None:
+        """It has ended: print what was kept."""
+        self._thread.join(client.ANSWER)
+        with self._lock:
+            self._print()
 
 
 def health(tracking_uri: str | None, folder: Path | None) -> str:

@@ -13,20 +13,31 @@ from urllib.request import Request, urlopen
 
 PREFIX, KIND = "mlflow.sharedViewState.", "mlflow.experimentKind"
 ROLE, OWN, FOLDER, PARENT = "role", "parent", "grad_instructor.folder", "mlflow.parentRunId"
+SETTINGS, LOOKED_AT = "Settings and what they lead to", "What the ENN looks at"
 SECTIONS = {
     "Validation data": ("val/",),
     "Test set": ("test/accuracy", "test/difference"),
-    "Found": ("gain", "rank_correlation", "kendall_", "best/"),
-    "What the ENN looks at": (),
+    SETTINGS: (),
+    "Found": ("gain", "rank_correlation", "kendall_", "spearman_", "ms_per_architecture"),
+    LOOKED_AT: (),
     "Instruction": ("instruction/", "train/gradient_norm", "predicted/", "angle/"),
     "The ENN's training": ("kendall/", "error/", "score/", "unrolled/loss/"),
 }
-"""charts by the beginnings of what they show, and the images, which have none; what begins otherwise has no chart"""
+"""charts by the beginnings of what they show; what begins otherwise has no chart. Two have none: settings, and images"""
 LEFT_OUT = ("_low", "_high", "_spread")
-DECIDING, BY_NAME = ("test/accuracy", "val/accuracy"), "attributes.run_name"
-"""what runs are listed by, best first; the first of them that there is"""
+DECIDING, BY_NAME = ("test/accuracy", "val/accuracy", "gain", "kendall_"), "attributes.run_name"
+"""what runs are listed by, best first: the first of what begins so"""
 IMAGES = ("weights", "gradcam")
-COLUMNS = ("metrics.`test/accuracy`", "metrics.`val/accuracy`", "params.`strength`", "params.`lambda`", "attributes.`Models`")
+COLUMNS, MODELS = 8, "attributes.`Models`"
+"""parameters in the table, of those that differ among the runs, and the ENNs"""
+NAMED = ("arm", "predictor")
+"""parameters that say no more than the run's name"""
+NO_ANGLE = 0.01
+"""degrees: a layer that is never further from the gradient than this gets the gradient itself, and no chart"""
+WORKFLOW = {"workflowType": "machine_learning"}
+"""without it MLflow's menus are those for language models"""
+MOST = 1000
+"""runs that the server tells at once"""
 SECONDS = 10.0
 """in which the server answers"""
 Run = Mapping[str, Any]
@@ -43,10 +54,11 @@ def pages(server: str, experiment: str, folder_id: str) -> list[str]:
     Raises:
         OSError: the server does not do so.
     """
-    found = _ask(server, "runs/search", {"experiment_ids": [experiment], "max_results": 1000}).get("runs", [])
-    own = [run for run in found if _tags(run).get(FOLDER) == folder_id]
+    own = _runs_of(server, experiment, folder_id)
+    some = _ask(server, "runs/search", {"experiment_ids": [experiment], "max_results": min(len(own) + 1, MOST)})
+    alone = len(some.get("runs", [])) == len(own)
     key = f"grad-instructor-{folder_id[:8]}"
-    state = json.dumps(state_of(own, folder_id if len(own) < len(found) else ""), ensure_ascii=False)
+    state = json.dumps(state_of(own, "" if alone else folder_id), ensure_ascii=False)
     tags = {KIND: "custom_model_development", PREFIX + key: state}
     there = {tag["key"]: tag["value"] for tag in _experiment(server, experiment).get("tags", [])}
     for name, value in tags.items():
@@ -55,9 +67,21 @@ def pages(server: str, experiment: str, folder_id: str) -> list[str]:
     place = f"{server}/#/experiments/{experiment}/runs"
     parents = [run["info"]["run_id"] for run in own if PARENT not in _tags(run)]
     return [
-        f"{place}?{urlencode({'viewStateShareKey': key, 'compareRunsMode': 'CHART'})}",
-        *(f"{place}/{run}" for run in parents[:1]),
+        f"{place}?{urlencode({'viewStateShareKey': key, 'compareRunsMode': 'CHART', **WORKFLOW})}",
+        *(f"{place}/{run}?{urlencode(WORKFLOW)}" for run in parents[:1]),
     ]
+
+
+def _runs_of(server: str, experiment: str, folder_id: str) -> list[Run]:
+    """However many others the server has in the experiment."""
+    words = {"experiment_ids": [experiment], "filter": f"tags.`{FOLDER}` = '{folder_id}'", "max_results": MOST}
+    found: list[Run] = []
+    while True:
+        answer = _ask(server, "runs/search", words)
+        found += answer.get("runs", [])
+        if not answer.get("next_page_token"):
+            return found
+        words |= {"page_token": answer["next_page_token"]}
 
 
 def state_of(runs: Sequence[Run], folder_id: str) -> dict[str, Any]:
@@ -76,19 +100,19 @@ def state_of(runs: Sequence[Run], folder_id: str) -> dict[str, Any]:
         _chart(name, number, "LINE" if name in curves and not searched else "BAR")
         for number, beginnings in enumerate(SECTIONS.values())
         for name in _in_order(metric["key"] for metric in points)
-        if name.startswith(beginnings) and not name.endswith(LEFT_OUT) and not name.startswith("test/accuracy/")
+        if name.startswith(beginnings) and not name.endswith(LEFT_OUT) and name not in _not_compared(runs)
     ]
+    order, differ = _deciding(points), _differing(runs)
+    charts += [_parallel(_of_all(runs, differ), order)] if searched and order and _of_all(runs, differ) else []
     images = [_images(*IMAGES)] if any("mlflow.loggedImages" in _tags(run) for run in runs) else []
-    shown = {chart["metricKey"] for chart in charts}
+    shown = {chart.get("metricKey") for chart in charts}
     others = [name for name in _in_order(metric["key"] for metric in points) if name not in shown]
     hidden = [card | {"deleted": True} for card in [*(_chart(name, 0, "BAR") for name in others), *map(_images, IMAGES)]]
-    measured = {metric["key"] for metric in points}
-    order = next((f"metrics.`{name}`" for name in DECIDING if name in measured), BY_NAME)
     return {
         "searchFilter": _filter(runs, folder_id),
-        "orderByKey": order,
-        "orderByAsc": order == BY_NAME,
-        "selectedColumns": list(COLUMNS),
+        "orderByKey": f"metrics.`{order}`" if order else BY_NAME,
+        "orderByAsc": not order,
+        "selectedColumns": [*([f"metrics.`{order}`"] if order else []), *(f"params.`{name}`" for name in differ), MODELS],
         "runsExpanded": {},
         "runsPinned": [],
         "runsHidden": [],
@@ -112,6 +136,48 @@ def state_of(runs: Sequence[Run], folder_id: str) -> dict[str, Any]:
     }
 
 
+def _compared(runs: Sequence[Run]) -> Sequence[Run]:
+    """All but the folder's own; those of an earlier version have no role."""
+    return [run for run in runs if _tags(run).get(ROLE, OWN) != OWN] or runs
+
+
+def _not_compared(runs: Sequence[Run]) -> set[str]:
+    """Metrics that no chart shows anything of: the folder's own alone has them, or they are angles of 0 throughout."""
+    values: dict[str, list[float]] = {}
+    for run in _compared(runs):
+        for metric in run["data"].get("metrics", []):
+            values.setdefault(str(metric["key"]), []).append(float(metric.get("value", "nan")))
+    every = {str(metric["key"]) for run in runs for metric in run["data"].get("metrics", [])}
+    still = {name for name, own in values.items() if name.startswith("angle/") and all(value < NO_ANGLE for value in own)}
+    return (every - values.keys()) | still
+
+
+def _deciding(points: Sequence[Mapping[str, Any]]) -> str:
+    """The metric that runs are listed by; empty where there is none."""
+    names = _in_order(metric["key"] for metric in points)
+    return next((name for beginning in DECIDING for name in names if _is(name, beginning)), "")
+
+
+def _is(name: str, beginning: str) -> bool:
+    return name == beginning or (beginning.endswith("_") and name.startswith(beginning) and not name.endswith(LEFT_OUT))
+
+
+def _differing(runs: Sequence[Run]) -> list[str]:
+    """Parameters in which the compared runs differ, those first that were noted first."""
+    told = [_params(run) for run in _compared(runs)]
+    names = dict.fromkeys(name for own in told for name in own if name not in NAMED)
+    return [name for name in names if len({own.get(name) for own in told}) > 1][:COLUMNS]
+
+
+def _of_all(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    """Those of the parameters that every compared run has: MLflow draws no line for another."""
+    return [name for name in names if all(name in _params(run) for run in _compared(runs))]
+
+
+def _params(run: Run) -> dict[str, str]:
+    return {own["key"]: own["value"] for own in run["data"].get("params", [])}
+
+
 def _filter(runs: Sequence[Run], folder_id: str) -> str:
     """MLflow's words for the runs that are compared; those of an earlier version have no role."""
     parts = [f"tags.{ROLE} != '{OWN}'"] if any(_tags(run).get(ROLE, OWN) != OWN for run in runs) else []
@@ -128,7 +194,8 @@ def _in_order(names: Iterable[str]) -> list[str]:
 
 def _section(name: str, number: int) -> dict[str, Any]:
     own = {"uuid": _id(number), "name": name, "display": True}
-    own |= {"columns": 2, "cardHeight": 400} if SECTIONS[name] else {"columns": 1, "cardHeight": 1000}  # images need room
+    wide = {"columns": 1, "cardHeight": 1000 if name == LOOKED_AT else 500}  # images need room
+    own |= {"columns": 2, "cardHeight": 400} if SECTIONS[name] else wide
     return own | {"isReordered": True, "deleted": False, "isGenerated": False}
 
 
@@ -157,9 +224,18 @@ def _chart(name: str, number: int, kind: str) -> dict[str, Any]:
     }
 
 
+def _parallel(names: Sequence[str], metric: str) -> dict[str, Any]:
+    """A line for each candidate through its settings, to what it came to."""
+    chosen = {"selectedParams": list(names), "selectedMetrics": [metric], "showAllRuns": False}
+    return _card("settings", list(SECTIONS).index(SETTINGS), "PARALLEL") | chosen
+
+
 def _images(*names: str) -> dict[str, Any]:
     """A grid of runs and images, with a slider for the step."""
-    return _card(" ".join(names), list(SECTIONS.values()).index(()), "IMAGE") | {"imageKeys": list(names), "step": 0}
+    return _card(" ".join(names), list(SECTIONS).index("What the ENN looks at"), "IMAGE") | {
+        "imageKeys": list(names),
+        "step": 0,
+    }
 
 
 def _tags(run: Run) -> dict[str, str]:
