@@ -244,6 +244,11 @@ def compared(results: dict[str, Any]) -> list[dict[str, Any]]:
     return [own for row in results["rows"] for own in row["difference"].values()]
 
 
+def _arms(results: dict[str, Any]) -> list[str]:
+    """The ways with an ENN that were measured; validation data came later than the others."""
+    return [arm for arm in WITH if all(arm in row["difference"] for row in results["rows"])]
+
+
 def table(results: dict[str, Any]) -> str:
     """One row per setting."""
     tables.correct(compared(results))
@@ -251,18 +256,18 @@ def table(results: dict[str, Any]) -> str:
     for row, mark in zip(results["rows"], origins.marks, strict=True):
         name = row["setting"] + " (home)" * row["home"] + mark
         line = [name, f"`{row['enn']}`", tables.percent(row["accuracy"][ALONE]["mean"])]
-        for arm in WITH:
+        for arm in _arms(results):
             line += [tables.signed(row["difference"][arm]), tables.p_cell(row["difference"][arm])]
-        cells.append([*line, *(f"{_times(row, arm):.2f}" for arm in (GUARDED, VALIDATED))])
+        cells.append([*line, *(f"{_times(row, arm):.2f}" for arm in _arms(results) if arm != BLIND)])
     caption = (
         f"`{tables.command(results)}`: test accuracy, n = {results['rows'][0]['n']} per arm, paired by seed, "
         f"{results['steps']} steps; time: that of the loop over that alone, 1 thread "
         f"({tables.where(origins.facts)}). {tables.CORRECTED_P}."
     )
     head = ["setting", "ENN", "alone %"]
-    for arm in WITH:
+    for arm in _arms(results):
         head += [f"{arm}: difference", tables.P]
-    head += [f"{arm}: time ×" for arm in (GUARDED, VALIDATED)]
+    head += [f"{arm}: time ×" for arm in _arms(results) if arm != BLIND]
     return tables.blocks(tables.table(head, cells, left=2), caption, origins.notes)
 
 
@@ -275,7 +280,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
     abroad = [row for row in results["rows"] if not row["home"]]
     home = [row for row in results["rows"] if row["home"]]
     found = {}
-    for arm in WITH:
+    for arm in _arms(results):
         changes = [row["difference"][arm] for row in abroad]
         lost = [own for own in changes if own["difference"] < -ALLOWED / 100]
         outcomes = [tables.told(own) for own in changes]
@@ -300,12 +305,12 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 
 def verdict(results: dict[str, Any]) -> str:
     own = figures(results)
-    guarded, validated, blind = (own[arm] for arm in WITH)
+    ways = {GUARDED: "under the guard", VALIDATED: f"given {VALIDATION} validation examples", BLIND: "without a guard"}
+    named = {how: own[arm] for arm, how in ways.items() if arm in own}
+    worst, home = (", ".join(f"{found[key]} points {how}" for how, found in named.items()) for key in ("worst", "home"))
     return (
-        f"In {own['settings']} settings that no ENN has seen the worst change under the guard is {guarded['worst']} points, "
-        f"{validated['worst']} where it is given {VALIDATION} validation examples, {blind['worst']} without a guard. At home "
-        f"an ENN changes the accuracy by {guarded['home']}, {validated['home']} and {blind['home']}; the loop takes "
-        f"{guarded['time']}, {validated['time']} and {blind['time']} times as long."
+        f"In {own['settings']} settings that no ENN has seen the worst change is {worst}. At home an ENN changes the accuracy "
+        f"by {home}; the loop takes {', '.join(found['time'] for found in named.values())} times as long."
     )
 
 
@@ -319,6 +324,7 @@ def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
             own[arm]["none_lost"],
         )
         for arm, more in ((GUARDED, ""), (VALIDATED, ", given validation data"))
+        if arm in own
     ]
 
 
