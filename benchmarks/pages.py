@@ -28,7 +28,7 @@ from pipeline.config import PRESETS, to_dotted
 from pipeline.enn.files import SHIPPED
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic
-from pipeline.instruction import own_guard
+from pipeline.instruction import own_guard, values
 from pipeline.names import PredictorName, Signal
 from pipeline.results.statistics import mean_interval
 
@@ -230,6 +230,7 @@ def environment(templates: Path = TEMPLATES) -> jinja2.Environment:
         "output": output,
         "outputs": read_json(quick.RESULTS / "outputs.json"),
         "guard": own_guard,
+        "values": values,
         "reference": reference,
         "tables": tables,
         "confidence": f"{100 * inspect.signature(mean_interval).parameters['confidence'].default:g}",

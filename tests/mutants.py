@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("grad_instructor", "pipeline", "rl", "tests", "benchmarks", "tune_configs", "pyproject.toml")
+COPIED = ("grad_instructor", "pipeline", "rl", "tests", "benchmarks", "docs", "tune_configs", "pyproject.toml")
 LONGEST = 600.0
 """seconds after which tests of a mutation are ended, and it counts as killed"""
 LEFT_OUT = ("cacheprovider", "hypothesispytest")
