@@ -443,6 +443,10 @@ def test_what_an_arm_is_said_to_be_is_what_is_trained():
     assert "enn.readers" not in told["l2"] and told["instructed-image"]["enn.readers"] == "convnet"
     assert told["instructed-rl"]["enn.readers"].endswith("before fine-tuning")
     for preset in PRESETS:
+        alone = described.of_work(comparing.of_preset(PRESETS[preset]), preset, True)
+        assert not [name for name in alone if name.startswith(("enn.", "rl.", "unroll.", "instruction."))], (
+            "no ENN, no settings"
+        )
         own = described.of_work(dataclasses.replace(PRESETS[preset], seed=7), preset, False)
         assert len({*own, *(name for arm in told.values() for name in arm), *described.of_enn(config)}) <= described.MOST
 

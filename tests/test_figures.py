@@ -1,6 +1,7 @@
 """Every figure stands alone: it says what it shows, of how many, and what its lines and bands are; a series has one scale."""
 
 import io
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -169,6 +170,19 @@ def test_a_picture_is_a_png_of_its_size(tmp_path):
         with Image.open(tmp_path / f"{name}.png") as image:
             assert min(image.size) > 300 and image.info["dpi"][0] == pytest.approx(DPI, abs=1)
             assert len(image.convert("RGB").getcolors(1 << 24) or []) > 50
+
+
+def test_a_score_of_minus_infinity_is_drawn_and_counted_as_it_is_ranked():
+    """At the edge; one that is not defined is said to be missing; no axis of accuracies goes on beyond what there is."""
+    scores = [-math.inf, -math.inf, 3.0, math.nan]
+    drawing = figures.scatter("naswot", scores, [{"title": "a", "accuracy": [10.0, 20.0, 99.5, 50.0], "kendall": 0.8}])
+    assert "n = 3 of the architectures" in drawing.words and "(1 more have no score)" in drawing.words
+    assert "2 of them have the worst score, −∞" in drawing.words
+    (panel,) = figures.whole(drawing).axes
+    finite, worst = (points.get_offsets().tolist() for points in panel.collections)
+    assert finite == [[3.0, 99.5]] and [y for _, y in worst] == [10.0, 20.0] and panel.get_ylim()[1] <= 100.5
+    plain = figures.scatter("params", [1.0, 2.0], [{"title": "a", "accuracy": [1.0, 2.0], "kendall": 1.0}])
+    assert "−∞" not in plain.words and "no score" not in plain.words
 
 
 def test_drawing_needs_no_global_state():

@@ -111,6 +111,19 @@ def test_a_file_gets_lines_and_no_control_characters(variable):
     assert done.returncode == 0 and b"3/3" in done.stdout and not re.search(rb"[\x00-\x09\x0b-\x1f]", done.stdout + done.stderr)
 
 
+def test_the_newest_folder_is_that_of_any_command_that_records(tmp_path):
+    from pipeline.command_line.folders import newest_folder
+
+    for at, (name, file) in enumerate({"a-run": "config.json", "a-search": "plan.json"}.items()):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("{}")
+        (tmp_path / name / "records.jsonl").write_text("")
+        os.utime(tmp_path / name / "records.jsonl", (at, at))
+    assert newest_folder(tmp_path).name == "a-search"
+    os.utime(tmp_path / "a-run" / "records.jsonl", (9, 9))
+    assert newest_folder(tmp_path).name == "a-run"
+
+
 def test_a_warning_is_heard_also_where_nothing_else_is_said(capfd):
     with progress.saying(quiet=True):
         progress.console.print("so far")

@@ -67,17 +67,12 @@ def of_arm(config: Config, arm: str, strength: float | None, chooses_rate: bool)
         reader = config.enn.readers[0] if own.enn in (FIRST, BEFORE) else own.enn
         values["enn.readers"] = f"{reader}, before fine-tuning" if own.enn == BEFORE else reader
     if chooses_rate:
-        values["training.learning_rate"] = None if strength is None else rounded(config.training.learning_rate * strength)
+        values["training.learning_rate"] = None if strength is None else config.training.learning_rate * strength
     elif strength is not None and own.enn:
         told["lambda"] = "by policy" if strength < 0 else strength
     elif strength is not None:
         told["strength"] = strength
     return {name: values[name] for name in names if values[name] is not None} | told
-
-
-def rounded(value: float) -> float:
-    """Without the last bits of a product, so that 0.1 × 3 is 0.3."""
-    return float(f"{value:.12g}")
 
 
 def rule_of(config: Config, signal: str) -> str:

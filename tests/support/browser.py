@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 CHROMIUM = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
-WINDOW = (1280, 800)
+WINDOW, HANGS = (1280, 800), 900
+"""pixels; seconds after which a browser is taken to hang"""
 MEASURE = """
 <script>
 const outside = (one, other) => {
@@ -75,7 +76,7 @@ def chromium(*arguments: str, window: tuple[int, int] = WINDOW) -> subprocess.Co
     with tempfile.TemporaryDirectory() as profile:
         command = [CHROMIUM or "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
         command += [f"--user-data-dir={profile}", f"--window-size={window[0]},{window[1]}", "--virtual-time-budget=5000"]
-        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=300)
+        return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=HANGS)
 
 
 def look(pages: Sequence[tuple[str, int]], *arguments: str) -> Seen:
