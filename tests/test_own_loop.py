@@ -1166,7 +1166,8 @@ def test_a_recipe_runs_as_it_stands(number, tmp_path):
     elif "groups" in recipe:
         assert {group["lr"] for group in instructor.optimizer.param_groups} == {0.01, 0.1}
     elif "validation=" in recipe:
-        instructor.instruct(model)
+        with pytest.warns(FarFromHome, match="validation data do not agree"):  # which are noise here
+            instructor.instruct(model)
         assert instructor.guard.validation.checks == 1 and instructor.last.validation_loss > 0
     else:
         assert "forward=" in recipe or "load_state_dict" in recipe
