@@ -925,6 +925,21 @@ def _in_parallel(rank, folder):
         instructor.instruct(parallel)
         optimiser.step()
     torch.save(torch.cat([own.detach().flatten() for own in model.parameters()]), f"{folder}/{rank}.pt")
+    shown = x.roll(rank, 0), y.flip(0) if rank else y  # each process looks at something else
+    instructor = Instructor(make_critic(strength=1.0, period=2, refresh=2, decoupled=True), 20, RATE, validation=shown)
+    for number in range(6):
+        optimiser.zero_grad()
+        F.cross_entropy(parallel(x[number : number + 10]), y[number : number + 10]).backward()
+        instructor.instruct(parallel)
+        optimiser.step()
+    weights = torch.cat([own.detach().flatten() for own in model.parameters()])
+    torch.save((weights, instructor.guard.state_dict()["validation"]), f"{folder}/shown-{rank}.pt")
+    try:
+        Instructor(make_critic(strength=1.0), 20, RATE, validation=shown).instruct(model)
+        refused = ""
+    except UserError as error:
+        refused = str(error)
+    torch.save(refused, f"{folder}/inside-{rank}.pt")
     try:
         from torch.distributed.fsdp import fully_shard
 
@@ -952,6 +967,9 @@ def test_two_processes_stay_together_and_a_sharded_model_is_refused(tmp_path):
     alone = torch.cat([own.detach().flatten() for own in model.parameters()])
     torch.testing.assert_close(one, alone, rtol=1e-9, atol=1e-12)
     assert "sharded" in torch.load(tmp_path / "refused-0.pt")
+    (one, seen), (other, likewise) = (torch.load(tmp_path / f"shown-{rank}.pt") for rank in (0, 1))
+    assert torch.equal(one, other) and seen == likewise and seen["checks"] == 3, "what each has seen is shared"
+    assert "give the DistributedDataParallel" in torch.load(tmp_path / "inside-1.pt")
 
 
 # -- values, and what is told ------------------------------------------------------------------------------------------
@@ -1147,6 +1165,10 @@ def test_a_recipe_runs_as_it_stands(number, tmp_path):
         assert any(not torch.equal(own, then) for own, then in zip(model.parameters(), before, strict=True))
     elif "groups" in recipe:
         assert {group["lr"] for group in instructor.optimizer.param_groups} == {0.01, 0.1}
+    elif "validation=" in recipe:
+        with pytest.warns(FarFromHome, match="validation data do not agree"):  # which are noise here
+            instructor.instruct(model)
+        assert instructor.guard.validation.checks == 1 and instructor.last.validation_loss > 0
     else:
         assert "forward=" in recipe or "load_state_dict" in recipe
 
