@@ -29,7 +29,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -104,7 +104,7 @@ def main() -> int:
         "rows": rows,
         "repeats": REPEATS,
         "budget": BUDGET,
-        "combination": best_names() if not options.quick else ["made up"],
+        "combination": best()[0] if not options.quick else ["made up"],
     }
     facts |= {"costs": {form: cost_of(form, options.quick) for form in forms}, "best_there_is": best_there_is(options.quick)}
     write_json(results / "assisted.json", facts)
@@ -134,20 +134,22 @@ def prepared(quickly: bool) -> dict[str, Float[np.ndarray, " N"] | None]:
     forms: dict[str, Float[np.ndarray, " N"] | None] = {PLAIN: None, "live_params": columns["live_params"]}
     if "gradsign" in columns:
         forms["gradsign"] = columns["gradsign"]
-    names = ["live_params", "gradsign"] if quickly else best_names()
+    names, by = (["live_params", "gradsign"], "mean") if quickly else best()
     if all(name in columns for name in names):
         everywhere = np.arange(SPACE.size)
         forms["combination"] = predictors.together(
-            {n: np.nan_to_num(columns[n], nan=-math.inf) for n in names}, names, everywhere
+            {n: np.nan_to_num(columns[n], nan=-math.inf) for n in names}, names, by, everywhere
         )
     return {form: forms[form] for form in FORMS if form in forms}
 
 
-def best_names() -> list[str]:
-    """The best combination of predictors that every cell has scores of, as chosen by benchmarks.predictors on CIFAR-10."""
+def best() -> tuple[list[str], Literal["mean", "logarithm"]]:
+    """The best combination of predictors that every cell has scores of, as chosen by benchmarks.predictors on CIFAR-10, and
+    what of their ranks is added up."""
     found = read_json(quick.RESULTS / "predictors.json")["combinations"]
     own = [one for one in found if one["over"] == "every cell"]
-    return list(max(own, key=lambda one: one["chosen"] or -1)["names"])
+    found = max(own, key=lambda one: one["chosen"] or -1)
+    return list(found["names"]), found.get("by", "mean")
 
 
 @functools.cache
@@ -156,7 +158,7 @@ def cost_of(form: str, quickly: bool) -> float:
     if form == PLAIN:
         return 0.0
     kept = {} if quickly else read_json(quick.RESULTS / "predictors-scores.json")["scores"]
-    names = {"combination": [] if quickly else best_names()}.get(form, [form])
+    names = {"combination": [] if quickly else best()[0]}.get(form, [form])
     sources = {"gradsign" if name.startswith("gradsign") else name for name in names}
     return sum(kept[name]["busy_ms"] / 1000 if name in kept else 0.001 for name in sources) or 0.001
 

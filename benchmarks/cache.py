@@ -1,10 +1,11 @@
 """What a benchmark has computed already: one that was stopped goes on, and nothing is taken for what it is not.
 
 A part (a row, an arm, an ENN) lies under a name that ends in the digest of all that decides its numbers: what the benchmark
-says of it, the constants of the benchmark, its code and that of pipeline/ and rl/, the versions of torch and numpy. For data
-and ENNs the benchmark names their digests (``Dataset.digest``, :func:`enn_digest`). The code counts by its text rather than by
-its commit: what is not committed counts, and a commit that changes no code loses nothing. What fits is read, with the
-provenance under which it was computed; all else is computed.
+says of it, the constants of the benchmark, its code and all of this project's code that it imports
+(:mod:`benchmarks.imports`), the versions of torch and numpy. For data and ENNs the benchmark names their digests
+(``Dataset.digest``, :func:`enn_digest`). The code counts by its text rather than by its commit: what is not committed counts,
+and a commit that changes none of it loses nothing. What fits is read, with the provenance under which it was computed; all else
+is computed.
 
     cache = Cache.of(__file__, globals(), options.work, facts, data=dataset.digest, enn=enn_digest(options.enn))
     part = cache.part("home", lambda: measure(task), task=task)
@@ -22,6 +23,7 @@ from typing import Any
 
 from torch import nn
 
+from benchmarks import imports
 from pipeline.enn.files import SHIPPED, read_description, shipped
 from pipeline.errors import UserError
 from pipeline.files import plain, read_json, write_json
@@ -119,11 +121,12 @@ def weights_digest(enn: nn.Module) -> str:
     return total.hexdigest()[:DIGITS]
 
 
-def code_digest(*benchmarks: Path) -> str:
-    """Of the text of pipeline/, of rl/ and of these files."""
+def code_digest(file: Path | None = None) -> str:
+    """Of the text of a benchmark and of all that it imports of this project; without one, of pipeline/ and rl/."""
+    own = {name: path for name, path in imports.modules(ROOT).items() if name.split(".")[0] in ("pipeline", "rl")}
     total = hashlib.sha256()
-    for file in [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "rl").rglob("*.py")), *benchmarks]:
-        total.update(f"{file.name} {file.stat().st_size}\n".encode() + file.read_bytes())
+    for name, path in (own if file is None else imports.needed(file, ROOT)).items():
+        total.update(f"{name} {path.stat().st_size}\n".encode() + path.read_bytes())
     return total.hexdigest()[:DIGITS]
 
 

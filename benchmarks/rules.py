@@ -31,7 +31,7 @@ import torch
 
 from benchmarks import edges, quick, tables
 from benchmarks.cache import Cache, made_by
-from pipeline.command_line.comparing import NAMES
+from pipeline.arms import NAMES
 from pipeline.compare import Task, choose, final_tasks, train_task, tuning_task
 from pipeline.compare.report import TRAINING_EXAMPLES, mean_angles
 from pipeline.config import CompareConfig, Config, DataConfig, RLConfig, TargetConfig, TrainingConfig, to_dotted

@@ -5,6 +5,7 @@ that goes through :func:`without_secrets`, also where another package has put it
 """
 
 import re
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 HIDDEN = "…"
@@ -91,3 +92,12 @@ def _value(name: str, value: str) -> str:
 
 def _by_name(text: str) -> str:
     return _NAMED.sub(rf"\1\2\3{HIDDEN}", text)
+
+
+def sqlite_uri(database: Path) -> str:
+    """MLflow makes a folder of what it reads in an address that begins with "sqlite:///", before SQLAlchemy decodes it."""
+    if not re.search("[?#%]", str(database)):
+        return f"sqlite:///{database}"
+    from sqlalchemy.engine import URL
+
+    return URL.create("sqlite+pysqlite", database=str(database)).render_as_string()

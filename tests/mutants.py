@@ -375,8 +375,8 @@ INSTRUCTION = (
     Mutation(
         "frozen parameters get a gradient",
         "pipeline/instruction/held.py",
-        "if not tensor.requires_grad:",
-        "if False:",
+        "if own.requires_grad and (not known or",
+        "if (not known or",
         "a layer that its owner froze would be trained",
         ("tests/test_instruction.py::test_parameters_that_their_owner_froze_are_left_alone",),
     ),

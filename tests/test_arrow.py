@@ -2,6 +2,8 @@
 
 import pytest
 
+from benchmarks import imports
+from pipeline.config import Config, to_dotted
 from tests import arrow
 
 GRAPH = arrow.imports()
@@ -85,6 +87,17 @@ def test_no_way_to_import_goes_unseen(line, tmp_path):
     path.write_text('import_module(f"pipeline.config.{name}")\nimport_module("pipeline.config.two")\n')
     assert not against_the_arrow({"pipeline.config.one": arrow.imports(tmp_path)["pipeline.config.one"]})
     assert not arrow.computed(path, "pipeline.config.one")
+
+
+def test_what_a_benchmarks_parts_depend_on_is_all_that_is_imported():
+    """Read from lines, as the cache of benchmarks does, and from syntax trees, but for settings that are called as modules."""
+    known = imports.modules(arrow.ROOT)
+    some = [f"benchmarks.{name}" for name in ("quick", "rules", "scores", "pblf_wrn")]
+    graph = {name: set(arrow._imported(known[name], name, known)) for name in some}
+    settings = set(to_dotted(Config())) & known.keys()
+    assert settings & graph["benchmarks.quick"] and not settings & imports.imported(some[0], known[some[0]], known)
+    for name, others in (GRAPH | graph).items():
+        assert others - (settings | {"rl"} if name in some else set()) <= imports.imported(name, known[name], known), name
 
 
 def test_only_rl_knows_rllib():

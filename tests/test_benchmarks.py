@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cache, edges
+from benchmarks import cache, edges, imports
 from benchmarks.cache import Cache, Part, constants, enn_digest, made_by
 from tests.support.modules import run_module
 
@@ -106,7 +106,7 @@ def counted(tmp_path):
         computed.append(len(computed))
         return {"number": computed[-1]}
 
-    def part(names=None, facts=None, file=__file__, common=None, **decides):
+    def part(names=None, facts=None, file=edges.__file__, common=None, **decides):
         found = Cache.of(file, names or HERE, tmp_path, FACTS | (facts or {}), **(common or {"data": "d1"}))
         return found.part("a row", compute, **decides), len(computed)
 
@@ -195,6 +195,50 @@ def test_a_change_of_any_source_is_noticed(tmp_path, monkeypatch) -> None:
         assert cache.code_digest() != before
         (tmp_path / file).write_text("x = 1\n")
     assert cache.code_digest() == before != cache.code_digest(tmp_path / "pipeline" / "one.py")
+
+
+IMPORTED = {
+    "benchmarks/one.py": '"""Shown: from pipeline import shown"""\n'
+    "def run():\n    from pipeline.used import (  # of (\n        late,\n    )\n",
+    "benchmarks/__init__.py": "",
+    "pipeline/__init__.py": "",
+    "pipeline/used.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from pipeline import typed\n\n"
+    "late = 'rl.named:make'\n",
+    "rl/__init__.py": "",
+    "rl/named.py": "import pipeline.registry as registry, math\nSETTINGS = {'rl.rounds': 2}\n",
+    "pipeline/registry/__init__.py": "from pipeline.names import registered\nALL = registered(('entry',), __name__, 'ENTRY')\n",
+    "pipeline/registry/entry.py": "if True: from pipeline import entered\n",
+    "pipeline/entered.py": "",
+    "pipeline/names.py": "def registered(names, package, attribute):\n    return import_module(f'{package}.{name}')\n",
+}
+UNUSED = ("pipeline/shown.py", "pipeline/typed.py", "rl/rounds.py", "pipeline/results.py")
+
+
+def test_the_code_that_a_benchmark_imports_counts_and_no_other(tmp_path, monkeypatch) -> None:
+    for file, text in IMPORTED.items() | dict.fromkeys(UNUSED, "").items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    monkeypatch.setattr(cache, "ROOT", tmp_path)
+    one = tmp_path / "benchmarks" / "one.py"
+    before = cache.code_digest(one)
+    assert len(imports.needed(one, tmp_path)) == len(IMPORTED)
+    for file in [*IMPORTED, *UNUSED]:
+        text = (tmp_path / file).read_text()
+        (tmp_path / file).write_text(f"{text}x = 2\n")
+        assert (cache.code_digest(one) != before) == (file in IMPORTED), file
+        (tmp_path / file).write_text(text)
+    (tmp_path / "pipeline" / "other.py").touch()
+    assert cache.code_digest(one) == before
+    (tmp_path / "pipeline" / "registry" / "other.py").touch()
+    assert cache.code_digest(one) != before, "a registry's new entry"
+
+
+def test_a_view_in_mlflow_loses_no_benchmark_that_does_not_use_it() -> None:
+    for name in ("rules", "evolution"):
+        needed = imports.needed(CHECKOUT / "benchmarks" / f"{name}.py", CHECKOUT)
+        assert {f"benchmarks.{name}", "benchmarks.cache", "pipeline.learning.fa", "pipeline.targets.mlp"} <= needed.keys()
+        assert not [module for module in needed if module.startswith(("pipeline.results.mlflow", "pipeline.command_line"))]
+    assert "pipeline.results.mlflow.mirror" in imports.needed(CHECKOUT / "benchmarks" / "baselines.py", CHECKOUT)
 
 
 def test_an_enn_is_known_by_its_weights(tmp_path) -> None:

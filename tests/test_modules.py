@@ -572,7 +572,7 @@ def test_half_precision_in_autocast(name):
             assert (own.grad - other).norm() < 0.1 * other.norm() + 1e-6, name
 
 
-@pytest.mark.parametrize("name", ["fa", "pfa", "dfa", "pblf", "tp"])
+@pytest.mark.parametrize("name", ["fa", "pfa", "dfa", "pblf", "tp", "expression"])
 def test_a_rule_follows_its_model_to_another_type(name):
     target, (x, y) = MLP((6, 7, 4, 3), "tanh"), batch()
     model, other = member(target), member(target)
@@ -676,6 +676,104 @@ def test_a_convolution_called_on_maps_of_two_sizes():
         found[name] = gradients(model, *IMAGES)[0]
     assert replaced(model) is not None and all(own.isfinite().all() for own in found.values())
     assert apart(found["dfa"], found["backprop"]) and apart(found["fa"], found["dfa"])
+
+
+class Odd(nn.Module):
+    """What people build: paddings, groups, dilation, normalisations, a tied weight, attention, a shortcut, hooks."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv1d(2, 4, 3, padding="same", padding_mode="reflect")
+        self.depthwise = nn.Conv1d(4, 4, 4, stride=2, groups=4, dilation=2, padding=3)
+        self.norm, self.layer_norm = nn.GroupNorm(2, 4), nn.LayerNorm(4)
+        self.q, self.k, self.tied, self.last = (nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+        self.tied.weight = self.k.weight
+
+    def forward(self, x):
+        h = self.depthwise(F.silu(self.norm(self.first(x)))).transpose(1, 2)
+        h = h + F.scaled_dot_product_attention(self.q(self.layer_norm(h)), self.k(h), h)
+        return self.last(torch.tanh(self.tied(h)).mean(1))
+
+
+def by_other_weights(model, x, y, pulls):
+    """Gradients where each layer's inputs get what ``pulls`` makes of them, and its own weights what they always get: the layer
+    sees its inputs detached, and a function that is 0, but for its gradient, is added. By autograd alone, in two passes."""
+
+    received = {}
+
+    def enter(layer, arguments):
+        received[layer] = arguments[0]
+        return (arguments[0].detach(),)
+
+    def leave(layer, _, given):
+        pulled = pulls(layer, received[layer])
+        return given + pulled - pulled.detach()
+
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear | nn.Conv1d)]
+    handles = [layer.register_forward_pre_hook(enter) for layer in layers]
+    handles += [layer.register_forward_hook(leave) for layer in layers]
+    found = gradients(model, x, y)
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+@pytest.mark.parametrize("examples", [5, 1])
+def test_a_module_of_odd_layers_is_pulled_by_feedback_as_autograd_pulls_by_weights(examples):
+    torch.manual_seed(0)
+    model, (x, y) = Odd().double(), batch(shape=(2, 14), examples=examples)
+    handle = replace(model, "fa", seed=3)
+    found = gradients(model, x, y)
+    names = ["first", "depthwise", "q", "k", "tied", "last"]
+    feedback = {getattr(model, name): handle._way.bound.state[number] for number, name in enumerate(names)}
+    restore(model)
+
+    def pulled(layer, inputs):
+        weight = feedback[layer]
+        if layer is model.first:
+            return 0 * layer.bias[:, None]
+        call = F.linear if isinstance(layer, nn.Linear) else layer._conv_forward
+        return call(inputs, weight[0], None)
+
+    for own, other in zip(found, expected := by_other_weights(model, x, y, pulled), strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-13)
+    replace(model, "backprop")
+    assert apart(gradients(model, x, y)[0], expected[0])
+
+
+class Times(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+
+@pytest.mark.parametrize("name", ["backprop", "fa", "pblf"])
+def test_hooks_of_others_come_before_a_rule_and_after_it(name):
+    model = member(MLP((6, 7, 4, 3), "tanh"))
+    (x, y), layers = batch(), list(model)
+    written = nn.Sequential(*layers[:2], Times(2), layers[2], Times(3), *layers[3:])
+    replace(written, name, seed=3)
+    expected = gradients(written, x, y)
+    restore(written)
+    model[2].register_forward_pre_hook(lambda _, given: (given[0] * 2,))
+    before = model[2].register_forward_hook(lambda _, __, output: output * 3)
+    replace(model, name, seed=3)
+    assert equal(gradients(model, x, y), expected)
+    before.remove()
+    assert apart(gradients(model, x, y)[0], expected[0])
+    model[2].register_forward_hook(lambda _, __, output: output * 3)
+    assert equal(gradients(model, x, y), expected)
+    if name != "pblf":  # which leaves what a layer sends to its inputs to autograd
+        late = model[2].register_forward_pre_hook(lambda _, given: (given[0] * 2,))
+        with pytest.raises(UserError, match=f"a hook changes what layer '2' receives after the rule '{name}' has seen it"):
+            model(x)
+        late.remove()
+        model[2].register_forward_hook(lambda *_: None, prepend=True)
+        with pytest.raises(UserError, match=f"a hook sees what layer '2' gives before the rule '{name}' does"):
+            model(x)
 
 
 def test_layers_count_as_they_are_called_and_functions_serve_as_modules_do():
@@ -904,6 +1002,28 @@ class Two(nn.Module):
         return self.first(h) + self.second(h)
 
 
+class Computed(Raw):
+    """A weight that is computed from a parameter."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how, self.scale = how, nn.Parameter(torch.ones(6, 1))
+
+    def forward(self, x):
+        return self.layer(torch.relu(F.linear(x, self.how(self))))
+
+
+class Rows(nn.Module):
+    """Parts of an example as examples."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Linear(2, 5), nn.Linear(5, 4), nn.Linear(12, 3)
+
+    def forward(self, x):
+        return self.c(torch.relu(self.b(torch.relu(self.a(x.view(-1, 2))))).view(len(x), 12))
+
+
 class Around(nn.Module):
     def __init__(self):
         super().__init__()
@@ -948,6 +1068,7 @@ RIGHT_AWAY = [
         "layer '0' makes its weight of other parameters",
     ),
     (lambda: replace(sequence(), "pblf", phi=(0.0, 0.0, 1.5, 0.0)), r"φ has 1\.5; all of it lies in \[−1, 1\]"),
+    (lambda: replace(sequence(), "fa", seed=1 << 63), "the seed of a learning rule is 9223372036854775808; give a whole"),
     (lambda: replace(sequence(), "dfa", feedback=3), "the setting 'feedback' of the learning rule 'dfa' is 3; give a list of"),
     (lambda: replace(part_of(sequence()), "fa"), "layer '0' learns by a rule of a part of this model, or of a larger one"),
     (lambda: replace(sequence(), "fa").load_state_dict({}), "the saved state of the learning rule is none of a model's"),
@@ -969,6 +1090,13 @@ def test_what_cannot_be_served_is_refused_at_once(give, says):
 AT_A_STEP = [
     (Raw, "fa", {}, "the model multiplies by its parameter 'matrix' outside of its layers"),
     (Raw, "tp", {}, "multiplies by its parameter 'matrix'"),
+    (lambda: Computed(lambda own: own.matrix * own.scale), "dfa", {}, "the model multiplies by its parameter 'matrix' outside"),
+    (lambda: Computed(lambda own: own.matrix.tril()), "fa", {}, "the model multiplies by its parameter 'matrix'"),
+    (lambda: Computed(lambda own: torch.cat(own.matrix.chunk(2)[::-1])), "tp", {}, "multiplies by its parameter 'matrix'"),
+    (Rows, "ifa", {}, "layer 'a' receives 27 examples, and the last one, 'c', 9; the rule 'ifa' serves chains"),
+    (Rows, "dfa", {}, "layer 'b' receives 27 examples, and the output gives 9; the rule 'dfa' serves models that keep"),
+    (Rows, "cdni", {}, "layer 'b' receives 27 examples, and the output gives 9; the rule 'cdni' serves models that keep"),
+    (lambda: sequence(nn.GELU("tanh")), "tp", {}, r"between layers '0' and '2' lies gelu \(tanh\); the rule"),
     (Uncalled, "fa", {}, "layer 'other' is not called in the model's forward pass"),
     (Uncalled, "pblf", {}, "layer 'other' is not called in the model's forward pass"),
     (Two, "dfa", {}, "layer 'first' reaches the model's outputs around the last layer, 'second'; the rule 'dfa' serves"),
@@ -1070,6 +1198,40 @@ def test_second_derivatives_and_layers_on_their_own_are_refused():
     with gradient(model):
         assert torch.func.grad(loss)(parameters)["0.weight"].norm() > 0
     gradients(model, x, y)
+
+
+def test_what_autograd_may_compute_without_layers_is_served():
+    """Twins of those that multiply by a parameter: rows that are looked up, and positions that are added, are data."""
+
+    class Lookup(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rows, self.places = nn.Embedding(50, 6), nn.Parameter(torch.randn(4, 6))
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, x):
+            h = self.rows(x) + self.places
+            return self.layer(torch.relu(torch.bmm(torch.bmm(h, h.transpose(1, 2)), h).mean(1)))
+
+    model, other = Lookup().double(), Rows().double()
+    replace(model, "fa")
+    assert gradients(model, torch.arange(36).view(9, 4), batch()[1])[0].any()
+    replace(other, "fa")
+    assert gradients(other, *batch())[0].any()  # parts of an example as examples, where no error is sent to them
+
+
+def test_what_is_no_batch_of_real_numbers_is_refused():
+    torch.manual_seed(0)
+    convolutions = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    replace(convolutions, "dfa")
+    with pytest.raises(UserError, match="layer '0' receives one example without a batch; the rule 'dfa' takes a batch"):
+        convolutions(torch.randn(2, 6, 6))
+    model = sequence(RELU)
+    replace(model, "fa")
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(UserError, match="forward-mode differentiation takes its own"):
+        model(torch.randn(2, 6))
+    with pytest.raises(UserError, match="layer '0' receives complex numbers, which no learning rule serves"):
+        model(torch.randn(2, 6).to(torch.complex64))
 
 
 def test_a_state_of_another_rule_or_model_is_refused():

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.addresses import sqlite_uri
 from pipeline.command_line import main
 from pipeline.errors import UserError
 from pipeline.results.mlflow import Mirror, client
-from pipeline.results.mlflow.address import checked, database_of, sqlite_uri
+from pipeline.results.mlflow.address import checked, database_of
 from pipeline.results.records import Records
 from tests.support.tiny_run import HANGS
 

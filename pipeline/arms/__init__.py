@@ -17,5 +17,7 @@ FILES = (
 )
 ARMS: dict[str, Arm] = {arm.name: arm for family in registered(FILES, __name__, "ARMS").values() for arm in family}
 """by name"""
+NAMES = {"backprop": "conventional"}
+"""arms that the literature calls otherwise than the settings do"""
 
-__all__ = ["ARMS", "BEFORE", "FILES", "FIRST", "Arm", "Setup", "unmet"]
+__all__ = ["ARMS", "BEFORE", "FILES", "FIRST", "NAMES", "Arm", "Setup", "unmet"]

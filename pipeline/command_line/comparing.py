@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.arms import ARMS, signals
+from pipeline.arms import ARMS, NAMES, signals
 from pipeline.config import Config, ENNConfig, InstructionConfig, RecordedConfig, RLConfig, UnrollConfig
 from pipeline.errors import UserError, nearest
 
 ARMS_BY_DEFAULT = ("conventional", *(arm.name for arm in signals.ARMS))
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """times training.learning_rate: what is tried for every arm unless compare.rates says otherwise"""
-NAMES = {"backprop": "conventional"}
-"""arms that the literature calls otherwise than the settings do"""
 ALIASES = {"--arms": "--compare.arms"}
 _ARMS = ("--compare.arms", "--compare.baseline")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from pipeline.enn import Critic
 from pipeline.instruction.guard import Guard
@@ -93,23 +94,43 @@ class Held:
         self.lengths = dict(zip(read.names, fast.lengths.tolist(), strict=True))
         return True
 
-    def weaken(self, read: Readable, guard: Guard | OwnGuard) -> None:
-        """What a guard makes of it, given the gradients at hand."""
+    def compare(self, read: Readable, guard: Guard | OwnGuard) -> None:
+        """Show it to a guard beside the gradients at hand."""
         pairs = []
         for name, tensor in zip(read.names, read.tensors, strict=True):
             own = self.pushes.get(name)
             if isinstance(own, Tensor) and tensor.grad is not None:
                 pairs.append((tensor.grad.to(own)[None], own[None]))
-        if not pairs:
-            return
-        guard.reading([grad for grad, _ in pairs], [own for _, own in pairs])
-        factor = float(guard.factor)
+        if pairs:
+            guard.reading([grad for grad, _ in pairs], [own for _, own in pairs])
+
+    def weaken(self, factor: float) -> None:
+        """Follow it so far; by 0 not at all, so that what has no gradient gets none."""
+        if factor == 0:
+            self.drop()
         for own in self.pushes.values():
             if isinstance(own, Tensor):
                 own.mul_(factor)
         self.lengths = {name: length * factor for name, length in self.lengths.items()}
 
-    def apply(self, read: Readable, scale: float, progress: float, optimizer: torch.optim.Optimizer | None) -> float:
+    def followed(self, read: Readable, optimizer: Optimizer | None) -> dict[str, Tensor]:
+        """The tensors that are pushed, by name: not those that are frozen, nor what is in no group of the optimiser."""
+        groups = [] if optimizer is None else optimizer.param_groups
+        known = {id(own) for group in groups for own in group["params"]}
+        pairs = [(name, own) for name, own in zip(read.names, read.tensors, strict=True) if name in self.pushes]
+        return {name: own for name, own in pairs if own.requires_grad and (not known or id(own) in known)}
+
+    def moved(self, read: Readable, rates: list[float], times: float, optimizer: Optimizer | None) -> dict[str, Tensor]:
+        """How far it has moved the weights, by name: ``times`` by so much of itself, and, where the optimiser does that, by
+        each tensor's learning rate."""
+        by = {name: 1.0 if self.critic.home.decoupled else rate for name, rate in zip(read.names, rates, strict=True)}
+        return {name: push * (times * by[name]) for name, push in self.trained(read, optimizer).items()}
+
+    def trained(self, read: Readable, optimizer: Optimizer | None) -> dict[str, Tensor]:
+        """The pushes of what is trained, by name."""
+        return {name: _dense(self.pushes[name]) for name in self.followed(read, optimizer)}
+
+    def apply(self, read: Readable, scale: float, progress: float, optimizer: Optimizer | None) -> tuple[float, float]:
         """Add it to the gradients, or move the weights where the ENN's home is decoupled.
 
         Args:
@@ -118,19 +139,13 @@ class Held:
             optimizer: what is in none of its groups is left alone.
 
         Returns:
-            the norm of what was added, or of what moved the weights divided by its learning rate.
+            the norm of what was added, or of what moved the weights divided by its learning rate; and that rate, 1 where the
+            optimiser has its own.
         """
-        home, pushed = self.critic.home, []
+        home, pushed = self.critic.home, self.followed(read, optimizer)
         rate = moving_rate(self.critic, home.learning_rate, progress) if home.decoupled else None
-        groups = [] if optimizer is None else optimizer.param_groups
-        known = {id(own) for group in groups for own in group["params"]}
-        for name, tensor in zip(read.names, read.tensors, strict=True):
-            push = self.pushes.get(name)
-            if not tensor.requires_grad:
-                continue
-            if push is None or (known and id(tensor) not in known):
-                continue
-            pushed.append(name)
+        for name, tensor in pushed.items():
+            push = self.pushes[name]
             if rate is not None:
                 with torch.no_grad():
                     add(tensor, push, rate)
@@ -139,7 +154,7 @@ class Held:
                 tensor.grad = torch.zeros_like(tensor)
             with torch.no_grad():
                 add(tensor.grad, push, -scale)
-        return sum(self.lengths[name] ** 2 for name in pushed) ** 0.5
+        return sum(self.lengths[name] ** 2 for name in pushed) ** 0.5, 1.0 if rate is None else rate
 
     def state_dict(self) -> dict[str, Any]:
         """In tensors and numbers."""

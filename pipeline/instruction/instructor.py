@@ -23,8 +23,9 @@ from pipeline.instruction.memory import Bound, Latest, checked_state
 from pipeline.instruction.modules import Call, How, Readable, readable
 from pipeline.instruction.own_guard import FarFromHome, OwnGuard
 from pipeline.instruction.unseen import undisturbed
-from pipeline.instruction.values import Number, Shape, Whole
-from pipeline.instruction.wrapped import unwrapped
+from pipeline.instruction.validation import Validation
+from pipeline.instruction.values import Number, Pair, Shape, Whole
+from pipeline.instruction.wrapped import mean_over, unwrapped
 from pipeline.learning.modules import require_gradient_of
 
 
@@ -46,7 +47,7 @@ class Instructor:
 
     Args:
         critic: the ENN; a copy of it is used.
-        steps, learning_rate, strength, input_shape, guarded, forward, hooks, optimizer: see :meth:`load`.
+        steps, learning_rate, strength, input_shape, guarded, forward, hooks, optimizer, validation: see :meth:`load`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Instructor:
         forward: Call | None = None,
         hooks: str = "refuse",
         optimizer: torch.optim.Optimizer | None = None,
+        validation: Pair | None = None,
     ) -> None:
         own = copy.deepcopy(critic) if strength is None else critic.with_strength(values.strength(strength))
         self.critic = own.eval().requires_grad_(False)
@@ -68,6 +70,9 @@ class Instructor:
         self.learning_rate = critic.home.learning_rate if learning_rate is None else values.learning_rate(learning_rate)
         self.how = How(None if input_shape is None else values.input_shape(input_shape), forward, values.hooks(hooks))
         self.optimizer, self.guarded = optimizer, guarded
+        self.validation = values.validation(validation, critic.home.target, self.how.input_shape)
+        if self.validation is not None and guarded is not None:
+            raise UserError("validation is for the guard of one's own loop; leave guarded out, or validation.")
         chain = not self.how.any_module and isinstance(self.critic.reader, Probes)
         self._low_rank = LowRank(self.critic) if chain else None
         self.reset()
@@ -75,7 +80,8 @@ class Instructor:
     def reset(self) -> None:
         """Begin a new run, of this model or another."""
         self.step, self.last = 0, None
-        self.guard = OwnGuard() if self.guarded is None else Guard() if self.guarded else None
+        shown = None if self.validation is None else Validation(*self.validation)
+        self.guard = OwnGuard(validation=shown) if self.guarded is None else Guard() if self.guarded else None
         self._bound = Bound()
         self._read: tuple[list[Any], nn.Module, Readable] | None = None
         self._held = Held(self.critic, self._low_rank)
@@ -99,6 +105,7 @@ class Instructor:
         forward: Call | None = None,
         hooks: str = "refuse",
         optimizer: torch.optim.Optimizer | None = None,
+        validation: Pair | None = None,
     ) -> "Instructor":
         """An instructor with the ENN saved at ``path``, or with one that comes with the package, by its name.
 
@@ -115,14 +122,15 @@ class Instructor:
                 "fire" them (they belong to what the model computes).
             optimizer: yours; each tensor's trust region then follows the learning rate of its parameter group, and what is in
                 no group is left alone.
+            validation: a pair (x, y) of inputs and their classes that are not trained on; the ENN is then followed only as far
+                as these agree with it, from the first step on (see :mod:`pipeline.instruction.validation`).
 
         Raises:
             UserError: the file is missing, damaged or of another version; or an argument is none.
         """
         critic = load_critic(path, device)
-        return cls(
-            critic, steps, learning_rate, strength, input_shape, guarded, forward=forward, hooks=hooks, optimizer=optimizer
-        )
+        more = {"forward": forward, "hooks": hooks, "optimizer": optimizer, "validation": validation}
+        return cls(critic, steps, learning_rate, strength, input_shape, guarded, **more)
 
     def instruct(self, model: nn.Module, scale: Number = 1.0) -> None:
         """Add −λ ∂V/∂θ to the ``.grad`` of each of ``model``'s parameters, and count one step. An ENN whose home is decoupled
@@ -153,20 +161,21 @@ class Instructor:
         if norm != norm or norm == float("inf") or self._bound.is_repeat(read.tensors):
             return
         due = self.step % home.period % home.refresh == 0
-        if self._is_given_up():
+        if isinstance(self.guard, OwnGuard) and self.guard.rests(self.step % home.period == 0):
             due = False
             held.drop()
         if due or held.is_stale(read):
-            self._refresh(read)
-            if self.guard is not None and held.pushes:
-                held.weaken(read, self.guard)
+            self._refresh(given, read)
         at = min(1.0, self.step / self.steps)
-        length = held.apply(read, scale, self.step / self.steps, self.optimizer)
+        length, rate = held.apply(read, scale, self.step / self.steps, self.optimizer)
+        if self._shown is not None and length > 0:
+            self._shown.moved += rate
         self._bound.remember(model, read.names, read.tensors)
         if due:
             self._warn(model)
         trust = 1.0 if self.guard is None else float(self.guard.factor)
-        self.last = Latest(self.step, at, held.value, float(held.strength), trust, norm, length, due, length > 0)
+        loss = None if self._shown is None else self._shown.loss
+        self.last = Latest(self.step, at, held.value, float(held.strength), trust, norm, length, due, length > 0, loss)
         self.step += 1
 
     def predict(self, model: nn.Module) -> float:
@@ -227,10 +236,6 @@ class Instructor:
             self.guard.far = bool(foreign(model, self.critic.home.target))
         return model, read
 
-    def _is_given_up(self) -> bool:
-        """Whether there is no use in reading the weights any more."""
-        return isinstance(self.guard, OwnGuard) and self.guard.far and self.guard.trust == 0
-
     def _progress(self) -> Tensor:
         like = next(self.critic.parameters())
         return torch.full((1,), min(1.0, self.step / self.steps), dtype=like.dtype, device=like.device)
@@ -244,27 +249,44 @@ class Instructor:
         own = {id(parameter): float(group.get("initial_lr", group["lr"])) for group in groups for parameter in group["params"]}
         return [own.get(id(tensor), base) for tensor in read.tensors]
 
-    def _refresh(self, read: Readable) -> None:
-        progress, many = self._progress(), self.critic.home.refresh > 1 or self.guard is not None
+    def _refresh(self, given: nn.Module, read: Readable) -> None:
+        """Read the weights, and let the guard look at what is made of them."""
+        home, held, guard, shown, rates = self.critic.home, self._held, self.guard, self._shown, self._rates(read)
+        if self.step % home.period or (isinstance(guard, OwnGuard) and guard.far):
+            shown = None  # which is looked at where a period begins, and tells nothing far from home
+        followed = held.moved(read, rates, shown.moved, self.optimizer) if shown is not None and shown.moved else {}
+        mean = None if shown is None else mean_over(given)
+        progress, many = self._progress(), home.refresh > 1 or guard is not None
         with _no_autocast(progress):
-            self._held.read(read, self.step, progress, self._rates(read), many)
+            held.read(read, self.step, progress, rates, many)
+        if self._shown is not None:
+            self._shown.moved = 0.0
+        if guard is None or not held.pushes:
+            return
+        held.compare(read, guard)
+        if shown is not None and mean is not None:
+            shown.check(read, self.how, held.trained(read, self.optimizer), followed, mean)
+        held.weaken(float(guard.factor))
+
+    @property
+    def _shown(self) -> Validation | None:
+        return self.guard.validation if isinstance(self.guard, OwnGuard) else None
 
     def _warn(self, model: nn.Module) -> None:
         """Once, where the ENN does not know the way."""
-        home = self.critic.home.target
+        home, own = self.critic.home.target, self.guard if isinstance(self.guard, OwnGuard) else None
         where = foreign(model, home) if self.step == 0 else ""
-        own = self.guard if isinstance(self.guard, OwnGuard) else None
         lost = own is not None and own.lost and not own.far
         if not where and not lost:
             return
-        why = (
-            f"{where}, and this ENN learned on {home.depth} linear layers"
-            if where
-            else "the gradients do not agree with this ENN"
-        )
-        what = "it is not followed from its second reading on" if own else "it may cost points"
+        shown = "the gradients do" if self._shown is None else "the validation data do"
+        why = f"{where}, and this ENN learned on {home.depth} linear layers" if where else f"{shown} not agree with this ENN"
         if lost:
             what = "it is not followed while that is so"
+        elif own is None:
+            what = "it may cost points"
+        else:
+            what = "it is not followed" + " from its second reading on" * (self._shown is None)
         message = f"{why}: {what}; measure on validation data what it gives, or let it go on learning on such runs."
         warnings.warn(message, FarFromHome, stacklevel=callers_level())
 

@@ -38,6 +38,8 @@ class Latest:
     """whether the weights were read; else an earlier instruction was used again"""
     instructed: bool
     """whether anything was added or moved"""
+    validation_loss: float | None = None
+    """of the validation data where they were looked at last; None where there are none"""
 
 
 class Bound:

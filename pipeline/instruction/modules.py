@@ -14,17 +14,14 @@ from torch import Tensor, nn
 
 from pipeline.enn import Critic
 from pipeline.enn.readers import Probes, Unreadable
-from pipeline.errors import UserError, reason_of
+from pipeline.errors import reason_of
 from pipeline.instruction.chain import Unfit, as_mlp, computed, departure
+from pipeline.instruction.copies import Call, probes_like, scores_of, with_copies
 from pipeline.instruction.reading import value_gradients
-from pipeline.instruction.scores import class_scores
 from pipeline.instruction.unseen import unseen
 from pipeline.targets import MLP
 
 __all__ = ["Chain", "Forward", "How", "Readable", "Slopes", "as_mlp", "readable"]
-
-Call = Callable[[nn.Module, Tensor], Any]
-"""how to get the class scores of a batch of inputs from a module"""
 
 
 @dataclass(frozen=True)
@@ -56,6 +53,7 @@ class Slopes(NamedTuple):
 class Readable(Protocol):
     """A module that an ENN can read."""
 
+    model: nn.Module
     names: list[str]
     tensors: list[Tensor]
     """what is trained, or, of a chain, all its weights and biases"""
@@ -137,13 +135,13 @@ class Chain:
     def departs(self) -> str:
         """Where it computes something else, in words; empty where it does not."""
         assert self.target is not None
-        inputs = _probes(self.critic, self.tensors[0])
+        inputs = probes_like(self.critic, self.tensors[0])
 
         def run() -> Tensor:
-            return _scores(self.model, None, inputs, (inputs.shape[1],), self.target.widths[-1])  # type: ignore[union-attr]
+            return scores_of(self.model, None, inputs, (inputs.shape[1],), self.target.widths[-1])  # type: ignore[union-attr]
 
         with unseen(self.model, self.how.hooks):
-            return _with_copies(self.model, {}, lambda model: departure(model, self.target, run, inputs))  # type: ignore[arg-type]
+            return with_copies(self.model, {}, lambda model: departure(model, self.target, run, inputs))  # type: ignore[arg-type]
 
     def confirm(self) -> bool:
         return not self.departs()
@@ -255,58 +253,13 @@ class Forward:
 
     def _logits(self, model: nn.Module) -> Float[Tensor, "K C"]:
         like = next((own for own in model.parameters() if own.is_floating_point()), None)
-        probes = _probes(self.critic, like).view(-1, *self.shape)
+        probes = probes_like(self.critic, like).view(-1, *self.shape)
         classes = self.critic.reader.home.widths[-1]
-        return _scores(model, self.how.forward, probes, self.shape, classes).to(next(self.critic.parameters()))
+        return scores_of(model, self.how.forward, probes, self.shape, classes).to(next(self.critic.parameters()))
 
     def _inside(self, leaves: dict[str, Tensor], function: Callable[[nn.Module], Any]) -> Any:
         with unseen(self.model, self.how.hooks):
-            return _with_copies(self.model, leaves, function)
-
-
-class _Holder(nn.Module):
-    """Lets ``torch.func.functional_call`` exchange a module's tensors for as long as a function of the module takes."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, function: Callable[[nn.Module], Any]) -> Any:
-        return function(self.model)
-
-
-def _with_copies(model: nn.Module, leaves: dict[str, Tensor], function: Callable[[nn.Module], Any]) -> Any:
-    """What ``function`` makes of the module with ``leaves``, by name, and copies of all its other tensors."""
-    own = {
-        f"model.{name}": leaves[name] if name in leaves else tensor.detach().clone()
-        for name, tensor in model.named_parameters()
-    }
-    own |= {f"model.{name}": tensor.detach().clone() for name, tensor in model.named_buffers()}
-    return torch.func.functional_call(_Holder(model), own, (function,))
-
-
-def _probes(critic: Critic, like: Tensor | None) -> Float[Tensor, "K in_"]:
-    probes = critic.reader.probes if isinstance(critic.reader, Probes) else _any_inputs(critic.reader.home.widths[0])
-    probes = probes.detach().clone()
-    return probes if like is None else probes.to(like.device, like.dtype)
-
-
-def _any_inputs(inputs: int) -> Float[Tensor, "K in_"]:
-    """Eight inputs between 0 and 1, for ENNs that have no probes of their own; no random stream is asked."""
-    return (torch.arange(8 * inputs, dtype=torch.float64).view(8, inputs) * 0.618033988749895) % 1.0
-
-
-def _scores(model: nn.Module, forward: Call | None, inputs: Tensor, shape: tuple[int, ...], classes: int) -> Tensor:
-    try:
-        output = forward(model, inputs) if forward else model(inputs)
-    except (UserError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever somebody's code raises
-        raise Unreadable(
-            f"the model's forward pass fails on probes of shape {shape} ({reason_of(error)}); give the shape of one input as "
-            "input_shape, or say by forward= how it is called."
-        ) from error
-    return class_scores(output, len(inputs), classes)
+            return with_copies(self.model, leaves, function)
 
 
 def _sum(one: Tensor | None, other: Tensor | None) -> Tensor | None:

@@ -13,6 +13,8 @@ evidence.
 downhill for a while and the run ends lower all the same, which no cosine tells; there only the first reading is followed, at
 ``FIRST``.
 
+*Validation data*, where there are any, can lower this trust further: :mod:`pipeline.instruction.validation`.
+
 Our choice, all of it; measured by ``python -m benchmarks.own_loop``.
 """
 
@@ -22,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.instruction.validation import Validation
 from pipeline.targets.members import dot
 
 NONE, RANGE = 0.08, 0.1
@@ -38,15 +41,21 @@ class FarFromHome(UserWarning):
     """An ENN is used where it does not know the way, so that it is not followed there."""
 
 
+def trust_by(agreement: float) -> float:
+    """Trust in proportion to a mean cosine."""
+    return min(1.0, max(0.0, (agreement - NONE) / RANGE))
+
+
 class OwnGuard:
     """Trust in an ENN, for one model.
 
     Args:
         far: the model is of a kind that no ENN has learned on.
+        validation: what validation data show, if there are any.
     """
 
-    def __init__(self, far: bool = False) -> None:
-        self.far = far
+    def __init__(self, far: bool = False, validation: Validation | None = None) -> None:
+        self.far, self.validation = far, validation
         self.readings, self.sum, self.trusted = 0, 0.0, False
         self.known: float | None = None
         """trust by what was seen so far"""
@@ -54,17 +63,37 @@ class OwnGuard:
     @property
     def trust(self) -> float:
         """Now, in [0, 1]."""
-        return 1.0 if self.known is None else self.known
+        first = FIRST if self.far else 1.0
+        return first if self.known is None else self.known
+
+    @property
+    def shown(self) -> float:
+        """Trust by validation data alone; 1 without any."""
+        if self.validation is None:
+            return 1.0
+        return 0.0 if self.far else self.validation.kept * trust_by(self.validation.agreement)
 
     @property
     def factor(self) -> float:
         """On the instruction."""
-        return self.trust
+        return min(self.trust, self.shown)
 
     @property
     def lost(self) -> bool:
         """Whether it is known by now, and was not before this reading, that the ENN does not know the way."""
+        if self.validation is not None:
+            return self.validation.checks == 1 and self.shown == 0
         return self.readings == EARLY and not self.trusted
+
+    def rests(self, begins: bool) -> bool:
+        """Whether there is no use in reading the weights now.
+
+        Args:
+            begins: a period begins.
+        """
+        if self.far:
+            return self.readings > 0 and self.factor == 0
+        return self.shown == 0 and not begins
 
     def reading(self, gradients: Sequence[Tensor], instruction: Sequence[Tensor]) -> None:
         """Take in a new instruction and the loss's gradient beside it; lists of (1, …). The instruction is subtracted."""
@@ -76,14 +105,17 @@ class OwnGuard:
         if self.far:
             self.known = FIRST if self.readings == 1 else 0.0
         elif self.readings > 1:
-            self.known = min(1.0, max(0.0, (mean - NONE) / RANGE))
+            self.known = trust_by(mean)
             self.trusted = self.trusted or self.known > 0
 
     def state_dict(self) -> dict[str, Any]:
         """What it has seen."""
-        return {"readings": self.readings, "sum": self.sum, "known": self.known, "trusted": self.trusted}
+        shown = {} if self.validation is None else {"validation": self.validation.state_dict()}
+        return {"readings": self.readings, "sum": self.sum, "known": self.known, "trusted": self.trusted} | shown
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where :meth:`state_dict` was called."""
         self.readings, self.sum = int(state.get("readings") or 0), float(state.get("sum") or 0.0)
         self.known, self.trusted = state.get("known"), bool(state.get("trusted"))
+        if self.validation is not None:
+            self.validation.load_state_dict(state.get("validation") or {})

@@ -1,12 +1,14 @@
-"""What somebody's module is wrapped in, and what cannot be read at all."""
+"""What somebody's module is wrapped in, the processes that train it together, and what cannot be read at all."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from pipeline.enn.readers import Unreadable
+from pipeline.errors import UserError
 
 SHARDED = ("FullyShardedDataParallel", "FSDPModule")
 """classes whose modules hold a part of their weights each"""
@@ -31,6 +33,31 @@ def unwrapped(model: Any) -> nn.Module:
     for name, tensor in model.named_parameters():
         _check(name, tensor)
     return model
+
+
+def mean_over(model: Any) -> Callable[[Tensor], Tensor]:
+    """The mean, over the processes that train ``model``, of numbers that each has measured; they wait for each other.
+
+    Raises:
+        UserError: there are several processes, and the model is not what they have in common.
+    """
+    while isinstance(model, nn.Module) and not isinstance(model, nn.parallel.DistributedDataParallel):
+        model = model._modules.get("_orig_mod")
+    several = distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    if not several:
+        return lambda own: own
+    if model is None:
+        raise UserError(
+            "there are several processes, whose validation data may tell each something else; give the "
+            "DistributedDataParallel module to instruct, not the one inside, or leave validation out."
+        )
+
+    def mean(own: Tensor) -> Tensor:
+        there = own.to(next(model.parameters()).device)
+        distributed.all_reduce(there, group=model.process_group)
+        return (there / distributed.get_world_size(model.process_group)).to(own.device)
+
+    return mean
 
 
 def _check_whole(model: nn.Module) -> None:

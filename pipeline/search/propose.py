@@ -20,9 +20,9 @@ from optuna.samplers import BaseSampler
 from optuna.study import StudyDirection
 from optuna.trial import Trial, TrialState
 
+from pipeline.addresses import sqlite_uri
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError, reason_of
-from pipeline.results.mlflow.address import sqlite_uri
 from pipeline.search.plan import Plan, deciding
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.values import Dimension, Group

@@ -68,22 +68,22 @@ def all_parts(part: Ready) -> list[Ready]:
 
 
 class Scratch:
-    """Memory for what stands between: tensors of a shape, used again and again."""
+    """Memory for what stands between: tensors of a shape, type and device, used again and again."""
 
     def __init__(self) -> None:
-        self._free: dict[tuple[int, ...], list[Tensor]] = {}
+        self._free: dict[tuple[tuple[int, ...], torch.dtype, torch.device], list[Tensor]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()  # a copy begins with none
 
     def take(self, shape: tuple[int, ...], like: Tensor) -> Tensor:
-        free = self._free.get(shape)
+        free = self._free.get((shape, like.dtype, like.device))
         return free.pop() if free else like.new_empty(shape)
 
     def give(self, tensor: Tensor) -> None:
         if len(self._free) > 32:  # batches of many sizes
             self._free.clear()
-        self._free.setdefault(tuple(tensor.shape), []).append(tensor)
+        self._free.setdefault((tuple(tensor.shape), tensor.dtype, tensor.device), []).append(tensor)
 
 
 class Own(NamedTuple):

@@ -21,7 +21,7 @@ from pipeline.learning.modules.contexts import columns
 from pipeline.learning.modules.description import ModuleTarget, slot
 from pipeline.learning.modules.maps import Linear
 from pipeline.learning.modules.passing import Call, Seen, Way, only_first_order
-from pipeline.learning.modules.reading import LAYOUTS, activation_of
+from pipeline.learning.modules.reading import LAYOUTS, activation_of, said
 from pipeline.learning.signal import SignalRule
 from pipeline.targets import ACTIVATIONS, Context
 
@@ -83,6 +83,13 @@ class Chains(Way):
                 f"layers {', '.join(one.call.name for one in seen)} were called, and {', '.join(self.names)} when the rule "
                 f"{self.name!r} began to serve this model; restore it and begin again."
             )
+        last = seen[-1]
+        if moved := [one for one in seen if len(one.received) != len(last.received)]:
+            raise UserError(
+                f"layer {moved[0].call.name!r} receives {len(moved[0].received)} examples, and the last one, "
+                f"{last.call.name!r}, {len(last.received)}; the rule {self.name!r} serves chains of layers that keep each "
+                "example apart."
+            )
         self.activations = [self._between(below, above) for below, above in itertools.pairwise(seen)]
 
     def _between(self, below: Seen, above: Seen) -> str:
@@ -99,7 +106,7 @@ class Chains(Way):
             elif isinstance(call := getattr(node, "call", None), Call):
                 other.append(f"layer {call.name!r}")
             elif not node.name().startswith(LAYOUTS):
-                other.append(node.name().removesuffix("0").removesuffix("Backward"))
+                other.append(said(node))
             node = node.next_functions[0][0] if len(node.next_functions) == 1 and not other else None
         if node is None or len(found) != 1:
             between = ", ".join([*found, *other]) or "nothing"

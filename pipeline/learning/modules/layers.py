@@ -17,7 +17,7 @@ from torch.autograd import Function, Variable
 from pipeline.errors import UserError
 from pipeline.learning.modules.contexts import NOTHING, Above, Between, by_channel, by_example, columns
 from pipeline.learning.modules.description import ModuleTarget, slot
-from pipeline.learning.modules.maps import channels_of, pull
+from pipeline.learning.modules.maps import batched, channels_of, pull
 from pipeline.learning.modules.passing import Call, Pass, Seen, Way, only_first_order
 from pipeline.learning.modules.reading import tensors_of, upwards
 from pipeline.learning.signal import SignalRule
@@ -56,7 +56,7 @@ class Layers(Way):
         self.learns = type(rule).learn is not SignalRule.learn
 
     def enter(self, call: Call, received: Tensor) -> Tensor:
-        if received.dim() < 2:
+        if received.dim() < batched(call.layer):
             raise UserError(
                 f"layer {call.name!r} receives one example without a batch; the rule {self.name!r} takes a batch: give x[None]."
             )
@@ -115,7 +115,7 @@ class Layers(Way):
             raise ValueError(
                 f"layer {call.name!r} sends back {tuple(received.shape)}; the rule {self.name!r} gives {tuple(signal.shape)}"
             )
-        return signal.to(received.dtype)
+        return signal.to(received.device, received.dtype)
 
     def _between(self, call: Call, number: int, delta: Tensor, received: Tensor, weight: Tensor) -> Between:
         """What the rule sees: the layer and what it received."""
@@ -129,7 +129,7 @@ class Layers(Way):
             error = error.repeat_interleave(pixels, -1) if self.rule.labels else error
         above = Above(number, weight[None], received, NOTHING, NOTHING, error, labels, None, signal=delta, map=call.layer)
         between = Between(number - 1, NOTHING, NOTHING, h, h, error, labels, None, above=above, place=call.name)
-        above.columns, between.unknown = by_pixel, self._unknown(own, call.name)
+        above.columns, between.unknown = by_pixel, self._unknown(own, call.name, len(received))
         if self.learns:
             own.contexts[call.index] = between if by_pixel else above
         return between
@@ -141,10 +141,15 @@ class Layers(Way):
             raise UserError(self._unknown(own, name))
         return own.labels
 
-    def _unknown(self, own: Pass, name: str) -> str:
-        """Why the error of the output is not what all layers learn by; empty where it is."""
+    def _unknown(self, own: Pass, name: str, examples: int = 0) -> str:
+        """Why the error of the output is not what all layers learn by, or not what this one does; empty where it is."""
         if self.around is None and own.error is not None:
-            return ""
+            if examples == own.error.shape[-1]:
+                return ""
+            return (
+                f"layer {name!r} receives {examples} examples, and the output gives {own.error.shape[-1]}; the rule "
+                f"{self.name!r} serves models that keep each example apart, on the first axis."
+            )
         return (
             f"layer {self.around or name!r} reaches the model's outputs around the last layer, {own.last!r}; the rule "
             f"{self.name!r} serves models whose outputs all come from one last layer."

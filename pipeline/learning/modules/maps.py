@@ -55,6 +55,11 @@ def channels_of(layer: Linear) -> int:
     return -1 if isinstance(layer, nn.Linear) else -1 - len(layer.kernel_size)
 
 
+def batched(layer: Linear) -> int:
+    """How many axes the least batch of a layer's inputs has."""
+    return 2 if isinstance(layer, nn.Linear) else 2 + len(layer.kernel_size)
+
+
 def _is_plain(layer: nn.Conv1d | nn.Conv2d | nn.Conv3d) -> bool:
     """Whether the padding is zeros, as many on both sides; else autograd says what goes backwards."""
     return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)

@@ -57,6 +57,8 @@ class Seen:
 
     call: Call
     received: Tensor
+    entered: Tensor
+    """what the layer is to see in its place"""
     node: Any = None
     """autograd's node of what the call gave"""
     given: Tensor | None = None
@@ -64,6 +66,9 @@ class Seen:
 
 class Way:
     """How a rule serves a module: one of :mod:`~pipeline.learning.modules.layers`, ``chains``, ``positions``."""
+
+    reroutes = True
+    """whether it says what goes to a layer's inputs, in autograd's place"""
 
     def __init__(self, rule: SignalRule, name: str) -> None:
         self.rule, self.name = rule, name

@@ -43,6 +43,8 @@ class Point(Function):
 class Positions(Way):
     """A rule at positions."""
 
+    reroutes = False
+
     def __init__(self, rule: SignalRule, name: str, own: bool) -> None:
         super().__init__(rule, name)
         self.own = own

@@ -1,5 +1,6 @@
 """What a module computes: its linear and convolutional layers, and in autograd's graph what lies between them."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -28,11 +29,15 @@ ACTIVATIONS = {
 }
 """autograd's nodes of what :data:`pipeline.targets.ACTIVATIONS` compute, whether by a function or by a module"""
 PRODUCTS = (
+    "AddbmmBackward",
     "AddmmBackward",
+    "AddmvBackward",
     "MmBackward",
     "BmmBackward",
     "BaddbmmBackward",
+    "DotBackward",
     "MvBackward",
+    "TrilinearBackward",
     "LinearBackward",
     "ConvolutionBackward",
 )
@@ -46,6 +51,8 @@ LAYOUTS = (
 )
 """which change no number"""
 TRANSPOSED = ("TBackward", "TransposeBackward", "PermuteBackward", "ExpandBackward", "ToCopyBackward")
+LOOKUPS = ("Embedding", "Index", "Gather", "TakeBackward")
+"""which make data of a parameter's rows"""
 
 
 def layers_of(model: nn.Module) -> dict[nn.Module, str]:
@@ -105,6 +112,14 @@ def activation_of(node: Any) -> str | None:
     return None if name == "gelu" and node._saved_approximate != "none" else name
 
 
+def said(node: Any) -> str:
+    """What a node of autograd's does, in a word or two."""
+    name = node.name().removesuffix("0").removesuffix("Backward")
+    if name == "Gelu":
+        return f"gelu ({node._saved_approximate})"
+    return "a backward hook" if name == "BackwardHookFunction" else name
+
+
 def activations_of(starts: Iterable[Any]) -> list[str]:
     """The activations before ``starts``, each once."""
     return sorted({name for node in upwards(starts) if (name := activation_of(node)) is not None})
@@ -122,7 +137,7 @@ def check_products(starts: Iterable[Any], layers: set[Any], model: nn.Module) ->
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     for node in upwards(starts, layers.__contains__):
         if node.name().startswith(PRODUCTS):
-            for leaf in filter(names.__contains__, _leaves(node)):
+            for leaf in filter(names.__contains__, [*_leaves(node), *_computed(node, layers)]):
                 raise UserError(
                     f"the model multiplies by its parameter {names[leaf]!r} outside of its layers, where no learning rule can "
                     f"serve it; {SERVED}."
@@ -149,6 +164,20 @@ def _leaves(node: Any) -> Iterator[Tensor]:
             below = below.next_functions[0][0]
         if below is not None and hasattr(below, "variable"):
             yield below.variable
+
+
+def _computed(node: Any, layers: set[Any]) -> Iterator[Tensor]:
+    """Matrices from which, and from nothing else that autograd knows, a factor of a product is computed that is no larger: a
+    weight that is scaled, masked, normalised, or a part of a parameter."""
+    for below, number in node.next_functions:
+        if below is None or hasattr(below, "variable"):
+            continue
+        above = list(upwards([below], layers.__contains__))
+        if any(own in layers or own.name().startswith(LOOKUPS) for own in above):
+            continue
+        size = math.prod(below._input_metadata[number].shape)
+        leaves = [own.variable for own in above if hasattr(own, "variable")]
+        yield from (leaf for leaf in leaves if leaf.dim() > 1 and leaf.numel() >= size)
 
 
 def tensors_of(output: Any, depth: int = 4) -> Iterator[Tensor]:

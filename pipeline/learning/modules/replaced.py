@@ -8,9 +8,11 @@
     restore(model)                          # backpropagation again, and no trace
 
 The model computes what it computed. Hooks on it and on its layers see a forward pass, and autograd does backwards all but what
-the rule says.
+the rule says. Between a layer and its rule nothing may stand: hooks of others that change what a layer receives come before,
+and those that change what it gives come after. A full backward hook of a layer sees no gradient of its inputs.
 """
 
+import operator
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import MethodType
@@ -18,6 +20,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.utils.hooks import RemovableHandle
 
 from pipeline.errors import UserError, shown
@@ -56,15 +59,13 @@ def replace(model: nn.Module, rule: SignalRule | str, seed: int = 0, **settings:
     found = named(rule, **settings) if isinstance(rule, str) else rule
     if not isinstance(found, SignalRule):
         raise UserError(f"{type(found).__name__} is no learning rule; give one, or the name of one.")
-    if not hasattr(seed, "__index__"):
-        raise UserError(f"the seed of a learning rule is {shown(seed)}; give a whole number.")
-    layers = layers_of(model)
+    own_seed, layers = _whole(seed), layers_of(model)
     restore(model)
     _leave_hooks_to_python()
     for layer, own in layers.items():
         if _of(layer, "leave") is not None:
             raise UserError(f"layer {own!r} learns by a rule of a part of this model, or of a larger one; restore that first.")
-    return Replaced(model, found, name, seed, layers)
+    return Replaced(model, found, name, own_seed, layers)
 
 
 def restore(model: nn.Module) -> None:
@@ -122,7 +123,7 @@ class Replaced:
     """
 
     def __init__(self, model: nn.Module, rule: SignalRule, name: str, seed: int, layers: dict[nn.Module, str]) -> None:
-        self.rule, self.name, self.seed, self.paused = rule, name, int(seed), False
+        self.rule, self.name, self.seed, self.paused = rule, name, seed, False
         self._layers = layers
         self._target: Target | None = None
         self._given: Mapping[str, Tensor] = {}
@@ -140,7 +141,7 @@ class Replaced:
         self._handles: list[RemovableHandle] = [model.register_forward_pre_hook(self.begin)]
         for layer in self._watched:
             self._handles.append(layer.register_forward_pre_hook(self.enter, with_kwargs=True))
-            self._handles.append(layer.register_forward_hook(self.leave))
+            self._handles.append(layer.register_forward_hook(self.leave, prepend=True))  # before what changes its outputs
         self._handles.append(model.register_forward_hook(self.end, always_call=True))
 
     def remove(self) -> None:
@@ -202,20 +203,44 @@ class Replaced:
             )
         first = arguments[0] if arguments else named_arguments["input"]
         call = Call(self._watched[layer], layer, self._pass.count, self._pass)
+        self._check_numbers(call, first)
         self._pass.count, self._pass.last = self._pass.count + 1, call.name
-        self._seen.append(Seen(call, first))
-        return (self._way.enter(call, first), *arguments[1:]), {
-            key: value for key, value in named_arguments.items() if key != "input"
-        }
+        seen = Seen(call, first, self._way.enter(call, first))
+        self._seen.append(seen)
+        return (seen.entered, *arguments[1:]), {key: value for key, value in named_arguments.items() if key != "input"}
+
+    def _check_numbers(self, call: Call, received: Tensor) -> None:
+        if received.is_complex():
+            raise UserError(f"layer {call.name!r} receives complex numbers, which no learning rule serves; give it real ones.")
+        if forward_ad._current_level >= 0:
+            raise UserError(
+                f"forward-mode differentiation takes its own way through layer {call.name!r}, which the rule {self.name!r} "
+                "cannot serve; restore the model first."
+            )
 
     def leave(self, layer: nn.Module, arguments: Any, given: Tensor) -> Tensor | None:
         """It has done."""
         if self.paused or not torch.is_grad_enabled() or self._pass is None:
             return None
         seen = next(one for one in reversed(self._seen) if one.call.layer is layer)
+        if self._way.reroutes:
+            self._check_hooks(seen, arguments)
         seen.given = given = self._way.leave(seen.call, seen.received, given)
         seen.node = given.grad_fn
         return given
+
+    def _check_hooks(self, seen: Seen, arguments: Any) -> None:
+        """Nothing, if the layer has received what the rule has seen and gives it what it has computed."""
+        if arguments[0] is not seen.entered:
+            raise UserError(
+                f"a hook changes what layer {seen.call.name!r} receives after the rule {self.name!r} has seen it; register the "
+                "hook before the rule is replaced."
+            )
+        if getattr(next(iter(seen.call.layer._forward_hooks.values())), "__self__", None) is not self:
+            raise UserError(
+                f"a hook sees what layer {seen.call.name!r} gives before the rule {self.name!r} does; register the hook "
+                "without prepend=True, or before the rule is replaced."
+            )
 
     def end(self, model: nn.Module, arguments: Any, output: Any) -> None:
         """A forward pass is over; the first one that autograd follows tells the rule what it serves."""
@@ -245,6 +270,17 @@ class Replaced:
         if given:
             bound.load_state_dict(given)
         return bound
+
+
+def _whole(seed: Any) -> int:
+    """The seed, of which a saved state has 64 bits."""
+    try:
+        found = operator.index(seed)
+    except TypeError:
+        found = None
+    if found is None or not -(1 << 63) <= found < 1 << 63:
+        raise UserError(f"the seed of a learning rule is {shown(seed)}; give a whole number of at most 64 bits.")
+    return found
 
 
 def _leave_hooks_to_python() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pipeline.addresses import keep_secret, shown_address
+from pipeline.addresses import keep_secret, shown_address, sqlite_uri
 from pipeline.errors import UserError, reason_of
 
 SCHEMES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
@@ -82,15 +82,6 @@ def _is_web(uri: str) -> bool:
 def local_uri(folder: Path) -> str:
     """The database in an output folder."""
     return sqlite_uri(folder / "mlflow.db")
-
-
-def sqlite_uri(database: Path) -> str:
-    """MLflow makes a folder of what it reads in an address that begins with "sqlite:///", before SQLAlchemy decodes it."""
-    if not re.search("[?#%]", str(database)):
-        return f"sqlite:///{database}"
-    from sqlalchemy.engine import URL
-
-    return URL.create("sqlite+pysqlite", database=str(database)).render_as_string()
 
 
 def database_of(uri: str) -> Path | None:

@@ -6,8 +6,9 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.addresses import sqlite_uri
 from pipeline.results.mlflow import client
-from pipeline.results.mlflow.address import database_of, sqlite_uri
+from pipeline.results.mlflow.address import database_of
 
 MOVED = "(artifact_location LIKE 'file:%/mlartifacts' AND artifact_location != ?)"
 """of an experiment that we made beside a database which was elsewhere then"""
