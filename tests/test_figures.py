@@ -181,6 +181,7 @@ def test_a_score_of_minus_infinity_is_drawn_and_counted_as_it_is_ranked():
     (panel,) = figures.whole(drawing).axes
     finite, worst = (points.get_offsets().tolist() for points in panel.collections)
     assert finite == [[3.0, 99.5]] and [y for _, y in worst] == [10.0, 20.0] and panel.get_ylim()[1] <= 100.5
+    assert panel.get_ylim()[0] < 10.0, "all of them are seen"
     plain = figures.scatter("params", [1.0, 2.0], [{"title": "a", "accuracy": [1.0, 2.0], "kendall": 1.0}])
     assert "−∞" not in plain.words and "no score" not in plain.words
 

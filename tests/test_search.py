@@ -477,7 +477,10 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environmen
         run = runs[f"search/{row['name']}"]
         assert run.info.status == "FINISHED" and run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["result.outcome"] == row["outcome"] and run.data.tags["result.stage"] == row["stage"]
-        assert run.data.params.keys() == row["settings"].keys()
+        assert run.data.params.keys() == {"search", "data.dataset", *row["settings"]}
+        assert (
+            run.info.run_name == f"{row['name']} short" and run.data.params["search"] == parent.data.params["search"] == "short"
+        )
         assert "rank_correlation" in run.data.metrics and len(run.data.metrics) <= 12
         assert ("gain" in run.data.metrics) == (row["stage"] != "prediction")
     for file in ("search.md", "best.json", "figures/front.png"):
@@ -487,6 +490,8 @@ def test_a_search_from_the_command_line(tmp_path, monkeypatch, capfd, environmen
     preset, config = settings_of(Path("out/best.json"))
     best = next(row for row in rows if row["name"] == json.loads(Path("out/best.json").read_text())["found"]["candidate"])
     assert preset == "digits" and validate(config) == config
+    page = f"#/experiments/{parent.info.experiment_id}/runs/{runs['search/' + best['name']].info.run_id}"
+    assert f"[{best['name']}]({page})" in parent.data.tags["mlflow.note.content"]
     assert best["settings"].items() <= to_dotted(config).items()
     assert main(["train-enn", "--config", "out/best.json", "--help-all"]) == 0
     assert f"default: {best['settings']['rl.gamma']}" in re.sub(r"[\s│]+", " ", capfd.readouterr().out)

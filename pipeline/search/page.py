@@ -60,8 +60,12 @@ def _facts(plan: Plan, found: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("searched", ", ".join(space)),
         ("candidates", f"{found['candidates']}: {ended}; {found['failed']} failed"),
         ("sampler, scheduler", f"{plan.sampler.name}, {plan.scheduler.name}"),
-        ("processor seconds", f"{found['processor_seconds']:,.0f}, of all candidates together"),
+        ("processor seconds", f"{_seconds(found['processor_seconds'])}, of all candidates together"),
     ]
+
+
+def _seconds(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _next(best: Sequence[str]) -> list[Words]:

@@ -40,6 +40,8 @@ def _points(panel: Axes, name: str, scores: Sequence[float], own: Mapping[str, A
     worst = [own["accuracy"][n] for n in shown if scores[n] == -math.inf]
     edge = panel.get_yaxis_transform()
     panel.scatter([0.02] * len(worst), worst, s=16, alpha=0.5, linewidths=0, color=colour, marker="<", transform=edge)
+    panel.update_datalim([(0.0, value) for value in worst], updatex=False)  # which matplotlib does for points of data alone
+    panel.autoscale_view(scalex=False)
     panel.set_ylim(top=min(panel.get_ylim()[1], MOST_ACCURATE))
     tau = own["kendall"]
     known = "" if tau is None or math.isnan(tau) else f", τ = {tau:.2f}".replace("-", "−")
