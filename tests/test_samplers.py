@@ -92,6 +92,22 @@ def test_proposals_follow_from_seed_number_and_what_was_told(way, tmp_path):
     assert other[:4] == straight[:4], "the first are random"
 
 
+def test_a_grid_that_was_killed_before_it_asked_for_what_it_laid_down_goes_on(tmp_path):
+    """The study held a candidate that waits, which the next one then got in its own candidate's place."""
+    plan = dataclasses.replace(_plan(tmp_path, "random"), sampler=Sampler(name="grid"))
+    bits = next(own for own in plan.groups[0].space if own.choice)
+    group = dataclasses.replace(plan.groups[0], space=(bits,))
+    whole, cut = (Proposals(plan, group, tmp_path / name) for name in ("whole", "cut"))
+    straight = [whole.propose(number) for number in range(4)]
+    assert cut.propose(0) == straight[0]
+    cut.study.ask = lambda: (_ for _ in ()).throw(KeyboardInterrupt)
+    with pytest.raises(KeyboardInterrupt):
+        cut.propose(1)
+    del cut.study.ask  # kept in memory, the next one has the same study
+    again = Proposals(plan, group, tmp_path / "cut")
+    assert [again.propose(number) for number in range(4)] == straight and len({json.dumps(own) for own in straight}) == 4
+
+
 def test_every_name_is_a_sampler_and_every_acquisition_a_function():
     assert list(SAMPLERS) == list(typing.get_args(names.SamplerName))
     assert ["", *ACQUISITIONS] == list(typing.get_args(names.Acquisition))

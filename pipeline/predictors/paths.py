@@ -124,7 +124,9 @@ def _positive(like: Tensor) -> Tensor:
 
 def _leaves(weight: Tensor) -> list[Tensor]:
     """The parameters that a weight is computed from."""
-    waiting, found, seen = [weight.grad_fn], [], set()
+    waiting: list[Any] = [weight.grad_fn]
+    found: list[Tensor] = []
+    seen: set[Any] = set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:

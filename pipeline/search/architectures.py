@@ -5,6 +5,8 @@ Scores of a predictor are kept in ``scores.json``, because some take a second ea
 """
 
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from pipeline.config.architecture import operations
 from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.names import parts_of
 from pipeline.results.origin import mapping
 from pipeline.search.plan import Plan, deciding
 from pipeline.search.values import Algorithm, Group
@@ -37,6 +40,10 @@ class ArchitectureProposals:
         self.plan, self.group, self.dataset = plan, group, dataset
         self.space = space_of(group)
         self.config, self.path = plan.config(group), folder / "scores.json"
+        self.known: dict[str, dict[str, float]] = {}
+        """scores by a network's name"""
+        self.unkept = False
+        """whether the file lacks one"""
         self.assist = self._assist()
         seed = stream(self.config.seed, "search", group.name)
         self.search = SEARCHES[(plan.algorithm or Algorithm()).name](self.space, seed, self.assist)
@@ -56,9 +63,8 @@ class ArchitectureProposals:
     def propose(self, number: int) -> dict[str, Any]:
         """The settings of a candidate, by dotted name."""
         assert number == len(self.codes), "candidates are proposed in order"
-        before = len(self.assist.scored)
         self.codes.append(self.search.ask(number))
-        if len(self.assist.scored) > before:
+        if self.unkept:
             self._keep()
         return self._settings(self.codes[number])
 
@@ -83,21 +89,27 @@ class ArchitectureProposals:
         if asked is None or self.dataset is None:
             return Assist()
         from pipeline.architectures.scoring import batch_of
+        from pipeline.predictors.rank import combined
 
         channels = 3 if self.config.architecture.table else None
         batch = batch_of(self.dataset, min(asked.examples, len(self.dataset.y_train)), self.config.seed, channels)
-        known = self._known()
+        self.known = self._kept(parts := parts_of(asked.predictor))
 
-        def score(code: Code) -> float:
+        def score(code: Code) -> dict[str, float]:
             name = self.space.text(code)
-            if name not in known:
-                known[name] = self._score(asked.predictor, self._settings(code), name, batch)
-            return known[name]
+            if name not in self.known:
+                chosen = self._settings(code)
+                self.known[name] = {part: self._score(part, chosen, name, batch) for part in parts}
+                self.unkept = True
+            return self.known[name]
 
-        return Assist(score, asked.proposals)
+        def among(scores: Sequence[Mapping[str, float]]) -> list[float]:
+            return combined(asked.predictor, {part: [own[part] for own in scores] for part in parts})
 
-    def _known(self) -> dict[str, float]:
-        """Scores that the file holds; none without it.
+        return Assist(score, asked.proposals, among=among)
+
+    def _kept(self, parts: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Scores that the file holds, of each network by each part of the predictor; none without it.
 
         Raises:
             UserError: it is damaged.
@@ -105,20 +117,31 @@ class ArchitectureProposals:
         if not self.path.exists():
             return {}
         try:
-            return {name: float(value) for name, value in mapping(read_json(self.path)).items()}
-        except (TypeError, ValueError) as error:
+            kept = {name: own if len(parts) > 1 else {parts[0]: own} for name, own in mapping(read_json(self.path)).items()}
+            return {name: {part: float(mapping(own)[part]) for part in parts} for name, own in kept.items()}
+        except (LookupError, TypeError, ValueError, UserError) as error:
             raise UserError(f"{self.path} is truncated or corrupt; delete it and give the same command again.") from error
 
     def _score(self, predictor: str, chosen: dict[str, Any], name: str, batch: Any) -> float:
+        """NaN where the predictor is not made for such a network."""
+        from pipeline.enn.readers import Unreadable
         from pipeline.predictors import named
+        from pipeline.predictors.checks import Unsuited
         from pipeline.seeding import torch_stream
 
         network = network_of(self.plan.config(self.group, chosen), self.dataset, stream(self.config.seed, "networks"))
-        return named(predictor).score(network, batch, torch_stream(self.config.seed, "predictor", predictor, name))
+        try:
+            return named(predictor).score(network, batch, torch_stream(self.config.seed, "predictor", predictor, name))
+        except (Unsuited, Unreadable):
+            return math.nan
+        except UserError as error:
+            raise UserError(f"assist.predictor: {predictor} cannot score {name}: {error}") from error
 
     def _keep(self) -> None:
-        values = {self.space.text(code): str(value) for code, value in self.assist.scored.items()}
-        write_json(self.path, values)
+        """A number for each network, or for each part of a combination."""
+        told = {name: {part: str(value) for part, value in own.items()} for name, own in self.known.items()}
+        write_json(self.path, {name: own if len(own) > 1 else next(iter(own.values())) for name, own in told.items()})
+        self.unkept = False
 
 
 def network_of(config: Config, dataset: "Dataset | None", seed: int) -> "nn.Module":

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from typing import get_args
 
 from pipeline.errors import UserError
-from pipeline.names import COMBINATIONS, PredictorName
+from pipeline.names import COMBINATIONS, PredictorName, combination
 from pipeline.search.kinds import KINDS, Checks, Kind
 from pipeline.search.plain import as_name, check_known
 from pipeline.search.plan import Plan
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.values import Sampler, Stage
+
+MOST = 1_000_000
+"""candidates, each of which has a folder"""
+MOST_PROPOSALS = 10_000
+"""of which one is judged"""
 
 
 def check(plan: Plan) -> None:
@@ -25,9 +30,19 @@ def check(plan: Plan) -> None:
             _check_ranked(stage, kind)
             if stage.rank_by.startswith("gain") and not stage.targets:
                 raise UserError(f"stages.{stage.name}.rank_by is {stage.rank_by!r}, which needs 'targets' in the stage.")
+    if plan.assist:
+        _check_assist(plan.assist.predictor)
     for holds, message in (*_of_stages(plan, kind.least_targets), *kind.check(plan.stages, groups, searched), *_of_parts(plan)):
         if not holds:
             raise UserError(message)
+
+
+def _check_assist(predictor: str) -> None:
+    """Raises UserError where it is neither a predictor nor a combination of some."""
+    try:
+        combination(predictor)
+    except UserError as error:
+        raise UserError(f"assist.predictor: {error}") from error
 
 
 def _check_ranked(stage: Stage, kind: Kind) -> None:
@@ -69,6 +84,7 @@ def _of_architectures(plan: Plan) -> Checks:
             f"space: in a search over {KINDS[plan.kind].over} every setting has a 'choice', and no 'when'.",
         ),
         (plan.assist is None or plan.assist.proposals >= 2, "assist.proposals must be at least 2; leave 'assist' out for 1."),
+        (plan.assist is None or plan.assist.proposals <= MOST_PROPOSALS, f"assist.proposals: give at most {MOST_PROPOSALS:,}."),
         (plan.assist is None or plan.assist.examples >= 1, "assist.examples must be at least 1."),
         (plan.assist is None or 0 <= plan.assist.seconds < math.inf, "assist.seconds must be at least 0."),
         (
@@ -92,6 +108,7 @@ def _of_parts(plan: Plan) -> Checks:
         ),
         *_of_architectures(plan),
         (budget.candidates >= 1, f"budget.candidates is {budget.candidates}; give at least 1."),
+        (budget.candidates <= MOST, f"budget.candidates is {budget.candidates:,}; give at most {MOST:,}."),
         (budget.ahead >= 1, f"budget.ahead is {budget.ahead}; give at least 1."),
         (budget.batch >= 1, f"budget.batch is {budget.batch}; give at least 1."),
         (

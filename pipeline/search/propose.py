@@ -59,9 +59,10 @@ class Proposals:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the samplers' being experimental is no news to the user
             self.study.sampler = _sampler(self.plan, self.group, number, stream(self.seed, "search", self.group.name, number))
-            if number < len(trials):  # a proposal that was interrupted
+            laid_down = number < len(trials) and trials[number].state == TrialState.WAITING  # and not asked for yet
+            if number < len(trials) and not laid_down:  # a proposal that was interrupted
                 return self._suggested(Trial(self.study, trials[number]._trial_id))
-            if self.grid:
+            if self.grid and not laid_down:
                 cell = zip(self.group.space, self.grid[number], strict=True)
                 self.study.enqueue_trial({dimension.key: _label(value) for dimension, value in cell})
             return self._suggested(self.study.ask())

@@ -135,7 +135,8 @@ class Algorithm:
 class Assistance:
     """A predictor that chooses which of several proposed architectures is judged."""
 
-    predictor: PredictorName
+    predictor: str
+    """or several with a plus between them, whose ranks among the proposals are added, or az_nas"""
     proposals: int = 10
     """architectures of which the one with the largest score is judged"""
     examples: int = 128
