@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 from torch import Tensor
 
 from pipeline.config import Config
@@ -25,8 +25,8 @@ from pipeline.learning.expression.fingerprint import DIGITS, probed
 from pipeline.learning.expression.grammar import SIGNAL_SHAPE, Binary, Leaf, Tree, Unary
 from pipeline.learning.expression.spelling import parse, plain, spelt
 from pipeline.learning.expression.typing import joined, shape_of
+from pipeline.results.figures.drawing import Drawing, Panel, drawn
 from pipeline.results.figures.style import plain as plainly
-from pipeline.results.figures.style import save
 from pipeline.seeding import stream
 from pipeline.setting import new_population, target_of
 from pipeline.targets import MLP, Batches, Context, Population, initialise
@@ -167,45 +167,78 @@ def _signals(population: Population, equation: str, batch: tuple[Tensor, Tensor]
 # -- pictures ----------------------------------------------------------------------------------------------------------------
 
 EVOLVED, DRAWN, LINE = "#117733", "#999999", "#661100"
+LONGEST = 56
+"""characters of an equation on a picture"""
 
 
 def draw_family(
     rows: Sequence[Mapping[str, Any]], control: Sequence[Mapping[str, Any]], chain: Sequence[str], path: Path
-) -> None:
-    """The accuracy of all equations judged to the end, by number, and the winner's ancestors with what changed in each.
+) -> Drawing:
+    """The accuracy of all equations judged to the end, by number, and the winner's ancestors.
 
     Args:
         chain: names of candidates, from the first ancestor to the winner.
     """
-    figure = Figure(figsize=(9, 5.2), layout="constrained")
-    panel = figure.subplots()
-    for own, colour, label in ((control, DRAWN, "drawn at random"), (rows, EVOLVED, "evolved")):
-        panel.scatter([row["number"] for row in own], [row["accuracy"] for row in own], 7, colour, alpha=0.5, label=label)
     by_name = {row["name"]: row for row in rows}
     line = [by_name[name] for name in chain if name in by_name]
-    panel.plot([row["number"] for row in line], [row["accuracy"] for row in line], "o-", color=LINE, ms=5, lw=1.2)
-    low = min((row["accuracy"] for row in line), default=0.0)
-    panel.set(xlabel="equation", ylabel="validation accuracy, %", ylim=(min(75.0, low - 5), 100))
-    shown = "\n".join(f"{row['name']}  {row['accuracy']:.1f} %  {spelt(parse(row['equation']))}" for row in line)
-    panel.text(0.98, 0.03, shown, transform=panel.transAxes, ha="right", va="bottom", fontsize=7, color=LINE, linespacing=1.5)
-    panel.legend(loc="lower left", frameon=False)
-    plainly(panel)
-    save(figure, path)
+    low = min(75.0, min((row["accuracy"] for row in line), default=80.0) - 5)
+    below = sum(row["accuracy"] < low for row in (*rows, *control))
+
+    def fill(panel: Axes) -> None:
+        for own, colour, label in ((control, DRAWN, "drawn at random"), (rows, EVOLVED, "evolved")):
+            panel.scatter([row["number"] for row in own], [row["accuracy"] for row in own], 7, colour, alpha=0.5, label=label)
+        places = [(row["number"], row["accuracy"]) for row in line]
+        panel.plot(
+            [x for x, _ in places],
+            [y for _, y in places],
+            "o-",
+            color=LINE,
+            ms=5,
+            lw=1.2,
+            label="the best and its ancestors, 1 the first",
+        )
+        for number, place in enumerate(places, 1):
+            panel.annotate(str(number), place, (0, 5), textcoords="offset points", ha="center", fontsize=8, color=LINE)
+        panel.set(xlabel="number of the equation", ylabel="validation accuracy, %", ylim=(low, 101))
+        plainly(panel)
+
+    ancestors = (f"{number}: {row['accuracy']:.1f} %, {_short(row['equation'])}." for number, row in enumerate(line, 1))
+    notes = (
+        f"{len(rows)} evolved equations and {len(control)} drawn at random were judged to the end, on digits, each at the best "
+        f"of its learning rates; {below} of them lie below the picture.",
+        *ancestors,
+    )
+    panels = (Panel(fill, (9.0, 4.2)),)
+    return drawn(Drawing("Validation accuracy of equations, and where the best comes from", notes, panels), path)
 
 
-def draw_ratios(found: Mapping[str, Mapping[str, Any]], path: Path) -> None:
+def draw_ratios(found: Mapping[str, Mapping[str, Any]], path: Path) -> Drawing:
     """The ratio r / b of each unit, as a multiple of its layer's median, for each equation and layer."""
-    figure = Figure(figsize=(9, 0.8 + 0.5 * len(found)), layout="constrained")
-    panel = figure.subplots()
     draws = np.random.default_rng(0)
-    for at, own in enumerate(found.values()):
-        for layer, units in enumerate(own["units"]):
-            heights = at + (layer - 0.5) * 0.3 + draws.uniform(-0.08, 0.08, len(units))
-            panel.scatter(np.clip(units, -3, 5), heights, 5, (EVOLVED, LINE, DRAWN)[layer % 3], alpha=0.5)
-    panel.set_yticks(range(len(found)), [spelt(parse(text)) for text in found], fontsize=7)
-    panel.invert_yaxis()
-    panel.axvline(1, color="#BBBBBB", lw=0.8, zorder=0)
-    panel.axvline(0, color="#BBBBBB", lw=0.8, ls=":", zorder=0)
-    panel.set(xlabel="r / b of a unit, over the median of its layer (first hidden layer above, second below)")
-    plainly(panel)
-    save(figure, path)
+
+    def fill(panel: Axes) -> None:
+        for at, own in enumerate(found.values()):
+            for layer, units in enumerate(own["units"]):
+                heights = at + (layer - 0.5) * 0.3 + draws.uniform(-0.08, 0.08, len(units))
+                label = f"hidden layer {layer + 1}" if at == 0 else None
+                panel.scatter(np.clip(units, -3, 5), heights, 5, (EVOLVED, LINE, DRAWN)[layer % 3], alpha=0.5, label=label)
+        panel.set_yticks(range(len(found)), [_short(text) for text in found], fontsize=7)
+        panel.invert_yaxis()
+        panel.axvline(1, color="#BBBBBB", lw=0.8, zorder=0)
+        panel.axvline(0, color="#BBBBBB", lw=0.8, ls=":", zorder=0)
+        panel.set(xlabel="r / b of a unit, over the median of its layer", xlim=(-3.2, 5.2))
+        plainly(panel)
+
+    notes = (
+        "A point is a hidden unit after half a run of backpropagation on digits: the slope of what the equation sends to it on "
+        "what backpropagation does, over a batch. 1: backpropagation at another learning rate of the layer; what is beyond the axis "
+        "stands at its end.",
+    )
+    panel = Panel(fill, (9.0, 1.0 + 0.42 * max(1, len(found))), left=3.4)
+    return drawn(Drawing("What equations do to a unit", notes, (panel,)), path)
+
+
+def _short(equation: str) -> str:
+    """An equation on a picture."""
+    text = spelt(parse(equation))
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -125,8 +125,8 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
         "compared": sum(map(len, own.values())),
         "unexplained": tables.spread([100 * share for shares in results["unexplained"].values() for share in shares], ".0f"),
         "depth": results["settings"]["depth"],
-        "evolved": {key: evolved[key] for key in COUNTS},
-        "drawn": {key: drawn[key] for key in COUNTS},
+        "evolved": {key: f"{evolved[key]:,}" for key in COUNTS},
+        "drawn": {key: f"{drawn[key]:,}" for key in COUNTS},
     }
 
 

@@ -138,6 +138,8 @@ PAGES = (
         pictures=(
             ("rules-mnist.png", "Validation accuracy on MNIST against steps and seconds"),
             ("rules-mnist-angles.png", "The angle to the gradient on MNIST, layer by layer"),
+            ("rules-fashion.png", "Validation accuracy on Fashion-MNIST against steps and seconds"),
+            ("rules-fashion-angles.png", "The angle to the gradient on Fashion-MNIST, layer by layer"),
         ),
     ),
     Page("decoupled", "Layers that do not wait"),

@@ -289,11 +289,12 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 
 def verdict(results: dict[str, Any]) -> str:
     """The order on each data set, and what became of the aims."""
-    sentences = []
+    orders = []
     for name in results["data"]:
         rows = sorted(rows_of(results, name), key=lambda row: row["error"])
         order = ", ".join(f"{called(row['arm'])} {tables.percent(row['error'])}" for row in rows)
-        sentences.append(f"{TITLES[name]}, test error in percent: {order}.")
+        orders.append(f"on {TITLES[name]} {order}")
+    sentences = [f"Test error in percent: {'; '.join(orders)}."]
     aimed = _aimed(results)
     missed = [
         f"{called(row['arm'])} ({tables.percent(row['error'])}, aim {AIMS[row['arm']]:g})" for row in aimed if not _reached(row)
