@@ -231,8 +231,8 @@ def draw_ratios(found: Mapping[str, Mapping[str, Any]], path: Path) -> Drawing:
 
     notes = (
         "A point is a hidden unit after half a run of backpropagation on digits: the slope of what the equation sends to it on "
-        "what backpropagation does, over a batch. 1: backpropagation at another learning rate of the layer; what is beyond the axis "
-        "stands at its end.",
+        "what backpropagation does, over a batch. 1: backpropagation at another learning rate of the layer; what is beyond "
+        "the axis stands at its end.",
     )
     panel = Panel(fill, (9.0, 1.0 + 0.42 * max(1, len(found))), left=3.4)
     return drawn(Drawing("What equations do to a unit", notes, (panel,)), path)
