@@ -184,12 +184,18 @@ def _lasting(name: str, steps: int) -> Config:
 def _draw(found: Mapping[str, Any], results: Path, name: str) -> None:
     order = {called(arm): found["arms"][arm] for arm in RULES if arm in found["arms"]}
     curves = {rule: {key: own[key] for key in ("steps", "seconds", "accuracy")} for rule, own in order.items()}
-    draw.accuracy(curves, results / f"rules-{name}.png")
+    draw.accuracy(curves, results / f"rules-{name}.png", data=TITLES[name])
     turned = {
         rule: {"steps": own["steps"], "angles": _numbers(own["angles"])} for rule, own in order.items() if "angles" in own
     }
     if turned:
-        draw.angles(turned, results / f"rules-{name}-angles.png")
+        draw.angles(turned, results / f"rules-{name}-angles.png", data=TITLES[name])
+
+
+def redraw(results: Mapping[str, Any], folder: Path) -> None:
+    """The pictures once more, from what the results hold."""
+    for name, found in results["data"].items():
+        _draw(found, folder, name)
 
 
 def _numbers(angles: Any) -> Any:
