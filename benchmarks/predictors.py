@@ -398,7 +398,7 @@ def _combinations(results: dict[str, Any]) -> str:
         [
             f"{own['over']} ({own['against']['cifar10']['n']:,} for the report)",
             _named(own),
-            f"{own['of']}",
+            f"{own['of']:,}",
             as_cell(own["chosen"], ".3f"),
             *(_tau(own["against"][data]) for data in TABLES),
         ]
