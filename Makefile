@@ -6,10 +6,9 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip
 EVERYTHING := dev,search,benchmarks
-# Three processes of tests, whatever the number of cores: each may start a Ray of its own, and many wait for one, for a server or
-# for a process to end, so that two cores are busier with three. tests/conftest.py says what belongs
+# Two processes of tests, whatever the number of cores: each may start a Ray of its own. tests/conftest.py says what belongs
 # together and what comes first.
-PYTEST := python -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=25
+PYTEST := python -m pytest -n 2 --dist loadscope --no-loadscope-reorder --durations=25
 
 .PHONY: run test test-all test-browser test-newest test-oldest constraints lint format benchmark-paper clean
 

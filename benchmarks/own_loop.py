@@ -20,7 +20,7 @@ Needs MNIST and Fashion-MNIST (GRAD_INSTRUCTOR_DATA).
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -250,25 +250,37 @@ def _arms(results: dict[str, Any]) -> list[str]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """One row per setting."""
+    """The guarded ways, one row per setting; then what happens without a guard, and what each way takes."""
     tables.correct(compared(results))
-    origins, cells = tables.Origins([row["provenance"] for row in results["rows"]]), []
-    for row, mark in zip(results["rows"], origins.marks, strict=True):
-        name = row["setting"] + " (home)" * row["home"] + mark
-        line = [name, f"`{row['enn']}`", tables.percent(row["accuracy"][ALONE]["mean"])]
-        for arm in _arms(results):
-            line += [tables.signed(row["difference"][arm]), tables.p_cell(row["difference"][arm])]
-        cells.append([*line, *(f"{_times(row, arm):.2f}" for arm in _arms(results) if arm != BLIND)])
+    origins = tables.Origins([row["provenance"] for row in results["rows"]])
+    names = [row["setting"] + " (home)" * row["home"] + mark for row, mark in zip(results["rows"], origins.marks, strict=True)]
+    guarded, blind = ([arm for arm in _arms(results) if (arm == BLIND) is kind] for kind in (False, True))
     caption = (
         f"`{tables.command(results)}`: test accuracy, n = {results['rows'][0]['n']} per arm, paired by seed, "
-        f"{results['steps']} steps; time: that of the loop over that alone, 1 thread "
-        f"({tables.where(origins.facts)}). {tables.CORRECTED_P}."
+        f"{results['steps']} steps ({tables.where(origins.facts)}). {tables.CORRECTED_P}; both tables are one in this."
     )
-    head = ["setting", "ENN", "alone %"]
-    for arm in _arms(results):
-        head += [f"{arm}: difference", tables.P]
-    head += [f"{arm}: time ×" for arm in _arms(results) if arm != BLIND]
-    return tables.blocks(tables.table(head, cells, left=2), caption, origins.notes)
+    alone = [[f"`{row['enn']}`", tables.percent(row["accuracy"][ALONE]["mean"])] for row in results["rows"]]
+    with_guard = [[name, *own, *_told(row, guarded)] for name, own, row in zip(names, alone, results["rows"], strict=True)]
+    without = [
+        [name, *_told(row, blind), *(f"{_times(row, arm):.2f}" for arm in guarded)]
+        for name, row in zip(names, results["rows"], strict=True)
+    ]
+    takes = [f"{arm}: time ×" for arm in guarded]
+    return tables.blocks(
+        tables.table(["setting", "ENN", "alone %", *_heads(guarded)], with_guard, left=2),
+        caption,
+        tables.table(["setting", *_heads(blind), *takes], without),
+        "Without a guard; time: that of the loop over that without an ENN, 1 thread.",
+        origins.notes,
+    )
+
+
+def _heads(arms: Sequence[str]) -> list[str]:
+    return [head for arm in arms for head in (f"{arm}: difference", tables.P)]
+
+
+def _told(row: dict[str, Any], arms: Sequence[str]) -> list[str]:
+    return [cell for arm in arms for cell in (tables.signed(row["difference"][arm]), tables.p_cell(row["difference"][arm]))]
 
 
 def _times(row: dict[str, Any], arm: str) -> float:

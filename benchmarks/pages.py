@@ -152,6 +152,7 @@ PAGES = (
         ),
     ),
     Page("predictors", "What predictors tell of architectures", results=("predictors", "predictors-scores")),
+    Page("predictors-sweeps", "How much of a predictor is its batch and its weights"),
     Page("zoo", "Who ranks our own small networks, before they are trained?"),
     Page(
         "assisted",

@@ -50,7 +50,8 @@ def faults(notebook: Any) -> list[str]:
             found.append(f"cell {number} was executed as number {cell['execution_count']}")
         for output in cell["outputs"]:
             if output["output_type"] in ("error", "stream"):
-                found.append(f"cell {number} ends with an error or prints what may differ")
+                words = joined(output.get("text", output.get("evalue", "")))
+                found.append(f"cell {number} ends with an error or prints what may differ: {words}")
         if PATH.search("\n".join(said(cell))):
             found.append(f"cell {number} shows a path of the machine that it was run on")
     if not any(said(cell) for cell in code(notebook)):

@@ -218,7 +218,7 @@ def test_the_ui_warns_where_others_can_reach_it(tmp_path, monkeypatch, capfd):
     class Process(subprocess.Popen):
         def __init__(self, command, env, **_keywords):
             assert "MLFLOW_BACKEND_STORE_URI" in env and command[-1].endswith("mlartifacts")
-            self.returncode = 0
+            self.returncode, self.stdout = 0, None
 
         def wait(self, timeout=None):
             return 0
