@@ -1148,8 +1148,8 @@ PREDICTORS = (
     Mutation(
         "a scored network stays in training mode",
         "pipeline/predictors/untouched.py",
-        "module.training = training",
-        "module.training = True",
+        "own[name] = value",
+        "own[name] = True if name == 'training' else value",
         "scoring a network would change what it predicts afterwards",
         ("tests/test_predictors.py::test_no_trace_is_left",),
     ),

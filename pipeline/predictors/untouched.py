@@ -46,8 +46,7 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
     its learning rule is and in full precision, and torch's random numbers come from ``seed``; afterwards modes, buffers,
     ``requires_grad``, random numbers and the modules' attributes are what they were. (Gradients are asked for by
     ``torch.autograd.grad``, so that nothing comes into ``.grad``.)"""
-    modes = {module: module.training for module in network.modules()}
-    attributes = {module: _attributes(module) for module in modes}
+    attributes = {module: _attributes(module) for module in network.modules()}
     buffers = {
         (module, name): (buffer, None if buffer is None else buffer.clone())
         for module in network.modules()
@@ -65,11 +64,11 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
         within.enter_context(torch.enable_grad())
         if not isinstance(network, CellNetwork):  # a cell's has none, and every call would cost some microseconds more
             within.enter_context(Quiet())
-        if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in modes):
+        if any(hasattr(module, "_orig_mod") or module._compiled_call_impl is not None for module in attributes):
             within.enter_context(torch.compiler.set_stance("force_eager"))  # what is compiled cannot be watched
         torch.manual_seed(seed)
         try:
-            for module in modes:
+            for module in attributes:
                 module.training = not isinstance(module, NOISE)
             for parameter in frozen:
                 parameter.requires_grad_(True)
@@ -77,8 +76,6 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
         finally:
             for parameter in frozen:
                 parameter.requires_grad_(False)
-            for module, training in modes.items():
-                module.training = training
             for module, before in attributes.items():
                 _forget(module, before)
             for (module, name), (buffer, before) in buffers.items():
