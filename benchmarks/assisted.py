@@ -136,10 +136,9 @@ def prepared(quickly: bool) -> dict[str, Float[np.ndarray, " N"] | None]:
         forms["gradsign"] = columns["gradsign"]
     names, by = (["live_params", "gradsign"], "mean") if quickly else best()
     if all(name in columns for name in names):
-        everywhere = np.arange(SPACE.size)
-        forms["combination"] = predictors.together(
-            {n: np.nan_to_num(columns[n], nan=-math.inf) for n in names}, names, by, everywhere
-        )
+        numbers = {name: np.nan_to_num(columns[name], nan=-math.inf) for name in names}
+        ranks = predictors.ranks_of(numbers, names, np.arange(SPACE.size))
+        forms["combination"] = predictors.together(ranks, names, by)
     return {form: forms[form] for form in FORMS if form in forms}
 
 

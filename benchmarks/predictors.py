@@ -270,14 +270,15 @@ def combinations(
         usable = {name: column for name, column in own.items() if name not in ALIKE and np.isfinite(column).sum() > LARGEST}
         defined = np.flatnonzero(np.all([np.isfinite(column) for column in usable.values()], axis=0))
         first, second = halves(defined[::STEP])
+        ranks = ranks_of(usable, list(usable), first)
         for size in range(1, LARGEST + 1):
             choices = [(names, by) for by in BY[:size] for names in itertools.combinations(usable, size)]
             if not choices:
                 break
-            told = {own: kendall(together(usable, *own, first), accuracies["cifar10"][first]) for own in choices}
+            told = {own: kendall(together(ranks, *own), accuracies["cifar10"][first]) for own in choices}
             best = max(told, key=lambda own: -math.inf if math.isnan(told[own]) else told[own])
             chosen = np.full(SPACE.size, math.nan)
-            chosen[second] = together(usable, *best, second)
+            chosen[second] = together(ranks_of(usable, best[0], second), *best)
             reported = {data: ranked(chosen, accuracy, second) for data, accuracy in accuracies.items()}
             facts = {"over": over, "size": size, "names": best[0], "by": best[1], "of": len(choices), "chosen": told[best]}
             found.append(facts | {"against": reported})
@@ -293,12 +294,15 @@ def halves(places: Int[np.ndarray, " M"]) -> tuple[Int[np.ndarray, " A"], Int[np
     return places[first], places[~first]
 
 
-def together(
-    columns: Mapping[str, Column], names: Sequence[str], by: Literal["mean", "logarithm"], which: Int[np.ndarray, " M"]
-) -> Column:
-    """What :func:`pipeline.predictors.rank.by_ranks` makes of scores that are numbers, among these cells."""
-    ranks = np.stack([stats.rankdata(columns[name][which]) for name in names])
-    return ranks.mean(0) if by == "mean" else np.log(ranks / len(which)).sum(0)
+def ranks_of(columns: Mapping[str, Column], names: Sequence[str], which: Int[np.ndarray, " M"]) -> dict[str, Column]:
+    """Ranks among these cells by each predictor."""
+    return {name: stats.rankdata(columns[name][which]) for name in names}
+
+
+def together(ranks: Mapping[str, Column], names: Sequence[str], by: Literal["mean", "logarithm"]) -> Column:
+    """What :func:`pipeline.predictors.rank.by_ranks` makes of scores that are numbers, from their ranks."""
+    own = np.stack([ranks[name] for name in names])
+    return own.mean(0) if by == "mean" else np.log(own / own.shape[1]).sum(0)
 
 
 def kendall(column: Column, accuracy: Column) -> float:
