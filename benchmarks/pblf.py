@@ -132,6 +132,8 @@ def main() -> int:
     torch.set_num_threads(1)
     given = [f"--protocol {options.protocol}" * (options.protocol != PROTOCOLS[0])]
     given += [f"--{name} {getattr(options, name)}" for name in ("candidates", "seeds") if getattr(options, name)]
+    if options.protocol == "pblf-wrn":
+        given += [f"--{name} {getattr(options, name)}" for name in ("network", "epochs")]
     given += [f"--device {options.device}" * (options.device != "cpu")]
     facts = provenance(" ".join(["python -m benchmarks.pblf", *filter(None, given)]), 0)
     results = quick.results_folder(options.quick)
