@@ -359,6 +359,7 @@ def test_without_a_server_one_warning_and_the_records_are_sent_later(store, tmp_
     records, asked, probe = Records(tmp_path), [], client.probe
     monkeypatch.setattr(client, "probe", lambda uri: (asked.append(uri), probe(uri)))
     monkeypatch.setattr(sending, "AGAIN", 3600.0)
+    monkeypatch.setattr(client, "WITHIN", (2.0, 0.5))
     _tell(records)
     said: list[str] = []
     with socket.socket() as listener:
