@@ -8,8 +8,8 @@
 For each: the run ends by itself, or the same command given again ends it; every result is bit-identical to those of a run that
 nothing disturbed; no run in MLflow is left RUNNING; no record is lost or there twice. Prints a table, and puts the row of each
 fault into benchmarks/results/faults.json. A fault that cannot be had here (no right to mount, no PostgreSQL) is said to be so.
-Kills (tests/support/kills.py) are kept one by one in runs/kills, so that the same command goes on; benchmarks/results/kills.json has
-all of them.
+Kills (tests/support/kills.py) are kept one by one in runs/kills, so that the same command goes on; all of them stand in
+benchmarks/results/kills.json.
 """
 
 import os
