@@ -1,10 +1,11 @@
 """A tiny run of the program ended at random moments: half of the times by SIGTERM, half by SIGKILL, with Ray and without.
 
-The moment of each kill is drawn by its number from all of an undisturbed run's time, so that no stage is chosen by hand. The
-same command given again must end well; every result is then bit-identical to those of the undisturbed run, each record is there
+The moment of each kill is drawn by its number from all of an undisturbed run's time on the processor, so that no stage is chosen
+by hand, and it does not matter what else the cores do. The same command given again must end well; every result is then bit-identical to those of the undisturbed run, each record is there
 once, and MLflow's runs are finished. A signal that comes when the run has ended is none: its moment is drawn again.
 """
 
+import math
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from benchmarks import tables
 from benchmarks.quick import TINY
@@ -23,6 +25,7 @@ from pipeline.interrupts import GOODBYE, INTERRUPTED
 from tests.support.tiny_run import (
     HANGS,
     STAGES,
+    Running,
     assert_mirrored,
     assert_recorded,
     assert_same,
@@ -36,8 +39,8 @@ from tests.support.tiny_run import (
 RUN = ("run", "--output", "run", *TINY)
 WAYS = {"with Ray": (*RUN, "--workers", "1"), "without": (*RUN, "--local")}
 SIGNALS = (signal.SIGTERM, signal.SIGKILL)
-KINDS = [(way, number) for way in WAYS for number in SIGNALS]
-"""which a kill is of: by its number"""
+KINDS = [(way, number) for way in ("without",) * 4 + ("with Ray",) for number in SIGNALS]
+"""which a kill is of: by its number; Ray takes longer to start than all else takes"""
 BEFORE = "start"
 """the stage before any of ``STAGES``"""
 WRONG = (AssertionError, subprocess.SubprocessError)
@@ -51,17 +54,16 @@ def kill_all(count: int, kept: Path, facts: dict[str, Any]) -> list[int]:
     """
     failed = []
     with tempfile.TemporaryDirectory(prefix="kills-") as name:
-        folder, like = Path(name), {}
         for number in range(count):
             if (kept / f"{number:03d}.json").exists():
                 continue
             way, _ = KINDS[number % len(KINDS)]
-            if way not in like:
-                like[way] = _undisturbed(folder / f"undisturbed-{len(like)}", WAYS[way])
-            place = folder / str(number)
+            like, place = kept / way.replace(" ", "-"), Path(name, str(number))
+            if not (like / "seconds.json").exists():
+                undisturbed(like, WAYS[way])
             place.mkdir()
             try:
-                row = kill(number, place, *like[way])
+                row = kill(number, place, like / "run", read_json(like / "seconds.json"))
             except WRONG as error:
                 print(f"kill {number} FAILED: {error!r}", flush=True)
                 failed.append(number)
@@ -74,19 +76,34 @@ def kill_all(count: int, kept: Path, facts: dict[str, Any]) -> list[int]:
     return failed
 
 
-def _undisturbed(folder: Path, arguments: tuple[str, ...]) -> tuple[Path, float]:
-    """A run's folder, and its seconds."""
-    folder.mkdir()
-    started = time.monotonic()
-    finish(folder, *arguments)
-    return folder / "run", time.monotonic() - started
+def undisturbed(folder: Path, arguments: tuple[str, ...]) -> None:
+    """A run in ``folder/run``, and its seconds on the processor in ``folder/seconds.json``."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    running = start(folder.resolve(), *arguments)
+    seconds = until(running, math.inf)
+    ended(running)
+    write_json(folder / "seconds.json", seconds)
+
+
+def until(running: Running, seconds: float) -> float:
+    """Wait until the program's own process has had so many seconds of a processor, or has ended; how many it has had."""
+    had = 0.0
+    try:
+        process = psutil.Process(running.process.pid)
+        while had < seconds and running.process.poll() is None:
+            had = sum(process.cpu_times()[:2])
+            time.sleep(0.01)
+    except psutil.Error:
+        pass
+    return had
 
 
 def kill(number: int, folder: Path, like: Path, seconds: float) -> dict[str, Any]:
     """One of them: begun, killed, and gone on with.
 
     Args:
-        like, seconds: an undisturbed run's folder, and how long it took.
+        like, seconds: an undisturbed run's folder, and what it took on the processor.
 
     Raises:
         AssertionError: the end was no good one; something is lost, there twice, different, or left RUNNING.
@@ -96,7 +113,7 @@ def kill(number: int, folder: Path, like: Path, seconds: float) -> dict[str, Any
     while True:
         moment = seconds * chance.random()
         running = start(folder, *WAYS[way])
-        time.sleep(moment)
+        until(running, moment)
         stage = stage_of(run)
         running.process.send_signal(kind)
         code = running.process.wait(HANGS)
@@ -112,7 +129,8 @@ def kill(number: int, folder: Path, like: Path, seconds: float) -> dict[str, Any
     assert_same(results(run), results(like))
     assert_recorded(run, like)
     assert_mirrored(run, like)
-    return {"number": number, "way": way, "signal": kind.name, "second": round(moment, 2), "stage": stage, "code": code}
+    told = {"processor_seconds": round(moment, 2), "of": round(seconds, 2), "stage": stage, "code": code}
+    return {"number": number, "way": way, "signal": kind.name, **told}
 
 
 def stage_of(run: Path) -> str:
@@ -137,7 +155,7 @@ def table(found: dict[str, Any]) -> str:
     origins = tables.Origins([row["provenance"] for row in found["kills"]])
     counts = Counter((row["way"], row["signal"], row["stage"]) for row in found["kills"])
     stages, rows = [BEFORE, *STAGES], []
-    for way, number in KINDS:
+    for way, number in dict.fromkeys(KINDS):
         own = [counts[way, number.name, stage] for stage in stages]
         rows.append([f"{number.name} {way}", *map(str, own), str(sum(own))])
     caption = f"`python -m tests.support.faults --kills {len(found['kills'])}` ({tables.where(origins.facts)})."

@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipeline.addresses import sqlite_uri
 from pipeline.results.mlflow import client
@@ -51,11 +52,12 @@ def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -
 
 def make_database(uri: str) -> None:
     """MLflow's schema takes seconds to make, and what a kill or a full disk leaves of a half-made one it can neither use nor
-    mend. So a new SQLite database is made under another name, and gets its own when it is whole."""
+    mend. So a new SQLite database is made under another name, and gets its own when it is whole. The name was never used
+    before: MLflow keeps the stores that it has made in this process, though their files be gone."""
     database = database_of(uri)
     if database is None or database.exists():
         return
-    new = database.with_name(f".{database.name}-{os.getpid()}")
+    new = database.with_name(f".{database.name}-{uuid4().hex[:12]}")
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
         client.new_client(sqlite_uri(new)).search_experiments(max_results=1)
