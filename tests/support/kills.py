@@ -1,8 +1,9 @@
 """A tiny run of the program ended at random moments: half of the times by SIGTERM, half by SIGKILL, with Ray and without.
 
-The moment of each kill is drawn by its number from all of an undisturbed run's time on the processor, so that no stage is chosen
-by hand, and it does not matter what else the cores do. The same command given again must end well; every result is then bit-identical to those of the undisturbed run, each record is there
-once, and MLflow's runs are finished. A signal that comes when the run has ended is none: its moment is drawn again.
+The moment of each kill is drawn by its number from all of an undisturbed run's time on the processor: no stage is chosen by
+hand, and it does not matter what else the cores do. The same command given again must end well; every result is then
+bit-identical to those of the undisturbed run, each record is there once, and MLflow's runs are finished. A signal that comes
+when the run has ended is none: its moment is drawn again.
 """
 
 import math
