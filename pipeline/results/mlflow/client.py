@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
+POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 ANSWER = 8.0
 """seconds in which a server or a database must have said that it is there"""
 CALL, UPLOAD = 30.0, 600.0
@@ -34,8 +35,23 @@ def new_client(uri: str) -> Any:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print the address with its password
     from mlflow import MlflowClient
 
-    own = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with _closing_files(uri):
+        own = MlflowClient(tracking_uri=uri, registry_uri=uri)
     return Bounded(own) if uri.startswith(("http:", "https:")) else own
+
+
+@contextmanager
+def _closing_files(uri: str) -> Iterator[None]:
+    """MLflow keeps the connections to a database for as long as the process lives, by its address. To one in a file there is no
+    other way than to open it each time: a file that was deleted, and made again, would be written to no more."""
+    if database_of(uri) is None or POOL in os.environ:
+        yield
+        return
+    os.environ[POOL] = "NullPool"
+    try:
+        yield
+    finally:
+        del os.environ[POOL]
 
 
 class Bounded:
