@@ -8,7 +8,6 @@ Writes benchmarks/results/main-PRESET.json and main-PRESET.png (accuracy against
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,6 +19,7 @@ import psutil
 from benchmarks import edges, quick, tables
 from benchmarks.commands import without_folder
 from benchmarks.quick import TINY
+from pipeline import children
 from pipeline.config import PRESETS, identity
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.results.tables import NONE, as_cell, head_to_head_line, prediction_line
@@ -75,7 +75,7 @@ def main() -> int:
 def watched(command: list[str]) -> tuple[float, int, int]:
     """Seconds, peak resident bytes summed over the process and its descendants, exit code."""
     started, peak = time.monotonic(), 0
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = children.start(command, cwd=ROOT)
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
         time.sleep(INTERVAL)

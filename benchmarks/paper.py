@@ -16,7 +16,6 @@ Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-inst
 
 import math
 import os
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ import numpy as np
 
 from benchmarks import edges, quick, tables
 from benchmarks.quick import TINY
+from pipeline import children
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.statistics import paired
@@ -142,7 +142,7 @@ def run(protocol: str, variant: str, output: Path) -> int:
     log = folder.parent / f"{variant}.log"
     print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: begins; progress in {log}", flush=True)
     with log.open("a") as file:
-        status = subprocess.run(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
+        status = children.start(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}).wait()
     last = log.read_text().strip().splitlines()[-1:] if status else [""]
     print(
         f"{time.strftime('%H:%M:%S')} {protocol} {variant}: {'done' if not status else f'exit code {status}: {last[0]}'}",
