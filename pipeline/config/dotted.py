@@ -33,15 +33,15 @@ def from_dotted(values: dict[str, Any]) -> Config:
         UserError: an unknown key (naming the nearest right one) or a value of the wrong type.
     """
     for key in values:
-        if key not in _default():
-            raise UserError(f"unknown setting {shown(key)}; did you mean {nearest(key, _default())!r}?")
+        if key not in _default(Config):
+            raise UserError(f"unknown setting {shown(key)}; did you mean {nearest(key, _default(Config))!r}?")
     return _build(Config, values, "")
 
 
 @functools.cache
-def _default() -> Mapping[str, Any]:
+def _default(kind: type[Config]) -> Mapping[str, Any]:
     """Every setting's default."""
-    return types.MappingProxyType(to_dotted(Config()))
+    return types.MappingProxyType(to_dotted(kind()))
 
 
 _hints = functools.cache(typing.get_type_hints)
@@ -81,5 +81,5 @@ def coerce(hint: Any, value: Any, key: str) -> Any:
 
 def identity(config: Config) -> str:
     """Eight hexadecimal digits of the hash of every setting that differs from its default."""
-    changed = {key: value for key, value in to_dotted(config).items() if value != _default()[key]}
+    changed = {key: value for key, value in to_dotted(config).items() if value != _default(Config)[key]}
     return digest_of_json(changed, 8)
