@@ -4,7 +4,7 @@ A child's standard input is a pipe whose other end its parent alone holds, and n
 whatever reason, the child sends SIGTERM to itself, and to its whole group where that is its own. A pipe and a thread are all
 that is needed, on every system; Linux' own signal at a parent's death reaches the child, and none of those that it has started.
 
-python children.py MODULE ...     # what :func:`start` starts: ``python -m MODULE ...``, which watches its parent
+python children.py MODULE ...     # what :func:`start` starts: that module, which watches its parent
 """
 
 import os
