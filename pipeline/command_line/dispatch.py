@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline import interrupts
-from pipeline.addresses import keep_secret, shown_address, without_secrets
+from pipeline.addresses import keep_secret, keep_word, shown_address, without_secrets
 from pipeline.cluster import prepare_environment
 from pipeline.command_line import comparing, guest
 from pipeline.command_line.beginning import compare_defaults, defaults
 from pipeline.command_line.folders import check_name
 from pipeline.command_line.options import Command, CompareCommand, ReportCommand
-from pipeline.command_line.parsing import HELP, expand_aliases, option, parse
+from pipeline.command_line.parsing import HELP, dashed, expand_aliases, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
 from pipeline.errors import UserError, nearest, shown
@@ -92,14 +92,18 @@ ADDRESSES = ("--tracking-uri", "--storage-path", "--address")
 """options whose values are addresses"""
 
 
+SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""of the environment, by which libraries are told what an address leaves out"""
+
+
 def line_of(argv: Sequence[str]) -> str:
     """The line that was typed, as it is recorded: without passwords and tokens."""
     told, before = [], ""
     for word in argv:
         name, equals, value = word.partition("=")
-        if before in ADDRESSES:
+        if dashed(before) in ADDRESSES:
             word = shown_address(word)
-        elif name in ADDRESSES and equals:
+        elif dashed(name) in ADDRESSES and equals:
             word = f"{name}={shown_address(value)}"
         told.append(without_secrets(word))
         before = word
@@ -111,7 +115,12 @@ def _keep_secrets(argv: Sequence[str]) -> None:
     for name in ADDRESSES:
         if address := option(list(argv), name):
             keep_secret(address)
+    for word in argv:  # one that was given in the wrong place is told in a sentence about a file
+        if "://" in word:
+            keep_secret(word.partition("=")[2] if word.startswith("-") else word)
     keep_secret(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    for name in SECRET_VARIABLES:
+        keep_word(os.environ.get(name, ""))
 
 
 def overview() -> str:

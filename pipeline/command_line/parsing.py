@@ -67,11 +67,19 @@ def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
 def option(arguments: list[str], name: str) -> str | None:
     """The value that is given to an option, before the options are parsed."""
     for index, argument in enumerate(arguments):
-        if argument == name and index + 1 < len(arguments):
+        given, equals, value = argument.partition("=")
+        if dashed(given) != name:
+            continue
+        if equals:
+            return value
+        if index + 1 < len(arguments):
             return arguments[index + 1]
-        if argument.startswith(name + "="):
-            return argument.split("=", 1)[1]
     return None
+
+
+def dashed(name: str) -> str:
+    """An option as its help spells it: with underscores it is taken as well."""
+    return name.replace("_", "-")
 
 
 def expand_aliases(arguments: list[str], command: str = "") -> list[str]:

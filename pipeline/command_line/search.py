@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cluster
-from pipeline.command_line.finished import is_finished
+from pipeline.command_line.finished import as_written, is_finished
 from pipeline.command_line.options import Command, Options, Places, SearchCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
@@ -38,7 +38,8 @@ def command(search: SearchCommand, line: str) -> int:
     refuse_links(job.folder, begun_only=True)
     if is_finished(job, written, starts):
         console.print("finished; nothing to do")
-        show_search(job, plan)
+        with as_written(job.folder, "search.json", "search.md"):
+            show_search(job, plan)
     else:
         from pipeline.command_line import searching
 
