@@ -6,6 +6,8 @@ import difflib
 import io
 import itertools
 import re
+import shutil
+import textwrap
 import typing
 from typing import Annotated, Any
 
@@ -47,7 +49,13 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
 
 
 def _texts(name: str, more: str = "") -> Any:
-    return {"prog": f"grad-instructor {name}", "description": f"{COMMANDS[name].text}.{more}"}
+    return {"prog": f"grad-instructor {name}", "description": in_lines(f"{COMMANDS[name].text}.{more}", 2)}
+
+
+def in_lines(text: str, indent: int = 0) -> str:
+    """A text in lines that the screen holds, the second and later ones indented; a word is never broken."""
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
