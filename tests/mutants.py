@@ -1090,6 +1090,38 @@ ARCHITECTURES = (
 
 PREDICTORS = (
     Mutation(
+        "Fisher takes the first axis for the examples",
+        "pipeline/predictors/layout.py",
+        "return values.movedim(axis, 0) if channels is None else values.movedim((axis, channels), (0, 1))",
+        "return values if channels is None else values.movedim(channels, 1)",
+        "positions would be examples in a network whose sequences come with positions first",
+        ("tests/test_predictors_within.py::test_attention_is_looked_at_within",),
+    ),
+    Mutation(
+        "a parameter that nobody counts is left out in silence",
+        "pipeline/predictors/uses.py",
+        "    if unknown:",
+        "    if not unknown:",
+        "a network would look smaller than it is, and rank among others by a part of it",
+        ("tests/test_predictors_within.py::test_a_weight_that_nobody_knows_is_refused_by_its_name",),
+    ),
+    Mutation(
+        "recurrent layers drop out between their layers",
+        "pipeline/predictors/recurrent.py",
+        "return (*args[:at], 0.0, *args[at + 1 :])",
+        "return args",
+        "a score would be that of one draw",
+        ("tests/test_predictors_within.py::test_weights_within_a_layer_count_as_its_paper_says",),
+    ),
+    Mutation(
+        "a step that a loop leaves out counts",
+        "pipeline/instruction/instructor.py",
+        "        self.step -= again\n",
+        "",
+        "the ENN would be told that the run is further than it is",
+        ("tests/test_own_loop.py::test_a_step_that_a_loop_leaves_out_is_not_counted_and_its_instruction_is_not_lost",),
+    ),
+    Mutation(
         "AZ-NAS is the mean of its parts' ranks",
         "pipeline/predictors/rank.py",
         "else by_ranks(columns, own.by)",
