@@ -167,6 +167,7 @@ PAGES = (
             ("pblf-betas.png", "The path of two weights for several factors β, under SGD and under Adam"),
         ),
     ),
+    Page("pblf-wrn", "A searched derivative in a wide residual network"),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("predictors-speed", "What a predictor costs"),

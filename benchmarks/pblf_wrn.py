@@ -1,4 +1,7 @@
-"""``python -m benchmarks.pblf --protocol pblf-wrn``: the dissertation's own network, on whatever CIFAR-10 there is.
+"""Is what a search finds for a wide residual network, as in the dissertation, more than a learning rate?
+
+    python -m benchmarks.pblf --protocol pblf-wrn                 # WRN-10-1 on whatever CIFAR-10 there is
+    python -m benchmarks.pblf --protocol pblf-wrn --network 16-2 --device cuda
 
 A Wide ResNet with four positions (after the first convolution and after each group) whose derivative, 1, is multiplied by f_φ
 where the position's mode bit is 1. Random search and Bayesian optimisation (UCB, trade-off 0.1; a fifth of its candidates is
@@ -93,6 +96,7 @@ def run(options: Any, facts: dict[str, Any], results: Path, work: Path, candidat
     seconds = [own["seconds"] for found in searches.values() for own in found]
     report = facts | decides | {"searches": searches, "rates": rates, "ways": ways, "fresh": fresh}
     report |= {"candidates": candidates, "seconds_per_candidate": float(np.mean(seconds)), "examples": len(dataset.y_train)}
+    report |= {"duels": duels(fresh)}
     write_json(results / "pblf-wrn.json", report)
     print(table(report))
     print(f"{report['seconds_per_candidate']:.1f} s per candidate; written to {results / 'pblf-wrn.json'}")
@@ -199,49 +203,65 @@ def accuracy(model: nn.Module, x: Float[Tensor, "n C H W"], y: Int[Tensor, " n"]
 # -- its page ------------------------------------------------------------------------------------------------------------
 
 
-def duels(results: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+def duels(fresh: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, Any]]:
     """Differences of test accuracies, paired by seed: every way against backpropagation at the search's rate and at its own."""
-    tests = {name: [own["test"] for own in found] for name, found in results["fresh"].items()}
-    found = {
+    tests = {name: [own["test"] for own in found] for name, found in fresh.items()}
+    return {
         name: {other: paired(own, tests[other]) for other in (BACKPROP, BACKPROP + TUNED) if name not in (BACKPROP, other)}
         for name, own in tests.items()
     }
-    tables.correct(duel for own in found.values() for duel in own.values())
-    return found
+
+
+def correct(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """All comparisons, with their corrected p-values."""
+    tables.correct(duel for own in results["duels"].values() for duel in own.values())
+    return results["duels"]
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """What was found, where it was chosen and on fresh networks."""
-    against, rows = duels(results), []
+    """What was found, where it was chosen and on fresh networks; and against backpropagation."""
+    return tables.blocks(edges.noted(_found(results)), _against(results))
+
+
+def _found(results: Mapping[str, Any]) -> str:
+    rows = []
     for name, found in results["fresh"].items():
         way = results["ways"][name]
         phi = ", ".join(f"{value:.3g}" for value in way["phi"])
-        mean, low, high = mean_interval([own["test"] for own in found])
+        tried = [own["rate"] for own in results["rates"].get(name.removesuffix(TUNED), ())] if name.endswith(TUNED) else []
+        rate = edges.marked(f"{way['rate']:.3g}", edges.at_edge(way["rate"], tried))
         chosen = f"{way['validation']:.1f}" if "validation" in way else "–"
-        edge = name.endswith(TUNED) and edges.at_edge(
-            way["rate"], [own["rate"] for own in results["rates"][name[: -len(TUNED)]]]
-        )
-        cells = [name, phi, "".join(map(str, way["modes"])), edges.marked(f"{way['rate']:.3g}", edge), chosen]
-        cells += [f"{np.mean([own['validation'] for own in found]):.1f}", f"{mean:.1f} [{low:.1f},{tables.KEPT}{high:.1f}]"]
+        rows.append([name, phi, "".join(map(str, way["modes"])), rate, chosen, f"{_mean(found, 'validation'):.1f}"])
+    caption = (
+        f"`{tables.command(results)}`: WRN-{results['network']}, {results['epochs']} epochs of {results['examples']} images, "
+        f"{results['candidates']} candidates in each search, n = {len(results['fresh'][BACKPROP])} fresh networks "
+        f"({tables.where(results)})."
+    )
+    head = ["way", "w₁, b₁, w₂, b₂", "modes", "rate", "validation %, when chosen", "validation %, fresh"]
+    return tables.blocks(tables.table(head, rows), caption)
+
+
+def _against(results: Mapping[str, Any]) -> str:
+    against, rows = correct(results), []
+    for name, found in results["fresh"].items():
+        mean, low, high = mean_interval([own["test"] for own in found])
+        cells = [name, f"{mean:.1f} [{low:.1f},{tables.KEPT}{high:.1f}]"]
         for other in (BACKPROP, BACKPROP + TUNED):
             duel = against[name].get(other)
             cells += ["–", "–"] if duel is None else [tables.signed(duel, 1), tables.p_cell(duel)]
         rows.append(cells)
-    head = ["way", "w₁, b₁, w₂, b₂", "modes", "rate", "validation %, when chosen", "validation %, fresh", "test %, fresh"]
-    head += ["against backprop", tables.P, "against its tuned rate", tables.P]
-    n = len(results["fresh"][BACKPROP])
-    caption = (
-        f"`{tables.command(results)}`: WRN-{results['network']}, {results['epochs']} epochs of {results['examples']} images, "
-        f"{results['candidates']} candidates in each search, n = {n} fresh networks, paired by seed ({tables.where(results)}). "
-        f"{tables.CORRECTED_P}."
-    )
-    return edges.noted(tables.blocks(tables.table(head, rows), caption))
+    head = ["way", "test %, fresh", "against backprop", tables.P, "against its tuned rate", tables.P]
+    return tables.blocks(tables.table(head, rows), f"Fresh networks, paired by seed. {tables.CORRECTED_P}.")
+
+
+def _mean(found: Sequence[Mapping[str, float]], name: str) -> float:
+    return float(np.mean([own[name] for own in found]))
 
 
 def figures(results: Mapping[str, Any]) -> dict[str, Any]:
-    against = duels(results)
+    against = correct(results)
     chosen = {name: way["validation"] for name, way in results["ways"].items() if "validation" in way}
-    flattery = [found - np.mean([own["validation"] for own in results["fresh"][name]]) for name, found in chosen.items()]
+    flattery = [found - _mean(results["fresh"][name], "validation") for name, found in chosen.items()]
     return {
         "network": results["network"],
         "epochs": str(results["epochs"]),
