@@ -518,7 +518,14 @@ def table(results: dict[str, Any]) -> str:
             cells.append([row["what"].rstrip(".") + mark, row["ended_by"], "bit-identical", "all FINISHED", "each once"])
     caption = f"`python -m tests.support.faults` ({tables.where(origins.facts)})."
     head = ["what was done to a run", "who ended it", "results", "runs in MLflow", "records"]
-    return tables.blocks(tables.table(head, cells, left=5), caption, origins.notes)
+    killed = _kills()
+    return tables.blocks(tables.table(head, cells, left=5), caption, origins.notes, kills.table(killed) if killed else "")
+
+
+def _kills() -> dict[str, Any] | None:
+    """What was found by ``--kills``, once it was."""
+    path = quick.RESULTS / "kills.json"
+    return read_json(path) if path.exists() else None
 
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:
@@ -528,12 +535,12 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def verdict(results: dict[str, Any]) -> str:
-    own = figures(results)
+    own, killed = figures(results), _kills()
     return (
         f"After each of {own['done']} faults the results were bit-identical to those of a run that nothing disturbed, "
         "MLflow's runs were "
         f"finished and every record was there once. {own['alone']} runs ended by themselves, the others by the same command "
-        "given again."
+        "given again." + (kills.verdict(killed) if killed else "")
     )
 
 

@@ -162,3 +162,8 @@ def table(found: dict[str, Any]) -> str:
     caption = f"`python -m tests.support.faults --kills {len(found['kills'])}` ({tables.where(origins.facts)})."
     head = ["a tiny run ended by", *(f"in: {stage}" for stage in stages), "all"]
     return tables.blocks(tables.table(head, rows), caption, origins.notes)
+
+
+def verdict(found: dict[str, Any]) -> str:
+    """A sentence behind that on faults; what ended otherwise is not among the results."""
+    return f" So they were after each of {len(found['kills'])} kills at moments that chance chose."
