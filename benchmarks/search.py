@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import edges, quick, tables
 from pipeline import children
+from pipeline.config import PRESETS
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.results.measures import with_unit
@@ -118,7 +119,14 @@ def redraw(results: dict[str, Any], folder: Path) -> None:
         | {"front": row["name"] in results["pareto"], "kind": kind_of(row)}
         for row in results["rows"]
     ]
-    figures.front(points, objectives, path, note=ranked_by(objectives))
+    figures.front(points, objectives, path, data=data_of(results), note=ranked_by(objectives))
+
+
+def data_of(results: dict[str, Any]) -> str:
+    """What a search was on: settings of its own come before those of its preset."""
+    plan = results["plan"]
+    own = [group.get("settings", {}).get("data.dataset") for group in plan["groups"]]
+    return next(filter(None, own), PRESETS[plan["preset"]].data.dataset)
 
 
 def table(results: dict[str, Any]) -> str:

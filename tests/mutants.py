@@ -1404,6 +1404,47 @@ RECORDED = (
     ),
 )
 
+SCREENS = (
+    Mutation(
+        "a number keeps what a product in binary leaves",
+        "pipeline/results/measures.py",
+        """DIGITS = 12
+""",
+        """DIGITS = 17
+""",
+        "MLflow shows a rate as 0.30000000000000004",
+        ("tests/test_screen.py::test_a_number_is_written_by_its_shortest_form",),
+    ),
+    Mutation(
+        "a minus sign that an encoding lacks is left out",
+        "pipeline/command_line/dispatch.py",
+        """ALIKE = str.maketrans({"−": "-", """,
+        """ALIKE = str.maketrans({"−": "", """,
+        "a terminal shows a loss as a gain",
+        ("tests/test_screen.py::test_a_number_keeps_its_sign_in_every_encoding",),
+    ),
+    Mutation(
+        "a child ends alone",
+        "pipeline/children.py",
+        """        os.killpg(0, signal.SIGTERM)
+""",
+        """        os.kill(os.getpid(), signal.SIGTERM)
+""",
+        "MLflow's server, which its command has started, outlives a killed ui",
+        ("tests/test_children.py",),
+    ),
+    Mutation(
+        "a search's accuracy has no unit",
+        "pipeline/results/measures.py",
+        """    "accuracy": "%",
+""",
+        "",
+        "93 may be a share, a percentage or a count",
+        ("tests/test_screen.py::test_a_measure_has_its_unit_wherever_it_is_shown",),
+    ),
+)
+
+
 MUTATIONS = (
     *RECORDED,
     *TARGETS,
@@ -1420,6 +1461,7 @@ MUTATIONS = (
     *PREDICTORS,
     *FILES,
     *PAGES,
+    *SCREENS,
 )
 
 

@@ -172,23 +172,23 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> dict[str, "Drawin
     coordinates."""
     from pipeline.results import figures
 
-    plan, drawn = search.plan, {}
+    plan, drawn, data = search.plan, {}, search.plan.config().data.dataset
     objectives = [name for name, _ in plan.objectives]
     finished = [row for row in rows if row["outcome"] == "finished"]
     if len(objectives) >= 2 and finished:
         points = _points(plan, finished, *objectives[:2])
-        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png", note=ranked_by(objectives))
+        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png", data=data, note=ranked_by(objectives))
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
         if len(own) < 3 or KINDS[plan.kind].proposals:  # what is proposed in another way has no importance by values
             continue
         suffix, objective = f"-{group.name}" if group.name else "", objectives[0]
         file, shares = f"importance{suffix}.png", importances(plan, group, own)
-        drawn[file] = figures.importance(shares, objective, folder / file, candidates=len(own))
+        drawn[file] = figures.importance(shares, objective, folder / file, candidates=len(own), data=data)
         values = [row["result"][objective] for row in own]
         settings = [{d.key: row["settings"].get(d.key) for d in group.space} for row in own]
         file = f"parallel{suffix}.png"
-        drawn[file] = figures.parallel(settings, values, objective, folder / file)
+        drawn[file] = figures.parallel(settings, values, objective, folder / file, data=data)
     return drawn
 
 

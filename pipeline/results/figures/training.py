@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
-from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named
+from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named, on
 from pipeline.results.figures.style import BAND, DASHES, colour_of, few, matrix, plain, shades
 from pipeline.results.measures import significant
 
@@ -120,7 +120,7 @@ def instruction(curves: Mapping[str, Mapping[str, Any]], path: Path | None = Non
         "bands: from the 10th to the 90th percentile. Norms are over all weights.",
         *filter(None, (bound_sentence(arm, curve) for arm, curve in curves.items())),
     )
-    title = f"Strength λ of the instruction, and norms, in training{' on ' * bool(data)}{data}"
+    title = f"Strength λ of the instruction, and norms, in training{on(data)}"
     return drawn(Drawing(title, notes, (*above, *below), columns=len(curves)), path)
 
 
