@@ -9,12 +9,12 @@ Writes benchmarks/results/search-NAME.json and the figure of the front. All numb
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import edges, quick, tables
+from pipeline import children
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
 from pipeline.results.tables import NONE, as_cell
@@ -77,7 +77,7 @@ def searched(folder: Path, text: str) -> Path:
         "--output",
         str(folder / "search"),
     ]
-    if subprocess.run(command, cwd=Path(__file__).resolve().parents[1]).returncode:
+    if children.start(command, cwd=Path(__file__).resolve().parents[1]).wait():
         raise UserError("the search failed; its own message stands above.")
     return folder / "search"
 

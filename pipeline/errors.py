@@ -9,7 +9,20 @@ from pipeline.addresses import without_secrets
 
 
 class UserError(Exception):
-    """Bad input. The message is one sentence that says what is wrong and what to do; the command line exits with code 2."""
+    """Bad input. The message is one sentence that says what is wrong and what to do; the command line exits with code 2.
+
+    It may name what somebody else has named: whatever would move a terminal's cursor in it is spelt out.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(printable(sentence))
+
+
+def printable(text: str, besides: str = "") -> str:
+    """The text with every character that is no visible one spelt out, as Python writes it, but for those of ``besides``."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in besides else c.encode("unicode_escape").decode() for c in text)
 
 
 LONGEST = 120

@@ -119,7 +119,7 @@ def read_json(path: Path, null: Any = None) -> Any:
     Raises:
         UserError: the file is missing, truncated or corrupt, or holds NaN or Infinity, which are no JSON.
     """
-    value = _read(Path(path), parse_json, NO_JSON)
+    value = _read(Path(path), parse_json, NO_JSON, times=PARSED)
     return value if null is None else _with_null(value, null)
 
 
@@ -169,7 +169,8 @@ def read_tensors(path: Path) -> dict[str, "torch.Tensor"]:
     from safetensors.torch import load
 
     # a header that is well formed may still name types, shapes and sizes that make no tensor
-    return _read(Path(path), load, (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError))
+    damage = (SafetensorError, LookupError, TypeError, ValueError, ArithmeticError, RuntimeError)
+    return _read(Path(path), load, damage, times=2)
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -184,7 +185,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         return dict(header.get("__metadata__", {}))
 
     damage = (ValueError, TypeError, AttributeError, RecursionError)
-    return _read(Path(path), parse, damage, header_of)
+    return _read(Path(path), parse, damage, header_of, times=0)
 
 
 def header_of(path: Path) -> bytes:
@@ -200,76 +201,31 @@ def sha256_of(path: Path) -> str:
     Raises:
         UserError: it is missing.
     """
-    return _read(Path(path), lambda data: hashlib.sha256(data).hexdigest(), ())
+
+    def digest(path: Path) -> bytes:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+
+    return _read(Path(path), bytes.hex, (), digest)
 
 
-def no_link(path: Any, flags: int) -> int:
-    """For ``open``: what is there must be a plain file, of this one name. Whatever a link leads to stays as it is, and nothing
-    waits for the other end of a pipe.
-
-    Raises:
-        OSError: it is a link (symbolic or hard), a pipe, a device.
-    """
-    descriptor = os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
-    there = os.fstat(descriptor)
-    if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:
-        os.close(descriptor)
-        raise OSError(errno.ELOOP, "it is a link or no plain file", str(path))
-    if flags & os.O_TRUNC:
-        os.ftruncate(descriptor, 0)
-    return descriptor
+PARSED, LARGE = 32, 1 << 24
+"""how much more room than its text a JSON value may take, and the bytes from which on it is asked how much there is"""
 
 
-BEGUN = ("records.jsonl", "config.json", "plan.json", "enn.safetensors", "mlflow-sent.json")
-BEGUN += (".finished", ".lock", ".mlflow.lock")
-"""files of which a folder has one as soon as a command has worked in it"""
-
-
-def refuse_links(folder: Path, begun_only: bool = False) -> None:
-    """Raises UserError where something among a run's files is no plain file or folder of its own: what a symbolic or hard link
-    leads to would be read or written, and a pipe or device would keep a command waiting.
-
-    The folder itself may be a symbolic link.
-
-    Args:
-        begun_only: look only where a command has worked before: what else is named as an output folder may be anything.
-    """
-    if begun_only and not any(os.path.lexists(os.path.join(folder, name)) for name in BEGUN):
+def check_size(path: Path, size: int, times: int = 1) -> None:
+    """Raises UserError where a file is so large that ``times`` its ``size``, in bytes, would fill the memory: a few bytes on a
+    disk may be terabytes with nothing in them."""
+    if size * times <= LARGE:
         return
-    linked: dict[tuple[int, int], list[str]] = {}
-    """by file: its names in the folder, of those that have several anywhere"""
-    for place, folders, files in os.walk(folder):
-        for name in sorted(folders + files):
-            path = os.path.join(place, name)
-            try:
-                there = os.lstat(path)
-            except OSError:  # it has gone meanwhile
-                continue
-            if what := _strange(there.st_mode):
-                raise _refused(path, f"{what}, which is not followed in a run's folder")
-            if stat.S_ISREG(there.st_mode) and there.st_nlink > 1:
-                linked.setdefault((there.st_dev, there.st_ino), []).append(path)
-    for names in linked.values():
-        with suppress(OSError):
-            if os.lstat(names[0]).st_nlink > len(names):
-                raise _refused(names[0], "a hard link to a file elsewhere, which is not followed in a run's folder")
+    import psutil
 
-
-def _refused(path: str, what: str) -> UserError:
-    return UserError(f"{path} is {what}; put the file itself there, or choose another --output.")
-
-
-def _strange(mode: int) -> str | None:
-    """What something is that is neither a file nor a folder."""
-    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
-        return None
-    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
-    return kinds.get(stat.S_IFMT(mode), "a device")
-
-
-def is_inside(name: Any) -> bool:
-    """Whether a path found in a file stays in the folder that it is relative to (links are not followed)."""
-    return isinstance(name, str) and "\0" not in name and not Path(name).is_absolute() and ".." not in Path(name).parts
+    free = psutil.virtual_memory().available
+    if size * times > free // 2:
+        raise UserError(
+            f"{path} is of {size / 2**30:.3g} GiB, too much for the {free / 2**30:.1f} GiB of memory that are free; no file of "
+            "a run is so large: delete it and give the same command again."
+        )
 
 
 def _read(
@@ -277,8 +233,14 @@ def _read(
     parse: Callable[[bytes], Any],
     damage: tuple[type[Exception], ...],
     read: Callable[[Path], bytes] = Path.read_bytes,
+    times: int = 1,
 ) -> Any:
+    """What ``parse`` makes of a file's bytes, for which there must be ``times`` the room (:func:`check_size`)."""
     try:
+        there = path.stat()
+        if not stat.S_ISREG(there.st_mode) and not stat.S_ISDIR(there.st_mode):  # which would be waited for, or never end
+            raise UserError(f"{path} is {strange(there.st_mode)}; put a file there, or remove it.")
+        check_size(path, there.st_size, times)
         data = read(path)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}); give the command that writes it again.") from error

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.text import Text
+
+from pipeline.errors import printable
 
 _AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 """square brackets in a folder's name are no markup"""
@@ -17,14 +20,27 @@ _WIDTH = os.environ.get("COLUMNS", "")
 _OF_A_FILE = max(40, int(_WIDTH)) if _WIDTH.isdecimal() and len(_WIDTH) < 5 else 120
 _FILE: dict[str, Any] = {"width": _OF_A_FILE, "soft_wrap": True, "force_terminal": False}
 """a file is no terminal, whatever FORCE_COLOR says: that is about colours, and cursor movements come with it"""
-console = Console(**_AS_IT_IS) if sys.stdout.isatty() else Console(**_AS_IT_IS, **_FILE)
+
+
+class _Console(Console):
+    """A console on which no name or text from somebody's file moves the cursor, rings or recolours."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            text = segment.text if segment.control else printable(segment.text, KEPT)
+            yield segment if text == segment.text else Segment(text, segment.style)
+
+
+KEPT = "\n\t\u00a0"
+"""what is no visible character and may be in what we print"""
+console = _Console(**_AS_IT_IS) if sys.stdout.isatty() else _Console(**_AS_IT_IS, **_FILE)
 QUIET = 2.0
 """without a terminal, seconds that must pass between two lines of progress"""
 
 
 def warn(sentence: str) -> None:
     """Say what is wrong but stops nothing; also where nothing else is to be said."""
-    (Console(**_AS_IT_IS, stderr=True, soft_wrap=True) if console.quiet else console).print(f"warning: {sentence}")
+    (_Console(**_AS_IT_IS, stderr=True, soft_wrap=True) if console.quiet else console).print(f"warning: {sentence}")
 
 
 @contextmanager
@@ -91,7 +107,7 @@ class Bar:
             self.printed = time.monotonic()
             left = self.left()
             told = "" if left is None else f", {left:.0f} s left"
-            console.print(f"{self.title}: {self.done}/{self.total}{told} {message}".rstrip())
+            console.print(f"{self.title}: {self.done}/{self.total}{f' {message}' if message else ''}{told}")
 
     def say(self, line: str) -> None:
         """A line that stays on the screen."""

@@ -1214,7 +1214,7 @@ PREDICTORS = (
 FILES = (
     Mutation(
         "a hard link is a file like any other",
-        "pipeline/files.py",
+        "pipeline/received.py",
         "if os.lstat(names[0]).st_nlink > len(names):",
         "if os.lstat(names[0]).st_nlink > 99:",
         "a received folder would empty or overwrite a file of its user",
@@ -1222,7 +1222,7 @@ FILES = (
     ),
     Mutation(
         "what is opened for writing is not looked at",
-        "pipeline/files.py",
+        "pipeline/received.py",
         "if not stat.S_ISREG(there.st_mode) or there.st_nlink > 1:",
         "if False:",
         "a link made after the folder was looked through would be written to",

@@ -11,7 +11,8 @@ import pytest
 from pipeline.command_line import main
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError
-from pipeline.files import no_link, refuse_links, write_atomic, write_json
+from pipeline.files import write_atomic, write_json
+from pipeline.received import no_link, refuse_links
 from pipeline.results.mlflow import Mirror
 from pipeline.results.mlflow.files import is_ours
 from pipeline.results.mlflow.ledger import lock

@@ -11,7 +11,8 @@ from pipeline.command_line.options import Command, CompareCommand, Options
 from pipeline.command_line.parsing import option
 from pipeline.config import PRESETS, Config, from_dotted, preset_named, to_dotted
 from pipeline.errors import UserError, shown
-from pipeline.files import read_json, refuse_links
+from pipeline.files import read_json
+from pipeline.received import refuse_links
 
 
 def defaults(arguments: list[str]) -> Command:

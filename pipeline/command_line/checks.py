@@ -9,8 +9,9 @@ from pipeline.command_line.work import Work, load_critics, untrained
 from pipeline.config import ArchitectureConfig, Config, to_dotted
 from pipeline.data import Dataset
 from pipeline.errors import UserError
-from pipeline.files import NO_JSON, parse_json, refuse_links
+from pipeline.files import NO_JSON, parse_json
 from pipeline.progress import console
+from pipeline.received import refuse_links
 
 
 def check(job: Work) -> bool:

@@ -13,7 +13,8 @@ from pipeline.command_line.beginning import saved_settings
 from pipeline.command_line.options import Command
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
-from pipeline.files import no_link, read_json, refuse_links
+from pipeline.files import read_json
+from pipeline.received import no_link, refuse_links
 
 DATASETS: tuple[str, ...] = typing.get_args(names.DataSetName)
 """names of data sets; anything else is somebody's own file, which may lie elsewhere tomorrow"""

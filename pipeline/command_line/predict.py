@@ -16,8 +16,9 @@ from pipeline.config import Config
 from pipeline.data import data_folder
 from pipeline.digests import digest_of_json
 from pipeline.errors import UserError, nearest, shown
-from pipeline.files import read_json, refuse_links, sha256_of
+from pipeline.files import read_json, sha256_of
 from pipeline.progress import console
+from pipeline.received import refuse_links
 from pipeline.results.fitted import Fitted
 
 FORM = 1

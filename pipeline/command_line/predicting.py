@@ -24,9 +24,10 @@ from pipeline.compare.folder import check_data
 from pipeline.data import data_folder
 from pipeline.digests import digest_of_json
 from pipeline.errors import UserError
-from pipeline.files import read_json, refuse_links, write_json
+from pipeline.files import read_json, write_json
 from pipeline.names import parts_of
 from pipeline.progress import console, stage
+from pipeline.received import refuse_links
 from pipeline.results.origin import brief, data_of, mapping
 
 CHANNELS = 3

@@ -13,8 +13,9 @@ from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
 from pipeline.config import Config, to_dotted
 from pipeline.digests import digest_of_json
-from pipeline.files import read_json, refuse_links
+from pipeline.files import read_json
 from pipeline.progress import console
+from pipeline.received import refuse_links
 from pipeline.results.fitted import Fitted
 from pipeline.search.kinds import KINDS
 from pipeline.search.plan import Plan

@@ -14,8 +14,9 @@ from pipeline.command_line.told import Told, shown_metrics, wall_seconds
 from pipeline.command_line.work import Work, size_in_bytes
 from pipeline.compare.folder import check_data
 from pipeline.errors import UserError
-from pipeline.files import read_json, refuse_links, write_atomic, write_changed, write_json
+from pipeline.files import read_json, write_atomic, write_changed, write_json
 from pipeline.progress import console, stage
+from pipeline.received import refuse_links
 from pipeline.results.mlflow.events import link_to_run
 from pipeline.results.origin import data_of, distinct, mapping
 from pipeline.search.candidates import Search, check_results

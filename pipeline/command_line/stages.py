@@ -13,8 +13,9 @@ from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work
 from pipeline.config import to_dotted
 from pipeline.errors import UserError
-from pipeline.files import refuse_links, write_json
+from pipeline.files import write_json
 from pipeline.progress import console
+from pipeline.received import refuse_links
 from pipeline.results.mlflow import given
 
 Stage = Callable[[Work], None]

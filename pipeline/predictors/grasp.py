@@ -44,7 +44,7 @@ class TwiceDifferentiable(TorchFunctionMode):
     """Within, weights are normalised by plain operations: torch's function for it has a wrong second derivative on a CPU."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        if func is not torch._weight_norm:
+        if func is not torch._weight_norm:  # pyright: ignore[reportPrivateImportUsage]
             return func(*args, **(kwargs or {}))
         direction, length, *dim = args
         along = dim[0] if dim else 0

@@ -86,7 +86,7 @@ class Outputs(TorchFunctionMode):
     def _linear_map(self, outputs: Tensor, last: bool, input: Tensor, weight: Tensor, *_: Any, **__: Any) -> None:
         """Args:
         last: channels are the last axis."""
-        _, linear, rest = self.wanted
+        linear, rest = self.wanted[1:]
         if linear and (id(weight) in self.names or weight.requires_grad):
             self.linear.append(Output(outputs, self._name(weight), outputs.ndim - 1 if last else 1))
         if rest and id(weight) not in self.fixed:  # without gradients nobody knows what else a weight is computed from

@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from pipeline.files import is_inside
+from pipeline.received import is_inside
 
 Event = dict[str, Any]
 HEAD = "folder"

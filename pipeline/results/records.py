@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import IO, Any, SupportsFloat
 
 from pipeline.errors import UserError
-from pipeline.files import NO_JSON, no_link, parse_json, strict, write_atomic, write_error
+from pipeline.files import NO_JSON, PARSED, check_size, parse_json, strict, write_atomic, write_error
+from pipeline.received import no_link
 from pipeline.results.event_form import HEAD, KEYS, STATUSES, Event, is_event, key_of
 
 
@@ -210,6 +211,7 @@ class Records:
         there = os.stat(self.path)
         if there.st_size < self._read_bytes or (self._inode and there.st_ino != self._inode):
             raise UserError(f"{self.path} was cut or replaced while it was in use; give the same command again.")
+        check_size(self.path, there.st_size - self._read_bytes, PARSED)
         self._inode = there.st_ino
         for line in file.read().split(b"\n")[:-1]:
             self._remember(self._parse(line))

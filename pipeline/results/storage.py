@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from pipeline.addresses import keep_secret, shown_address, without_secrets
 from pipeline.errors import UserError
-from pipeline.files import NO_JSON, is_inside, parse_json, refuse_links, write_atomic
+from pipeline.files import NO_JSON, check_size, parse_json, write_atomic
+from pipeline.received import is_inside, refuse_links
 
 EVERY = 60.0
 """seconds between two copies while the work goes on; the end of a command copies what is left"""
@@ -121,6 +122,7 @@ class Storage:
         state = _state(path)
         if self._same.get(name) == state:
             return
+        check_size(path, path.stat().st_size)
         place, local = f"{self._root}/{name}", self._files.type_name == "local"
         part = f"{self._root}/{Path(name).parent}/.{Path(name).name}.part" if local else place
         if local:  # an object store has no folders, and shows a file when it is whole
@@ -149,6 +151,8 @@ class Storage:
         bad = [name for name in names if not is_inside(name)]
         if bad:
             raise UserError(f"the storage {self.shown} holds a file {bad[0]!r}, which is in no folder of ours; remove it.")
+        for info in found:
+            check_size(Path(self.shown, info.base_name), info.size or 0)
         return [name for name in names if _is_ours(Path(name))]
 
     def _is_ahead(self, copied: bytes) -> bool:

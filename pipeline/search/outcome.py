@@ -10,6 +10,7 @@ import numpy as np
 
 from pipeline.config import to_dotted
 from pipeline.files import write_json
+from pipeline.results.measures import short, with_unit
 from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
 from pipeline.search.kinds import KINDS
@@ -111,7 +112,7 @@ def write_best(plan: Plan, rows: Sequence[Row], folder: Path) -> list[str]:
 
 def headings(plan: Plan) -> list[str]:
     """Of :func:`cells`: candidate, objectives, the settings that were searched."""
-    return ["candidate", *(name.replace("_", " ") for name, _ in plan.objectives), *_keys(plan.groups)]
+    return ["candidate", *(with_unit(name) for name, _ in plan.objectives), *_keys(plan.groups)]
 
 
 def cells(plan: Plan, row: Row) -> list[str]:
@@ -138,7 +139,7 @@ def _shown(plan: Plan, row: Row, name: str) -> str:
 def _setting(row: Row, key: str) -> str:
     value = row["settings"].get(key, "–")
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, short(value)))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -23,6 +23,7 @@ from optuna.trial import Trial, TrialState
 from pipeline.addresses import sqlite_uri
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError, reason_of
+from pipeline.results.databases import refuse_strange
 from pipeline.search.plan import Plan, deciding
 from pipeline.search.samplers import SAMPLERS
 from pipeline.search.values import Dimension, Group
@@ -121,6 +122,7 @@ def _value_of(dimension: Dimension, label: Any) -> Any:
 
 def _study(plan: Plan, group: Group, folder: Path) -> optuna.Study:
     folder.mkdir(parents=True, exist_ok=True)
+    refuse_strange(folder / "study.db")
     name = group.name or plan.name
     directions = [DIRECTIONS[direction] for _, direction in plan.objectives]
     try:

@@ -2,11 +2,14 @@
 
     python -m tests.support.faults                     # all of them, about half an hour on two busy cores
     python -m tests.support.faults --faults actor node
+    python -m tests.support.faults --kills 50          # and no others: SIGTERM and SIGKILL at random moments; hours
     python -m tests.support.faults --quick             # records cut, in runs without actors: a minute or two
 
 For each: the run ends by itself, or the same command given again ends it; every result is bit-identical to those of a run that
 nothing disturbed; no run in MLflow is left RUNNING; no record is lost or there twice. Prints a table, and puts the row of each
 fault into benchmarks/results/faults.json. A fault that cannot be had here (no right to mount, no PostgreSQL) is said to be so.
+Kills (tests/support/kills.py) are kept one by one in runs/kills, so that the same command goes on; all of them stand in
+benchmarks/results/kills.json.
 """
 
 import os
@@ -33,6 +36,7 @@ from pipeline.cluster.watch import LOST
 from pipeline.files import read_json, write_json
 from pipeline.results.mlflow import ui_command, ui_environment
 from pipeline.results.provenance import provenance
+from tests.support import kills
 from tests.support.tiny_run import (
     HANGS,
     MARK,
@@ -76,8 +80,9 @@ def env_runner(folder: Path, _like: Path) -> str:
     return ITSELF
 
 
-def actor(folder: Path, _like: Path) -> str:
-    """SIGKILL of an actor that trains targets, in the midst of a population."""
+def actor(folder: Path, like: Path) -> str:
+    """SIGKILL of an actor that trains targets, in the midst of a population, in a run whose ENN is there."""
+    shutil.copytree(like, folder / "run", ignore=shutil.ignore_patterns("arms", "report*"))
     running = start(folder, *RUN, "--workers", "2")
     wait(running, lambda: STAGES["targets"](folder / "run"))
     _kill_worker(running, "_Worker")
@@ -443,12 +448,16 @@ QUICKEST = ("records cut",)
 def main() -> int:
     parser = quick.parser_of(__doc__)
     parser.add_argument("--faults", nargs="+", choices=list(FAULTS), help="default: all")
+    parser.add_argument("--kills", type=int, default=0, help="so many kills at random moments, instead of faults")
     options, console = parser.parse_args(), Console()
     if options.quick:
         globals().update(QUICK)
     options.faults = options.faults or (QUICKEST if options.quick else list(FAULTS))
-    output = quick.results_folder(options.quick) / "faults.json"
+    found = quick.results_folder(options.quick)
+    output = found / "faults.json"
     facts = provenance(" ".join(["python", "-m", "tests.support.faults", *sys.argv[1:]]), 0)
+    if options.kills:
+        return _kill_all(options.kills, found, facts)
     rows: list[dict[str, Any]] = []
     failed: list[str] = []
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
@@ -479,6 +488,13 @@ def main() -> int:
         )
         table.add_row(row["fault"], *told, str(row.get("seconds", "")))
     console.print(table)
+    return 1 if failed else 0
+
+
+def _kill_all(count: int, output: Path, facts: dict[str, Any]) -> int:
+    kept = Path("runs", "kills")
+    failed = kills.kill_all(count, kept, facts)
+    write_json(output / "kills.json", kills.gathered(kept))
     return 1 if failed else 0
 
 

@@ -48,7 +48,8 @@ from pipeline.data.tables import load_csv, load_parquet
 from pipeline.enn import Critic, load_critic, save_critic
 from pipeline.enn.files import _checksum
 from pipeline.errors import UserError
-from pipeline.files import read_json, read_tensors, refuse_links, write_json
+from pipeline.files import read_json, read_tensors, write_json
+from pipeline.received import refuse_links
 from pipeline.results.mlflow import Mirror, ui_environment
 from pipeline.results.mlflow.address import checked
 from pipeline.results.provenance import provenance

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from pipeline.results.figures.drawing import Drawing, Panel, drawn
 from pipeline.results.figures.style import COLOURS, KINDS, colour_bar, few, plain
+from pipeline.results.measures import in_words, short, with_unit
 
 
 def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None) -> Drawing:
@@ -19,7 +20,7 @@ def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path 
         points: per candidate "x", "y", "name", "kind" (its colour) and "front" (whether it is on it).
         names: of the objective on the y axis, then of that on the x axis.
     """
-    first, second = (name.replace("_", " ") for name in names)
+    first, second = map(in_words, names)
     notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data.",)
     notes += ("The grey line joins the front: those that no other is at least as good as in both.",)
     panel = Panel(partial(_front, points=points, names=(first, second)), (6.6, 4.4), 1.05)
@@ -39,16 +40,8 @@ def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str
     if points and min(point["x"] for point in points) > 0:
         panel.set_xscale("log")
         few(panel.xaxis)
-    panel.set(title="finished candidates", ylabel=unit(names[0]), xlabel=unit(names[1]))
+    panel.set(title="finished candidates", ylabel=with_unit(names[0]), xlabel=with_unit(names[1]))
     plain(panel)
-
-
-UNITS = {"gain": "points of accuracy", "accuracy": "%", "ms per instruction": "milliseconds", "error": "share"}
-
-
-def unit(name: str) -> str:
-    """An objective with its unit, where it has one."""
-    return f"{name} ({UNITS[name]})" if name in UNITS else name
 
 
 def importance(shares: Mapping[str, float], objective: str, path: Path | None = None, *, candidates: int = 0) -> Drawing:
@@ -57,7 +50,7 @@ def importance(shares: Mapping[str, float], objective: str, path: Path | None = 
     Args:
         candidates: how many this was found from; 0: not known.
     """
-    name = objective.replace("_", " ")
+    name = in_words(objective)
     counted = f"n = {candidates} candidates that were judged to the end" if candidates else f"n = {len(shares)} settings"
     notes = (f"{counted}; mean decrease of impurity in a random forest. A setting that varied little matters little here.",)
     panel = Panel(partial(_importance, shares=shares, name=name), (7.2, 1.5 + 0.34 * len(shares)), 2.4)
@@ -76,7 +69,7 @@ def parallel(
 ) -> Drawing:
     """Parallel coordinates: one line per candidate through its settings, coloured by the objective; each axis from its smallest
     to its largest value, words in alphabetical order, a setting that did not matter at the bottom."""
-    name = objective.replace("_", " ")
+    name = in_words(objective)
     notes = (
         f"n = {len(settings)} candidates that were judged to the end, a line each, coloured by the {name} on validation data.",
     )
@@ -108,7 +101,7 @@ def _parallel(panel: Axes, settings: Sequence[Mapping[str, Any]], values: Sequen
     panel.set_yticks([])
     panel.set(title="candidates", xlabel="setting", ylabel="from the smallest to the largest value")
     panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    colour_bar(panel, ScalarMappable(norm, colours), unit(name), 0.5 / len(keys))
+    colour_bar(panel, ScalarMappable(norm, colours), with_unit(name), 0.5 / len(keys))
 
 
 def _is_number(label: str) -> bool:
@@ -130,7 +123,7 @@ def _heights(values: Sequence[Any]) -> list[float]:
 
 def _labels_of(values: Sequence[Any]) -> dict[str, float]:
     """What is written on an axis: words all, numbers the smallest and the largest."""
-    known = {str(value): height for value, height in zip(values, _heights(values), strict=True) if value is not None}
+    known = {str(short(value)): height for value, height in zip(values, _heights(values), strict=True) if value is not None}
     if all(isinstance(value, int | float) for value in values if value is not None) and known:
         ends = sorted(known, key=lambda label: known[label])
         known = {label: known[label] for label in (ends[0], ends[-1])}

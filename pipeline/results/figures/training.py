@@ -14,6 +14,7 @@ from scipy import stats
 
 from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named
 from pipeline.results.figures.style import BAND, DASHES, colour_of, few, matrix, plain, shades
+from pipeline.results.measures import significant
 
 MOST_LEVELS = 8
 """more different λ than these are drawn as a curve, fewer as shares of the targets"""
@@ -92,7 +93,7 @@ def _costs(panel: Axes, curves: Mapping[str, Mapping[str, Any]], enn: Mapping[st
     few(panel.xaxis)
     for at, value in enumerate(values):
         if value == value:
-            panel.text(value * 1.15, at, f"{value:.3g} s", va="center", fontsize=8.5)
+            panel.text(value * 1.15, at, f"{significant(value, 3)} s", va="center", fontsize=8.5)
     panel.set(title="training: a target, the ENN", xlabel="seconds (logarithmic)", ylabel="")
     plain(panel)
 

@@ -2,8 +2,8 @@
 
 import os
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,13 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
+POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
 ANSWER = 8.0
 """seconds in which a server or a database must have said that it is there"""
 CALL, UPLOAD = 30.0, 600.0
 """seconds that one request may take, and one with files, however slowly the answer drips in"""
+WITHIN = (2.0, 4.0)
+"""seconds for a server to take the connection, and to begin its answer"""
 
 
 def new_client(uri: str) -> Any:
@@ -32,8 +35,23 @@ def new_client(uri: str) -> Any:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"  # it would print the address with its password
     from mlflow import MlflowClient
 
-    own = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    with _closing_files(uri):
+        own = MlflowClient(tracking_uri=uri, registry_uri=uri)
     return Bounded(own) if uri.startswith(("http:", "https:")) else own
+
+
+@contextmanager
+def _closing_files(uri: str) -> Iterator[None]:
+    """MLflow keeps the connections to a database for as long as the process lives, by its address. To one in a file there is no
+    other way than to open it each time: a file that was deleted, and made again, would be written to no more."""
+    if database_of(uri) is None or POOL in os.environ:
+        yield
+        return
+    os.environ[POOL] = "NullPool"
+    try:
+        yield
+    finally:
+        del os.environ[POOL]
 
 
 class Bounded:
@@ -88,7 +106,7 @@ def _probe_server(uri: str) -> None:
     import requests
 
     with suppress(requests.exceptions.SSLError):  # there, and MLflow has its own settings for certificates
-        answer = requests.get(uri.rstrip("/") + "/health", timeout=(2, 4))
+        answer = requests.get(uri.rstrip("/") + "/health", timeout=WITHIN)
         if answer.status_code >= 500:
             raise OSError(f"it answers with HTTP status {answer.status_code}")
 

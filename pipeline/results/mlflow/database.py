@@ -5,8 +5,10 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pipeline.addresses import sqlite_uri
+from pipeline.results.databases import journal_leads_away, journal_of
 from pipeline.results.mlflow import client
 from pipeline.results.mlflow.address import database_of
 
@@ -39,23 +41,39 @@ def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -
     database = database_of(uri)
     if database is None or not database.exists():
         return
-    with suppress(sqlite3.Error), closing(_read_only(database)) as connection:
+    if own is not None and journal_leads_away(database):
+        journal_of(database).unlink()
+        _set_aside(database)
+        return
+    mode = "ro" if own is None else "rw"  # what a kill has left half done is undone before it is looked at
+    with suppress(sqlite3.Error), closing(_connected(database, mode)) as connection:
         away = connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]
         if own is not None and not away:
-            away = connection.execute(LEADS_AWAY, {"name": own, "location": location}).fetchone()[0]
-            with suppress(sqlite3.OperationalError):
-                away += connection.execute(MODELS_LEAD_AWAY, {"location": location}).fetchone()[0]
+            away = _leading_away(connection, own, location)
         if away:
-            database.rename(database.with_name("mlflow-before-move.db"))
+            _set_aside(database)
+
+
+def _set_aside(database: Path) -> None:
+    database.rename(database.with_name("mlflow-before-move.db"))
+
+
+def _leading_away(connection: sqlite3.Connection, own: str, location: str | None) -> int:
+    """How many things in a folder's own database would have artifacts written, or looked for, elsewhere."""
+    away = connection.execute(LEADS_AWAY, {"name": own, "location": location}).fetchone()[0]
+    with suppress(sqlite3.OperationalError):
+        away += connection.execute(MODELS_LEAD_AWAY, {"location": location}).fetchone()[0]
+    return away
 
 
 def make_database(uri: str) -> None:
     """MLflow's schema takes seconds to make, and what a kill or a full disk leaves of a half-made one it can neither use nor
-    mend. So a new SQLite database is made under another name, and gets its own when it is whole."""
+    mend. So a new SQLite database is made under another name, and gets its own when it is whole. The name was never used
+    before: MLflow keeps the stores that it has made in this process, though their files be gone."""
     database = database_of(uri)
     if database is None or database.exists():
         return
-    new = database.with_name(f".{database.name}-{os.getpid()}")
+    new = database.with_name(f".{database.name}-{uuid4().hex[:12]}")
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
         client.new_client(sqlite_uri(new)).search_experiments(max_results=1)
@@ -66,15 +84,20 @@ def make_database(uri: str) -> None:
             left.unlink(missing_ok=True)
 
 
-def holds_experiment(database: Path, number: str, name: str, created: Any, location: str | None) -> bool:
-    """Whether a database has the experiment that was sent to; one that was deleted, replaced or moved has not. Only read."""
-    if not database.exists():
+def holds_experiment(
+    database: Path, number: str, name: str, created: Any, location: str | None, in_folder: bool = False
+) -> bool:
+    """Whether a database has the experiment that was sent to; one that was deleted, replaced or moved has not, nor has one
+    ``in_folder``, a run's own, that leads out of it. Only read."""
+    if not database.exists() or (in_folder and journal_leads_away(database)):
         return False
     query = "SELECT 1 FROM experiments WHERE experiment_id = ? AND name = ? AND creation_time = ? AND NOT " + MOVED
-    with suppress(sqlite3.Error), closing(_read_only(database)) as connection:
+    with suppress(sqlite3.Error), closing(_connected(database, "ro")) as connection:
+        if in_folder and _leading_away(connection, name, location):
+            return False
         return connection.execute(query, (number, name, created, location)).fetchone() is not None
     return False
 
 
-def _read_only(database: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)
+def _connected(database: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{database.as_uri()}?mode={mode}", uri=True)

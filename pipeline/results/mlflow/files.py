@@ -4,6 +4,10 @@ import os
 from pathlib import Path
 
 from pipeline.errors import UserError
+from pipeline.files import check_size
+
+ROOM = 8
+"""times the size of a file that is sent must be free: what a run has made is far smaller"""
 
 
 def is_ours(folder: Path, path: Path) -> bool:
@@ -17,9 +21,10 @@ def may_be_sent(folder: Path, path: Path) -> bool:
     """Whether a file is there that records name.
 
     Raises:
-        UserError: something else is: a link, or a folder, whatever may be in it.
+        UserError: something else is: a link, or a folder, whatever may be in it; or it is huge.
     """
     if is_ours(folder, path):
+        check_size(path, path.stat().st_size, ROOM)
         return True
     if os.path.lexists(path):
         raise UserError(

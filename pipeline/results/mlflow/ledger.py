@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.addresses import shown_address
-from pipeline.files import no_link, read_json, write_json
+from pipeline.files import read_json, write_json
+from pipeline.received import no_link
 from pipeline.results.mlflow.events import digest
 from pipeline.results.records import Event
 

@@ -82,8 +82,15 @@ class Mirror:
         ):
             return False
         database = database_of(self.uri)
-        number, created = str(progress.get("experiment")), progress.get("created")
-        return database is None or holds_experiment(database, number, self.experiment, created, artifact_location(self.uri))
+        if database is None:
+            return True
+        number, created, location = str(progress.get("experiment")), progress.get("created"), artifact_location(self.uri)
+        return holds_experiment(database, number, self.experiment, created, location, self._in_folder)
+
+    @property
+    def _in_folder(self) -> bool:
+        """Whether it is the folder's own database, which may come from somebody else."""
+        return database_of(self.uri) == database_of(local_uri(self.folder))
 
     def interrupted(self, records: Records, seconds: float = 2.0) -> None:
         """After Ctrl-C: the ends of runs first, so that MLflow says KILLED, then what can be sent within ``seconds``.
@@ -124,8 +131,7 @@ class Mirror:
             return
         client.probe(self.uri)
         location = artifact_location(self.uri)
-        in_folder = database_of(self.uri) == database_of(local_uri(self.folder))
-        set_aside_if_moved(self.uri, location, self.experiment if in_folder else None)
+        set_aside_if_moved(self.uri, location, self.experiment if self._in_folder else None)
         make_database(self.uri)
         own = client.new_client(self.uri)
         experiment = own.get_experiment_by_name(self.experiment)
