@@ -17,7 +17,9 @@ from benchmarks import edges, quick, tables
 from pipeline import children
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
+from pipeline.results.measures import with_unit
 from pipeline.results.tables import NONE, as_cell
+from pipeline.search.plan import ranked_by
 
 TINY = """
 question: Which learning rate?
@@ -116,7 +118,7 @@ def redraw(results: dict[str, Any], folder: Path) -> None:
         | {"front": row["name"] in results["pareto"], "kind": kind_of(row)}
         for row in results["rows"]
     ]
-    figures.front(points, objectives, path)
+    figures.front(points, objectives, path, note=ranked_by(objectives))
 
 
 def table(results: dict[str, Any]) -> str:
@@ -143,7 +145,7 @@ def table(results: dict[str, Any]) -> str:
         edge = {key: not everything and _at_edge(row["settings"].get(key), space.get(key)) for key in keys}
         found.append([name, *values])
         settings.append([edges.marked(cell, edge[key]) for key, cell in cells.items()])
-    head = ["candidate", *(name.replace("_", " ") for name in objectives), *also.values()]
+    head = ["candidate", *map(with_unit, objectives), *also.values()]
     if len(head) + len(keys) <= MOST_COLUMNS:
         shown = [tables.table([*head, *(f"`{key}`" for key in keys)], [[*a, *b] for a, b in zip(found, settings, strict=True)])]
     else:

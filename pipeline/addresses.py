@@ -14,7 +14,7 @@ HARMLESS |= {"port", "dbname", "database", "http_path", "catalog", "schema", "ti
 """names in an address's query whose values may be shown; any other's may not"""
 SHORTEST = 4
 """characters of a secret that is looked for in texts; a shorter one would be found in every word"""
-_AT, _COLON = r"(?:@|%40|%2540)", r"(?::|%3A|%253A)"
+_AT, _COLON = r"(?:@|%40|%2540|\uff20|\ufe6b)", r"(?::|%3A|%253A)"
 _SCHEME = re.compile(rf"([A-Za-z][\w+.-]*)({_COLON})((?:/|%2F|%252F|\\)*)", re.IGNORECASE)
 _NO_USERS = ("sqlite", "file")
 """schemes of addresses in which no user can stand: an @ is part of a folder's name"""
@@ -32,8 +32,13 @@ def keep_secret(address: str) -> None:
     password = re.split(_COLON, user, maxsplit=1, flags=re.IGNORECASE)[-1]
     values = [item.partition("=")[2] for item in _query(rest, scheme)[1] if item.partition("=")[0].lower() not in HARMLESS]
     for secret in (password, *values, _query(rest, scheme)[2]):
-        forms = {secret, unquote(secret), unquote(unquote(secret)), quote(secret, safe=""), quote(unquote(secret), safe="")}
-        _secrets.update(form for form in forms if len(form) >= SHORTEST)
+        keep_word(secret)
+
+
+def keep_word(secret: str) -> None:
+    """Remember a password or token itself, in every form that an address may have it in."""
+    forms = {secret, unquote(secret), unquote(unquote(secret)), quote(secret, safe=""), quote(unquote(secret), safe="")}
+    _secrets.update(form for form in forms if len(form) >= SHORTEST)
 
 
 def shown_address(address: str) -> str:

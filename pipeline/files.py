@@ -5,7 +5,6 @@ import hashlib
 import json
 import math
 import os
-import stat
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
+from pipeline.received import strange
 
 if TYPE_CHECKING:
     import torch
@@ -228,6 +228,20 @@ def check_size(path: Path, size: int, times: int = 1) -> None:
         )
 
 
+def plain_bytes(path: Path, times: int = 1, read: Callable[[Path], bytes] = Path.read_bytes) -> bytes:
+    """What is in a file, which is looked at first.
+
+    Raises:
+        OSError: it is missing or cannot be read.
+        UserError: it is a pipe or a device, which would be waited for or never end, or too large (:func:`check_size`).
+    """
+    there = path.stat()
+    if (what := strange(there.st_mode)) is not None:
+        raise UserError(f"{path} is {what}; put a file there, or remove it.")
+    check_size(path, there.st_size, times)
+    return read(path)
+
+
 def _read(
     path: Path,
     parse: Callable[[bytes], Any],
@@ -235,13 +249,9 @@ def _read(
     read: Callable[[Path], bytes] = Path.read_bytes,
     times: int = 1,
 ) -> Any:
-    """What ``parse`` makes of a file's bytes, for which there must be ``times`` the room (:func:`check_size`)."""
+    """What ``parse`` makes of a file's bytes."""
     try:
-        there = path.stat()
-        if not stat.S_ISREG(there.st_mode) and not stat.S_ISDIR(there.st_mode):  # which would be waited for, or never end
-            raise UserError(f"{path} is {strange(there.st_mode)}; put a file there, or remove it.")
-        check_size(path, there.st_size, times)
-        data = read(path)
+        data = plain_bytes(path, times, read)
     except OSError as error:
         raise UserError(f"cannot read {path} ({error.strerror}); give the command that writes it again.") from error
     try:

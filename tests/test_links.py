@@ -3,7 +3,10 @@
 import os
 import shutil
 import sqlite3
+import struct
+import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,9 +14,13 @@ import pytest
 from pipeline.command_line import main
 from pipeline.config import PRESETS, to_dotted
 from pipeline.errors import UserError
-from pipeline.files import write_atomic, write_json
+from pipeline.files import read_json, read_metadata, read_tensors, sha256_of, write_atomic, write_json
+from pipeline.progress import warn
 from pipeline.received import no_link, refuse_links
+from pipeline.results.databases import journal_of, refuse_strange
 from pipeline.results.mlflow import Mirror
+from pipeline.results.mlflow.address import artifact_location, local_uri
+from pipeline.results.mlflow.database import holds_experiment, set_aside_if_moved
 from pipeline.results.mlflow.files import is_ours
 from pipeline.results.mlflow.ledger import lock
 from pipeline.results.records import Records
@@ -168,6 +175,68 @@ def test_an_image_that_is_none_is_a_sentence(run, monkeypatch):
         _mirror_to([], run, monkeypatch).send(Records(run))
 
 
+def test_a_folder_that_cannot_be_looked_through_is_refused(run, monkeypatch):
+    """What is in it could still be opened by name, through a link; and one too deep would never end."""
+    (run / "arms").mkdir()
+    real = os.listdir
+
+    def listdir(path):
+        if str(path).endswith("arms"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match=r"arms cannot be looked through \(Permission denied\)"):
+        patch.setattr(os, "listdir", listdir)
+        refuse_links(run)
+    refuse_links(run)
+    here = os.open(run, os.O_RDONLY)
+    for _ in range(150):
+        os.mkdir("xxx", dir_fd=here)
+        here, above = os.open("xxx", os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    with pytest.raises(UserError, match="folders deep"):
+        refuse_links(run)
+    subprocess.run(["rm", "-rf", run / "xxx"], check=True)
+
+
+@pytest.mark.parametrize("read", [read_json, read_tensors, read_metadata, sha256_of])
+def test_a_file_is_looked_at_before_it_is_read(read, tmp_path, monkeypatch):
+    """One with nothing in it may be larger than the memory; a pipe would be waited for."""
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 30}))
+    huge, pipe = tmp_path / "huge", tmp_path / "pipe"
+    with huge.open("wb") as file:
+        file.truncate(1 << 42)
+    os.mkfifo(pipe)
+    with pytest.raises(UserError, match=r"huge is (truncated|of 4.1e\+03 GiB)"):  # of metadata, the beginning alone is read
+        read(huge)
+    with pytest.raises(UserError, match="pipe is a named pipe"):
+        read(pipe)
+
+
+def test_records_and_artifacts_larger_than_the_memory_are_refused(run, monkeypatch):
+    with (run / "huge").open("wb") as file:
+        file.truncate(1 << 42)
+    records = Records(run)
+    records.append("artifact", run="run", path="huge", folder="", sha256="0")
+    with pytest.raises(UserError, match="huge is of"):
+        _mirror_to([], run, monkeypatch).send(Records(run))
+    os.truncate(run / "records.jsonl", 1 << 42)
+    with pytest.raises(UserError, match=r"records\.jsonl is of"):
+        Records(run)
+
+
+def test_names_from_elsewhere_move_no_cursor(run, capfd):
+    name = "\x1b[2J\x1b]0;title\x07\u202e"
+    (run / name).symlink_to("/etc/passwd")
+    assert main(["report", "--output", str(run)]) == 2
+    warn(f"{name} λ")
+    said = "".join(capfd.readouterr())
+    assert r"\x1b[2J" in said and "λ" in said and not {"\x1b", "\x07", "\u202e"} & set(said)
+
+
 LEADING_AWAY = {
     "the experiment": "UPDATE experiments SET artifact_location = 'file:///elsewhere/x' WHERE name = 'e'",
     "a run": "UPDATE runs SET artifact_uri = artifact_uri || '/../../../../elsewhere'",
@@ -178,24 +247,72 @@ LEADING_AWAY = {
 
 
 def test_a_received_database_leads_mlflow_nowhere_else(tmp_path):
-    from pipeline.results.mlflow.address import artifact_location, local_uri
-    from pipeline.results.mlflow.database import set_aside_if_moved
-
     location = artifact_location(local_uri(tmp_path))
     for change in LEADING_AWAY:
         database = tmp_path / "mlflow.db"
         with sqlite3.connect(database) as connection:
             connection.executescript(
-                "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT);"
+                "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT, creation_time INT);"
                 "CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, name_ TEXT, artifact_uri TEXT);"
             )
-            connection.execute("INSERT INTO experiments VALUES (1, 'e', ?)", (location,))
+            connection.execute("INSERT INTO experiments VALUES (1, 'e', ?, 0)", (location,))
             connection.execute("INSERT INTO runs VALUES ('ab', 1, '', ?)", (f"{location}/ab/artifacts",))
             connection.execute(LEADING_AWAY[change].replace("name = 'other'", "name_ = 'other'"))
         connection.close()
+        assert holds_experiment(database, "1", "e", 0, location, in_folder=True) == (change is None), change
         set_aside_if_moved(local_uri(tmp_path), location, "e")
         assert database.exists() == (change is None), change
         (tmp_path / "mlflow-before-move.db").unlink(missing_ok=True)
+
+
+def _with_a_journal(database: Path, victim: Path) -> None:
+    """A database as a process leaves it that was killed, its journal naming a file of all the databases it was changed with."""
+    whole, journal = database.read_bytes(), journal_of(database)
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.executescript("PRAGMA cache_size = 1; BEGIN; CREATE TABLE big (a)")
+        connection.execute("INSERT INTO big SELECT hex(zeroblob(2000)) FROM (VALUES (1), (2), (3), (4), (5), (6), (7), (8))")
+        data = journal.read_bytes()
+        connection.execute("ROLLBACK")
+    name, page = os.fsencode(victim), (1 << 30) // 4096 + 1
+    sum_of = sum(byte if byte < 128 else byte - 256 for byte in name) % 2**32
+    ending = struct.pack(">I", page) + name + struct.pack(">II", len(name), sum_of) + bytes.fromhex("d9d505f920a163d7")
+    database.write_bytes(whole)
+    journal.write_bytes(data + ending)
+
+
+def test_a_journal_that_names_a_file_elsewhere_is_not_followed(tmp_path):
+    """SQLite deletes the file that it names."""
+    victim, database = tmp_path / "victim", tmp_path / "run" / "mlflow.db"
+    database.parent.mkdir()
+    for act in ("SQLite", "MLflow", "search"):
+        victim.write_bytes(PRECIOUS)
+        with closing(sqlite3.connect(database)) as connection:
+            connection.execute("CREATE TABLE runs (a)")
+        _with_a_journal(database, victim)
+        if act == "SQLite":
+            with closing(sqlite3.connect(database)) as connection:
+                connection.execute("SELECT * FROM runs").fetchall()
+        elif act == "search":
+            with pytest.raises(UserError, match="names a file elsewhere"):
+                refuse_strange(database)
+        else:
+            set_aside_if_moved(local_uri(database.parent), artifact_location(local_uri(database.parent)), "e")
+            assert not database.exists() and not journal_of(database).exists()
+        assert victim.exists() == (act != "SQLite"), act
+        database.unlink(missing_ok=True)
+        journal_of(database).unlink(missing_ok=True)
+
+
+def test_a_study_that_runs_something_is_refused(tmp_path):
+    database = tmp_path / "study.db"
+    refuse_strange(database)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE studies (a)")
+        refuse_strange(database)
+        connection.execute("CREATE TRIGGER t AFTER INSERT ON studies BEGIN DELETE FROM studies; END")
+        connection.commit()
+    with pytest.raises(UserError, match="holds triggers or views"):
+        refuse_strange(database)
 
 
 @pytest.mark.parametrize("kind", KINDS)

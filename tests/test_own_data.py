@@ -117,6 +117,31 @@ def test_capital_letters_and_paths(tmp_path):
     assert "floating-point numbers or uint8 (x.astype('uint8')" in _said(_npz(tmp_path / "c.npz", _arrays(PIXELS.astype(int))))
 
 
+def test_parts_that_are_scaled_otherwise_are_spoken_of(tmp_path):
+    """Their means may be alike."""
+    arrays = _arrays(PIXELS / 255.0)
+    for number, other in enumerate((PIXELS[ROWS:] / 127.5 - 1, (PIXELS[ROWS:] / 255.0 - 0.5) / 0.1)):
+        (note,) = data.load(_npz(tmp_path / f"{number}.npz", arrays | {"x_test": other})).notes
+        assert "'x_test'" in note and "scale both in the same way" in note
+    assert not data.load(_npz(tmp_path / "twin.npz", arrays | {"x_test": PIXELS[ROWS:] / 200.0})).notes
+    whole = _arrays(PIXELS)
+    assert data.load(_npz(tmp_path / "u.npz", whole | {"x_test": PIXELS[ROWS:] // 255})).notes, "whole numbers alike"
+
+
+def test_channels_last_are_seen_where_they_are_no_three(tmp_path):
+    four = np.stack([PIXELS] * 4, 1)
+    assert data.load(_npz(tmp_path / "first.npz", _arrays(four))).image_shape == (4, 8, 8)
+    assert "4 channels last" in _said(_npz(tmp_path / "last.npz", _arrays(np.moveaxis(four, 1, -1))))
+
+
+def test_what_is_to_be_done_with_keys_and_labels_of_another_kind(tmp_path):
+    for names in (("X_TRAIN", "Y_TRAIN", "X_TEST", "Y_TEST"), ("train_x", "train_y", "test_x", "test_y")):
+        arrays = dict(zip(names, _arrays().values(), strict=True))
+        assert f"no 'x_train'; rename {names[0]!r}" in _said(_npz(tmp_path / f"{names[0]}.npz", arrays))
+    for y, hint in ((Y.astype(str), "numpy.unique"), (Y * 1.0, "astype('int64')"), (Y > 0, "astype('int64')"), (Y + 0.5, "0.")):
+        assert hint in _said(_npz(tmp_path / "y.npz", _arrays(y=y)))
+
+
 # -- tables --------------------------------------------------------------------------------------------------------------
 
 
@@ -177,6 +202,59 @@ BAD_TABLES = {
     "three rows": ({key: value[:3] for key, value in _columns().items()}, "has 3 rows; give more"),
     "negative labels": (_columns(label=Y - 1), "negative label"),
 }
+
+
+CSV = "f0,f1,label\n" + "".join(f"{n / 7:.3f},{n % 5},{'abc'[n % 3]}\n" for n in range(60))
+"""as other programs write it"""
+NUMBERED = "".join(f"{n},{line}\n" for n, line in enumerate(CSV.splitlines()[1:]))
+SAME = {
+    "a mark of UTF-8": b"\xef\xbb\xbf" + CSV.encode(),
+    "Windows": CSV.replace("\n", "\r\n").encode(),
+    "spaces": CSV.replace(",", " , ").encode(),
+    "capitals": CSV.replace("label", "Label").encode(),
+    "pandas' index, read again": f"Unnamed: 0,f0,f1,label\n{NUMBERED}".encode(),
+    "pandas' index": f",f0,f1,label\n{NUMBERED}".encode(),
+    "pyarrow's index of pandas": f"__index_level_0__,f0,f1,label\n{NUMBERED}".encode(),
+}
+
+
+@pytest.mark.parametrize("how", SAME)
+def test_a_table_as_other_programs_write_it(how, tmp_path):
+    """An index that counts rows which lie by class would tell the class."""
+    (tmp_path / "plain.csv").write_text(CSV)
+    (tmp_path / "other.csv").write_bytes(SAME[how])
+    assert data.load(tmp_path / "other.csv").digest == data.load(tmp_path / "plain.csv").digest
+
+
+OTHERWISE = {
+    "no names": (CSV.partition("\n")[2].encode(), "first line must name the columns"),
+    "semicolons": (CSV.replace(",", ";").encode(), "has semicolons between its cells; save it with commas"),
+    "tabs": (CSV.replace(",", "\t").encode(), "has tabs between"),
+    "compressed": (b"\x1f\x8b\x08\x00" + CSV.encode(), "is compressed; unpack it"),
+    "UTF-16": (CSV.encode("utf-16"), "is UTF-16; save it as UTF-8"),
+    "Latin-1": (CSV.replace("a\n", "ä\n").encode("latin-1"), "not UTF-8"),
+    "a label that is empty": (CSV.replace("a\n", "\n").encode(), "'label' .* has 20 rows without a value"),
+    "a label that is NaN": (CSV.replace("a\n", "NaN\n").encode(), "'label' .* has 20 rows without a value"),
+    "infinite": (CSV.replace("0.143,", "inf,").encode(), "'f0' .* infinite .* in 1 rows"),
+    "names alone": (b"f0,f1,label\n", "holds no examples"),
+}
+
+
+@pytest.mark.parametrize("how", OTHERWISE)
+def test_a_table_that_is_written_otherwise_says_how(how, tmp_path):
+    import re
+
+    contents, expected = OTHERWISE[how]
+    (tmp_path / "a.csv").write_bytes(contents)
+    assert re.search(expected, _said(tmp_path / "a.csv"))
+
+
+def test_true_and_false_are_two_classes(tmp_path):
+    texts = _columns(label=np.array(["false", "true"])[Y % 2], split=SPLIT)
+    as_numbers = data.load(_table(tmp_path / "a.csv", _columns(label=Y % 2, split=SPLIT)))
+    assert data.load(_table(tmp_path / "b.csv", texts)).digest == as_numbers.digest
+    truths = _columns(label=Y % 2 == 1, Split=SPLIT)
+    assert data.load(_table(tmp_path / "c.parquet", truths)).digest == as_numbers.digest
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
@@ -294,6 +372,47 @@ def test_a_faulty_folder_is_one_sentence(tmp_path):
     os.rename(folder / "tset", folder / "test")
     os.rename(folder / "test" / "a", folder / "test" / "z")
     assert "is a class without images in" in _said(folder)
+
+
+def test_parts_by_other_names_are_the_same_parts(tmp_path):
+    folder = _images(tmp_path / "a")
+    shutil.copytree(folder / "train", folder / "valid")
+    expected = data.load(folder)
+    assert len(expected.y_validation) == ROWS, "it is not held out of the training images"
+    for old, new in (("train", "Training"), ("test", "Testing"), ("valid", "val")):
+        os.rename(folder / old, folder / new)
+    assert data.load(folder).digest == expected.digest
+    (folder / "test").mkdir()
+    assert "both of the test part" in _said(folder)
+
+
+def test_what_was_meant_to_be_read_and_is_not_is_spoken_of(tmp_path):
+    folder = _images(tmp_path / "a")
+    assert not data.load(folder).notes
+    expected, image = data.load(folder).digest, folder / "train" / "a" / "000.png"
+    for number, other in enumerate(("train/a/x.tif", "train/b/more/x.png", "train/x.png", "extra/a/x.png")):
+        (folder / other).parent.mkdir(exist_ok=True, parents=True)
+        shutil.copy(image, folder / other)
+        dataset = data.load(folder)
+        assert dataset.digest == expected
+        assert "is left out" in dataset.notes[0] and (f"({number} more)" in dataset.notes[0]) == (number > 0)
+    shutil.rmtree(folder / "test" / "c")
+    assert "has no images of the class 'c'" in data.load(folder).notes[-1]
+
+
+def test_pixels_that_would_be_cut_off_and_films_are_refused(tmp_path):
+    from PIL import Image
+
+    folder = _images(tmp_path / "a")
+    image = folder / "train" / "b" / "001.png"
+    deep = Image.fromarray(PIXELS[0].astype(np.uint16) * 257)
+    deep.save(image)
+    assert f"{image} has more than 8 bits" in _said(folder)
+    frames = [Image.fromarray(pixels) for pixels in PIXELS[:3]]
+    frames[0].save(image, save_all=True, append_images=frames[1:])
+    assert f"{image} holds 3 images" in _said(folder)
+    frames[0].save(image)
+    data.load(folder)
 
 
 def test_images_too_large_are_refused_by_their_headers(tmp_path, monkeypatch):

@@ -82,6 +82,23 @@ def test_no_form_of_an_address_tells_its_password(form):
                 assert "host.example" in line, "where it leads is still said"
 
 
+@pytest.mark.parametrize("option", ["--tracking_uri", "--tracking-uri", "--storage_path"])
+def test_an_option_with_underscores_is_the_same_option(option):
+    for address in ("user:pa55word@host.example", r"http:\\user:pa55word@host.example"):
+        for words in ([option, address], [f"{option}={address}"]):
+            assert "pa55word" not in line_of(["run", *words]) and "host.example" in line_of(["run", *words])
+
+
+def test_what_is_given_in_the_wrong_place_or_in_the_environment_is_kept_as_well(monkeypatch, capfd):
+    from pipeline.command_line import main
+
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken-of-mine")
+    for words in (["search", "http://me:pa55word@host"], ["run", "--config", "http://me:pa55word@host/t0ken-of-mine"]):
+        assert main(words) == 2  # a path has one slash where the address had two
+    said = capfd.readouterr().err
+    assert "pa55" not in said and "t0ken" not in said and said.count("host") == 2
+
+
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.sampled_from([form for form in FORMS if "@" in form]), st.text(st.characters(exclude_categories=["Cs"]), min_size=4))
 def test_whatever_characters_it_has(form, password):

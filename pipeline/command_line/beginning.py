@@ -11,7 +11,7 @@ from pipeline.command_line.options import Command, CompareCommand, Options
 from pipeline.command_line.parsing import option
 from pipeline.config import PRESETS, Config, from_dotted, preset_named, to_dotted
 from pipeline.errors import UserError, shown
-from pipeline.files import read_json
+from pipeline.files import PARSED, check_size, read_json
 from pipeline.received import refuse_links
 
 
@@ -57,13 +57,14 @@ def settings_of(
     from pipeline.search.yaml_text import load_yaml
 
     try:
+        check_size(path, path.stat().st_size, PARSED)
         values = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read the settings {path} ({error.strerror}); give a JSON or YAML file.") from error
     except ValueError as error:
         raise UserError(f"{path} is not text; give a JSON or YAML file of settings.") from error
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
     if not isinstance(values, dict) or not isinstance(values.get("settings", {}), dict):
         raise UserError(f"{path} holds no settings; give dotted names and values, such as 'rl.gamma: 0.9'.")
     name = preset or values.get("preset", "digits")
@@ -73,7 +74,7 @@ def settings_of(
     try:
         return name, from_dotted(to_dotted(of_preset(PRESETS[name])) | settings)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
 
 
 def saved_settings(folder: Path) -> tuple[str, Config] | None:

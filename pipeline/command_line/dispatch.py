@@ -1,5 +1,6 @@
 """From the words of a command line to the command: parse, then call."""
 
+import codecs
 import io
 import os
 import sys
@@ -8,13 +9,13 @@ from contextlib import suppress
 from typing import Any
 
 from pipeline import interrupts
-from pipeline.addresses import keep_secret, shown_address, without_secrets
+from pipeline.addresses import keep_secret, keep_word, shown_address, without_secrets
 from pipeline.cluster import prepare_environment
 from pipeline.command_line import comparing, guest
 from pipeline.command_line.beginning import compare_defaults, defaults
 from pipeline.command_line.folders import check_name
 from pipeline.command_line.options import Command, CompareCommand, ReportCommand
-from pipeline.command_line.parsing import HELP, expand_aliases, option, parse
+from pipeline.command_line.parsing import HELP, dashed, expand_aliases, in_lines, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
 from pipeline.errors import UserError, nearest, shown
@@ -92,14 +93,18 @@ ADDRESSES = ("--tracking-uri", "--storage-path", "--address")
 """options whose values are addresses"""
 
 
+SECRET_VARIABLES = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+"""of the environment, by which libraries are told what an address leaves out"""
+
+
 def line_of(argv: Sequence[str]) -> str:
     """The line that was typed, as it is recorded: without passwords and tokens."""
     told, before = [], ""
     for word in argv:
         name, equals, value = word.partition("=")
-        if before in ADDRESSES:
+        if dashed(before) in ADDRESSES:
             word = shown_address(word)
-        elif name in ADDRESSES and equals:
+        elif dashed(name) in ADDRESSES and equals:
             word = f"{name}={shown_address(value)}"
         told.append(without_secrets(word))
         before = word
@@ -111,19 +116,24 @@ def _keep_secrets(argv: Sequence[str]) -> None:
     for name in ADDRESSES:
         if address := option(list(argv), name):
             keep_secret(address)
+    for word in argv:  # one that was given in the wrong place is told in a sentence about a file
+        if "://" in word:
+            keep_secret(word.partition("=")[2] if word.startswith("-") else word)
     keep_secret(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    for name in SECRET_VARIABLES:
+        keep_word(os.environ.get(name, ""))
 
 
 def overview() -> str:
     """What ``grad-instructor --help`` prints."""
-    lines = [f"  {name:<10} {entry.text}" for name, entry in COMMANDS.items()]
+    about = "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones."
     return "\n".join(
         [
             "usage: grad-instructor COMMAND [options]",
             "",
-            "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones.",
+            in_lines(about),
             "",
-            *lines,
+            *(in_lines(f"  {name:<10} {entry.text}", 13) for name, entry in COMMANDS.items()),
             "",
             "Start with:  grad-instructor run          (real handwritten digits, about two minutes)",
             "then:        grad-instructor run --preset mnist",
@@ -171,8 +181,20 @@ def flush() -> int:
     return 0
 
 
+ALIKE = str.maketrans({"−": "-", "–": "-", "─": "-", "×": "x", "→": ">", "…": ".", "°": " ", "≤": "<", "≥": ">"})
+"""what is printed in place of characters that an encoding lacks: a number keeps its sign"""
+
+
 def _print_what_can_be_printed() -> None:
-    """λ and ρ become question marks where the terminal's encoding lacks them."""
+    """Where the terminal's encoding lacks characters, some have others that look alike; λ and ρ become question marks."""
+    codecs.register_error("grad-instructor", _alike)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="grad-instructor")
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end].translate(ALIKE)
+    return found.encode("ascii", "replace").decode(), error.end

@@ -8,8 +8,8 @@ work: it checks, refuses what does not fit, and makes again what is missing.
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,19 @@ def is_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str], w
             if isinstance(noted, dict) and _as_noted(job, settings, starts, noted):
                 return str(noted["data"]) if _is_told(job) else None
     return None
+
+
+@contextmanager
+def as_written(folder: Path, *files: str) -> Iterator[None]:
+    """Around what is shown of finished work. Raises UserError where files that are noted are none that this program writes: the
+    folder may be somebody else's."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"what is shown of {folder} is not what this program writes; delete its {' and '.join(files)} and give the same "
+            "command again."
+        ) from error
 
 
 def note_finished(job: Work, settings: Mapping[str, Any], starts: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ import difflib
 import io
 import itertools
 import re
+import shutil
+import textwrap
 import typing
 from typing import Annotated, Any
 
@@ -47,7 +49,13 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
 
 
 def _texts(name: str, more: str = "") -> Any:
-    return {"prog": f"grad-instructor {name}", "description": f"{COMMANDS[name].text}.{more}"}
+    return {"prog": f"grad-instructor {name}", "description": in_lines(f"{COMMANDS[name].text}.{more}", 2)}
+
+
+def in_lines(text: str, indent: int = 0) -> str:
+    """A text in lines that the screen holds, the second and later ones indented; a word is never broken."""
+    width = max(shutil.get_terminal_size().columns, indent + 20)
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
@@ -67,11 +75,19 @@ def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
 def option(arguments: list[str], name: str) -> str | None:
     """The value that is given to an option, before the options are parsed."""
     for index, argument in enumerate(arguments):
-        if argument == name and index + 1 < len(arguments):
+        given, equals, value = argument.partition("=")
+        if dashed(given) != name:
+            continue
+        if equals:
+            return value
+        if index + 1 < len(arguments):
             return arguments[index + 1]
-        if argument.startswith(name + "="):
-            return argument.split("=", 1)[1]
     return None
+
+
+def dashed(name: str) -> str:
+    """An option as its help spells it: with underscores it is taken as well."""
+    return name.replace("_", "-")
 
 
 def expand_aliases(arguments: list[str], command: str = "") -> list[str]:

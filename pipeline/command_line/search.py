@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import cluster
-from pipeline.command_line.finished import is_finished
+from pipeline.command_line.finished import as_written, is_finished
 from pipeline.command_line.options import Command, Options, Places, SearchCommand
 from pipeline.command_line.stages import where_mlflow_is
 from pipeline.command_line.work import Work
@@ -18,7 +18,7 @@ from pipeline.progress import console
 from pipeline.received import refuse_links
 from pipeline.results.fitted import Fitted
 from pipeline.search.kinds import KINDS
-from pipeline.search.plan import Plan
+from pipeline.search.plan import Plan, ranked_by
 from pipeline.search.reading import read_plan
 from pipeline.search.values import Budget, Sampler
 
@@ -38,7 +38,8 @@ def command(search: SearchCommand, line: str) -> int:
     refuse_links(job.folder, begun_only=True)
     if is_finished(job, written, starts):
         console.print("finished; nothing to do")
-        show_search(job, plan)
+        with as_written(job.folder, "search.json", "search.md"):
+            show_search(job, plan)
     else:
         from pipeline.command_line import searching
 
@@ -88,6 +89,8 @@ def show_search(job: Work, plan: Plan) -> None:
         f"\n{found['candidates']} candidates: {ended}, {found['failed']} failed. Best of every trade-off, on validation data:"
     )
     console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
+    if told := ranked_by(name for name, _ in plan.objectives):
+        console.print(told)
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):

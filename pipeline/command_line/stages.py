@@ -7,12 +7,11 @@ from pipeline import cluster
 from pipeline.addresses import shown_address
 from pipeline.command_line.checks import check, check_folder, still_fits
 from pipeline.command_line.described import of_work
-from pipeline.command_line.finished import is_finished, note_finished
+from pipeline.command_line.finished import as_written, is_finished, note_finished
 from pipeline.command_line.folders import check_kind, locked, make_folder
 from pipeline.command_line.recording import recorded_as
 from pipeline.command_line.work import Work
 from pipeline.config import to_dotted
-from pipeline.errors import UserError
 from pipeline.files import write_json
 from pipeline.progress import console
 from pipeline.received import refuse_links
@@ -35,22 +34,12 @@ def do(job: Work, stages: Sequence[Stage], show: Show | None = None) -> int:
     if finished := is_finished(job, settings, [job.config.unroll.start], whole=job.command.work):
         console.print("finished; nothing to do")
         if show:
-            _show(job, show, finished)
+            with as_written(job.folder, "report.json", "prediction.json"):
+                show(job, finished)
     else:
         work(job, stages)
     closing_lines(job)
     return 0
-
-
-def _show(job: Work, show: Show, data: str) -> None:
-    """Raises UserError where files that are noted as finished are none that this program writes."""
-    try:
-        show(job, data)
-    except (LookupError, TypeError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"the report in {job.folder} is not what this program writes; delete its report.json and prediction.json and give "
-            "the same command again."
-        ) from error
 
 
 def work(job: Work, stages: Sequence[Stage]) -> None:

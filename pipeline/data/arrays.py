@@ -6,8 +6,9 @@ uint8 is divided by 255. y is (N,) or (N, 1), whole numbers from 0; there are as
 says. Without validation rows, a tenth of the training rows (rounded down, at least one) is held out, chosen by a shuffle that
 depends on their number alone.
 
-Pixels from 0 to 255 that are saved as floating-point numbers, and parts on unlike scales, are refused: a network would learn
-next to nothing from them, and nobody would know why.
+Pixels from 0 to 255 that are saved as floating-point numbers, parts on scales far apart, and images with two or four channels
+last are refused: a network would learn next to nothing from them, and nobody would know why. Parts that are merely scaled
+otherwise (0 to 1 and -1 to 1, say) are spoken of.
 """
 
 import difflib
@@ -25,6 +26,13 @@ PIXELS = 49
 """features of a row from which on whole numbers up to 255 are taken to be the pixels of an image"""
 UNLIKE = 100.0
 """how many times larger the values of one part may be, in the mean, than another's"""
+SCALED_OTHERWISE = {True: 1.8, False: 10.0}
+"""by whether they are images: how many times wider the middle nine tenths of the values of one part may be than another's"""
+FEWEST = 10
+"""examples of a part whose spread says something"""
+LABELS_OF = {"f": ", as y.astype('int64') makes them", "b": ", as y.astype('int64') makes them"}
+LABELS_OF |= dict.fromkeys("US", ", as numpy.unique(y, return_inverse=True)[1] makes them of texts")
+"""what is to be done with labels of a kind of type"""
 LARGE = 30.0
 """values of this size, in the mean, are worth a word"""
 
@@ -57,13 +65,19 @@ def _check_keys(path: Path, arrays: Arrays) -> None:
     missing = [key for key in wanted if key not in arrays]
     unknown = [key for key in arrays if key not in REQUIRED + OPTIONAL]
     if missing:
-        near = difflib.get_close_matches(missing[0], [key[:80] for key in unknown], n=1)
+        near = _meant(missing[0], unknown)
         hint = f"rename {near[0]!r}" if near else f"it has {', '.join(map(_name, sorted(arrays)[:6])) or 'no arrays'}"
         raise UserError(f"{path} has no {missing[0]!r}; {hint}.")
     if unknown:
         near = difflib.get_close_matches(unknown[0][:80], REQUIRED + OPTIONAL, n=1, cutoff=0.5)
         or_rename = f" or rename it to {near[0]!r}" if near else f" (what is read is {', '.join(REQUIRED + OPTIONAL)})"
         raise UserError(f"{path} has an unknown key {shown(unknown[0])}; remove it{or_rename}.")
+
+
+def _meant(wanted: str, keys: list[str]) -> list[str]:
+    """The key that is called so but for capitals and the order of its words; else, if there is one, the nearest."""
+    same = [key for key in keys if sorted(key.lower().split("_")) == sorted(wanted.split("_"))]
+    return same or difflib.get_close_matches(wanted, [key[:80] for key in keys if key.lower()[:1] == wanted[0]], n=1)
 
 
 def _name(key: str) -> str:
@@ -85,6 +99,11 @@ def _check_shapes(path: Path, arrays: Arrays) -> None:
             raise UserError(f"{key!r} in {path} is empty (shape {x.shape}); give at least one example.")
         if x.shape[1:] != first.shape[1:]:
             raise UserError(f"{key!r} in {path} has examples of shape {x.shape[1:]}; give {first.shape[1:]} as in 'x_train'.")
+        if x.ndim == 4 and x.shape[1] == x.shape[2] != x.shape[3] and x.shape[3] in (2, 4):
+            raise UserError(
+                f"{key!r} in {path} has shape {x.shape}, with {x.shape[3]} channels last; give (N, C, H, W), as "
+                "x.transpose(0, 3, 1, 2) does, or leave out the channel that is no colour."
+            )
         if x.dtype != np.uint8 and x.dtype.kind != "f":
             hint = " (x.astype('uint8') for these pixels)" if x.dtype.kind in "iu" and _within_a_byte(x) else ""
             raise UserError(f"{key!r} in {path} is of type {x.dtype}; give floating-point numbers or uint8{hint}.")
@@ -142,10 +161,26 @@ def _about_labels(path: Path, arrays: Arrays, classes: int) -> list[str]:
 def _about_values(path: Path, arrays: Arrays) -> list[str]:
     """What is odd about values that can be used."""
     x = arrays["x_train"]
-    size = _size(x) if x.dtype.kind == "f" else 0.0
-    if size <= LARGE:
-        return []
-    return [f"'x_train' in {path} has values of {size:.3g} in the mean; networks learn from them once they are near 1."]
+    size, notes = _size(x) if x.dtype.kind == "f" else 0.0, []
+    if size > LARGE:
+        notes.append(
+            f"'x_train' in {path} has values of {size:.3g} in the mean; networks learn from them once they are near 1."
+        )
+    for key in (key for key in arrays if key[0] == "x" and key != "x_train" and min(len(arrays[key]), len(x)) >= FEWEST):
+        (low, high), (least, most) = _middle(x), _middle(arrays[key])
+        small, large = sorted([high - low, most - least])
+        if large > SCALED_OTHERWISE[_is_image(x)] * small:
+            notes.append(
+                f"nine tenths of 'x_train' in {path} lie from {low:.3g} to {high:.3g} and of {key!r} from {least:.3g} to "
+                f"{most:.3g}; scale both in the same way if they were not."
+            )
+    return notes
+
+
+def _middle(x: np.ndarray) -> tuple[float, float]:
+    """Where nine tenths of the values of a thousand examples lie; (0, 0) where one is not finite, which is refused later."""
+    low, high = np.quantile(x[:: max(1, len(x) // 1000)].astype(np.float32), (0.05, 0.95))
+    return (float(low), float(high)) if np.isfinite(high - low) else (0.0, 0.0)
 
 
 def _column(y: np.ndarray) -> np.ndarray:
@@ -156,7 +191,9 @@ def _column(y: np.ndarray) -> np.ndarray:
 def _check_labels(path: Path, arrays: Arrays) -> int:
     for key in (key for key in arrays if key[0] == "y"):
         if arrays[key].dtype.kind not in "iu":
-            raise UserError(f"{key!r} in {path} is of type {arrays[key].dtype}; give labels as whole numbers from 0.")
+            kind = arrays[key].dtype.kind
+            hint = LABELS_OF.get(kind, "") if kind != "f" or np.all(np.mod(arrays[key], 1) == 0) else ""
+            raise UserError(f"{key!r} in {path} is of type {arrays[key].dtype}; give labels as whole numbers from 0{hint}.")
         if arrays[key].min() < 0:
             raise UserError(f"{key!r} in {path} has the negative label {arrays[key].min()}; number the classes from 0.")
     y, classes = arrays["y_train"], int(arrays["y_train"].max()) + 1

@@ -1,15 +1,17 @@
 """Anyone's own data as a table, CSV or Parquet: a row per example, a column per feature, and one of labels.
 
-The column of labels is called ``label``, ``target``, ``class`` or ``y``; labels may be texts, which are numbered in
-alphabetical order. A column ``split`` says of each row ``train``, ``validation`` (or ``val``) or ``test``. Without one a fifth
-of the rows, chosen by a shuffle that depends on their number alone, is the test set. A column ``id`` or ``index`` is left out.
-All others are features, and must be numbers: they are taken as they are, but whole numbers up to 255 in many columns are
-pixels, and divided by 255 (MNIST as it goes round in CSV).
+The column of labels is called ``label``, ``target``, ``class`` or ``y``; labels may be texts (or true and false), which are
+numbered in alphabetical order. A column ``split`` says of each row ``train``, ``validation`` (or ``val``) or ``test``. Without
+one a fifth of the rows, chosen by a shuffle that depends on their number alone, is the test set. A column ``id`` or ``index``,
+or one that pandas has made of its index, is left out. Capitals in these names, and spaces around names and texts, do not
+matter. All others are features, and must be numbers: they are taken as they are, but whole numbers up to 255 in many columns
+are pixels, and divided by 255 (MNIST as it goes round in CSV).
 
 pyarrow reads both; nothing in them is unpickled or run.
 """
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,8 +26,14 @@ from pipeline.errors import UserError, reason_of, shown
 
 LABELS = ("label", "target", "class", "y")
 SPLIT = "split"
-LEFT_OUT = ("id", "index", "")
-"""columns that number the rows; pandas writes one without a name"""
+LEFT_OUT = re.compile(r"(id|index||unnamed: \d+|__index_level_\d+__)")
+"""columns that number the rows; pandas writes one without a name, and reads it under another"""
+NO_LABEL = ("", "nan")
+"""texts, in small letters, by which a label is missing"""
+OTHERWISE = {b";": "semicolons", b"\t": "tabs", b"|": "bars"}
+"""what else people put between cells"""
+PACKED = (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+"""how files begin that are compressed"""
 PARTS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
 NUMBER = 8
 """bytes of a number once it is read"""
@@ -41,9 +49,23 @@ def load_csv(path: Path) -> Dataset:
 
     def read() -> Any:
         check_room(path, os.path.getsize(path) * NUMBER)  # a digit and a comma become a number
+        _check_text(path)
         return csv.read_csv(path)
 
     return _load(path, read)
+
+
+def _check_text(path: Path) -> None:
+    """Raises UserError where the beginning of a file is none of a CSV file in UTF-8 with commas between its cells."""
+    with path.open("rb") as file:
+        first = file.readline(1 << 16)
+    if first.startswith(PACKED):
+        raise UserError(f"{path} is compressed; unpack it first.")
+    if first.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path} is UTF-16; save it as UTF-8.")
+    between = next((name for sign, name in OTHERWISE.items() if sign in first and b"," not in first), None)
+    if between:
+        raise UserError(f"{path} has {between} between its cells; save it with commas (and a point in numbers such as 0.5).")
 
 
 def load_parquet(path: Path) -> Dataset:
@@ -79,21 +101,32 @@ def _load(path: Path, read: Callable[[], Any]) -> Dataset:
 
 
 def _arrays(path: Path, table: Any) -> Arrays:
-    names = table.column_names
+    names = [name.strip() for name in table.column_names]
+    names = [SPLIT if name.lower() == SPLIT else name for name in names]
+    table = table.rename_columns(names)
+    if any(map(_is_number, names)) and not any(name.lower() in LABELS for name in names):
+        raise UserError(f"{path} begins with {', '.join(map(shown, names[:6]))}; its first line must name the columns.")
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         raise UserError(f"{path} has two columns {shown(double)}; rename one.")
     label = _label_of(path, names)
-    y, classes = _numbered(path, label, table[label])
-    features = [name for name in names if name not in (label, SPLIT) and name.lower() not in LEFT_OUT]
-    if not features or not len(y):
+    features = [name for name in names if name not in (label, SPLIT) and not LEFT_OUT.fullmatch(name.lower())]
+    if not features or not table.num_rows:
         raise UserError(f"{path} holds no examples with features; give a row per example and a column per feature.")
+    y, classes = _numbered(path, label, table[label])
     x = np.stack([_feature(path, name, table[name]) for name in features], axis=1)
     if len(features) >= PIXELS and x.max() > 127 and x.min() >= 0 and x.max() <= 255 and np.all(np.mod(x, 1) == 0):
         x = x.astype(np.uint8)
     parts = _parts(path, table, len(y))
     arrays = {f"{kind}_{part}": values[rows] for part, rows in parts.items() for kind, values in (("x", x), ("y", y))}
     return _known(path, arrays, classes)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return bool(name) and float(name) == float(name)
+    except ValueError:
+        return False
 
 
 def _label_of(path: Path, names: list[str]) -> str:
@@ -116,9 +149,14 @@ def _numbered(path: Path, name: str, column: Any) -> tuple[np.ndarray, list[str]
         kind = column.type
     if pyarrow.types.is_integer(kind):
         return column.to_numpy(), []
-    if pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind):
-        texts, numbers = np.unique(np.array(column.to_pylist(), dtype=np.str_), return_inverse=True)
+    if str(kind) in ("string", "large_string", "string_view", "bool"):
+        texts, numbers = np.unique([str(value).strip() for value in column.to_pylist()], return_inverse=True)
+        missing = int(sum(text.lower() in NO_LABEL for text in texts[numbers.reshape(-1)]))
+        if missing:
+            raise UserError(f"the column {shown(name)} in {path} has {missing} rows without a value; remove them.")
         return numbers.reshape(-1), [str(text) for text in texts]
+    if str(kind) == "binary" and path.suffix.lower() == ".csv":
+        raise UserError(f"the column {shown(name)} in {path} is not UTF-8; save the file as UTF-8.")
     raise UserError(f"the column {shown(name)} in {path} is of type {kind}; give labels as whole numbers or texts.")
 
 
@@ -132,7 +170,12 @@ def _feature(path: Path, name: str, column: Any) -> np.ndarray:
     kind = column.type
     if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind) or pyarrow.types.is_boolean(kind)):
         raise UserError(f"the column {shown(name)} in {path} is of type {kind}; give numbers, or leave the column out.")
-    return column.to_numpy().astype(np.float64)
+    values = column.to_numpy().astype(np.float64)
+    if wrong := int(np.sum(~(np.abs(values) <= np.finfo(np.float32).max))):
+        raise UserError(
+            f"the column {shown(name)} in {path} has NaN, infinite or too large values in {wrong} rows; replace or remove them."
+        )
+    return values
 
 
 def _parts(path: Path, table: Any, rows: int) -> dict[str, np.ndarray]:

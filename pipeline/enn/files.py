@@ -16,7 +16,7 @@ import torch
 from pipeline.config import ENNConfig, from_dotted
 from pipeline.enn.critic import Critic, Home
 from pipeline.errors import UserError, nearest, shown
-from pipeline.files import NO_JSON, parse_json, write_atomic, write_json
+from pipeline.files import NO_JSON, PARSED, parse_json, plain_bytes, write_atomic, write_json
 from pipeline.targets import MLP
 
 FORMAT = 2
@@ -88,7 +88,7 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
     path = _shipped(path) if isinstance(path, str) and path in shipped() else Path(path)
     description = read_description(path)
     try:
-        weights = path.read_bytes()
+        weights = plain_bytes(path, times=2)
     except OSError as error:
         raise UserError(f"cannot read the ENN {path} ({error.strerror}); give the path of an enn.safetensors.") from error
     if _checksum(weights, description) != description.get("sha256"):
@@ -117,7 +117,7 @@ def read_description(path: Path) -> dict[str, Any]:
     """What ``path``'s .json says, with its format checked."""
     beside = path.with_suffix(".json")
     try:
-        description = parse_json(beside.read_bytes())
+        description = parse_json(plain_bytes(beside, PARSED))
     except OSError as error:
         raise UserError(
             f"cannot read {beside} ({error.strerror}); an ENN is two files, {path.name} and {beside.name}: train one with "

@@ -63,7 +63,7 @@ def _are_numbers(event: Event) -> bool:
     """Whether all that is to be a number is one, and every list of a curve as long as the others."""
     kind, values = event["kind"], event.get("values", [])
     numbers = [event["time"], event.get("step", 0), event.get("at", 0)]
-    whole = [event.get("at", 0)]
+    whole = [event["time"], event.get("at", 0)]
     if kind == "metrics":
         numbers += values.values()
     elif kind == "series":
@@ -71,7 +71,7 @@ def _are_numbers(event: Event) -> bool:
         if not isinstance(times, list) or not len(times) == len(values) == len(event["steps"]):
             return False
         numbers, whole = [*numbers, *values, *event["steps"], *times], [*whole, *times]
-    return all(isinstance(number, int) for number in whole) and all(
+    return all(isinstance(number, int) and number >= 0 for number in whole) and all(
         isinstance(number, _NUMBER) and _is_held(number) for number in numbers
     )
 

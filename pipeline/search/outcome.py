@@ -15,7 +15,7 @@ from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
 from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, name_of
-from pipeline.search.plan import TIMES, Plan, deciding
+from pipeline.search.plan import TIMES, Plan, deciding, ranked_by
 from pipeline.search.values import Group
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> dict[str, "Drawin
     finished = [row for row in rows if row["outcome"] == "finished"]
     if len(objectives) >= 2 and finished:
         points = _points(plan, finished, *objectives[:2])
-        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png")
+        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png", note=ranked_by(objectives))
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
         if len(own) < 3 or KINDS[plan.kind].proposals:  # what is proposed in another way has no importance by values

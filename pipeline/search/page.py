@@ -10,7 +10,7 @@ from pipeline.results.page import Chart, Code, Facts, Folded, Page, Section, Tab
 from pipeline.results.page.source import checkout, source_facts
 from pipeline.results.tables import as_cell
 from pipeline.search.outcome import cells, headings, pareto
-from pipeline.search.plan import Plan
+from pipeline.search.plan import Plan, ranked_by
 
 
 def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing], best: Sequence[str]) -> Page:
@@ -21,9 +21,10 @@ def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing
         drawings: its figures, by the names of their files.
         best: files of settings, of the best of each group.
     """
-    front = pareto(plan, found["rows"])
+    front, names = pareto(plan, found["rows"]), [name for name, _ in plan.objectives]
     table = Table(
-        "Of the finished candidates those that no other is at least as good as in every objective; best first.",
+        "Of the finished candidates those that no other is at least as good as in every objective; best first. "
+        + ranked_by(names),
         headings(plan),
         [cells(plan, row) for row in front],
         (),
@@ -47,7 +48,7 @@ def _answer(plan: Plan, front: Sequence[Mapping[str, Any]]) -> str:
         return "No candidate was judged to the end."
     name, direction = plan.objectives[0]
     best = {"maximise": "largest", "minimise": "smallest"}[direction]
-    value = quantity(name, as_cell(front[0]["result"][name], ".4g"))
+    value = quantity(name, as_cell(front[0]["result"][name], ".3g"))
     return f"The {best} {in_words(name)} is {value}, of the candidate {front[0]['name']}; on validation data."
 
 

@@ -13,16 +13,17 @@ from pipeline.results.figures.style import COLOURS, KINDS, colour_bar, few, plai
 from pipeline.results.measures import in_words, short, with_unit
 
 
-def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None) -> Drawing:
+def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None, *, note: str = "") -> Drawing:
     """Two objectives of a search's finished candidates; those on the Pareto front are joined and named.
 
     Args:
         points: per candidate "x", "y", "name", "kind" (its colour) and "front" (whether it is on it).
         names: of the objective on the y axis, then of that on the x axis.
+        note: a sentence more.
     """
     first, second = map(in_words, names)
     notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data.",)
-    notes += ("The grey line joins the front: those that no other is at least as good as in both.",)
+    notes += ("The grey line joins the front: those that no other is at least as good as in both.", *filter(None, (note,)))
     panel = Panel(partial(_front, points=points, names=(first, second)), (6.6, 4.4), 1.05)
     return drawn(Drawing(f"Search: {first} against {second}", notes, (panel,)), path)
 

@@ -10,6 +10,8 @@ from pipeline.digests import digest_of_json
 from pipeline.results.measures import short
 from pipeline.results.records import Event
 
+NAME_LENGTH = 250
+"""characters of a parameter's, a metric's or a tag's name"""
 Point = tuple[str, float | int | None, int, int]
 """metric, value, time in ms, step"""
 
@@ -58,8 +60,8 @@ def flatten(row: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def name_of(key: str) -> str:
-    """The key in the characters that MLflow allows."""
-    return re.sub(r"[^\w.\- :/]", "_", key)
+    """The key in the characters that MLflow allows, and as many of them."""
+    return re.sub(r"[^\w.\- :/]", "_", key)[:NAME_LENGTH]
 
 
 def image_key(key: str) -> str:

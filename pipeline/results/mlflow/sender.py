@@ -21,7 +21,7 @@ TOLD_TAG = "mlflow.gradInstructor.told"
 """when a run's first event was written, by which one that was told anew is known; the UI hides what begins with mlflow"""
 DESCRIPTION = "mlflow.note.content"
 METRICS_PER_BATCH, PARAMETERS_PER_BATCH = 1000, 100
-PARAMETER_LENGTH, TAG_LENGTH, DIGEST_LENGTH = 6000, 8000, 36
+PARAMETER_LENGTH, TAG_LENGTH, DIGEST_LENGTH, DATASET_LENGTH = 6000, 8000, 36, 500
 THUMBNAIL = 256
 """largest side, in pixels, of the small copies that the UI's image grid shows"""
 
@@ -209,7 +209,7 @@ class Sender:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         digest, sizes = event["digest"][:DIGEST_LENGTH], json.dumps(event["sizes"])
-        dataset = Dataset(event["name"], digest, "local", json.dumps({"uri": event["name"]}), profile=sizes)
+        dataset = Dataset(event["name"][:DATASET_LENGTH], digest, "local", json.dumps({"uri": event["name"]}), profile=sizes)
         self._client.log_inputs(run_id, [DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])])
 
 
