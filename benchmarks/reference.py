@@ -173,7 +173,7 @@ def search_file() -> str:
 
     parts = []
     for kind in (values.Sampler, values.Scheduler, values.Budget, values.Stage, values.Record, values.Predict):
-        told, name = meanings(kind), {values.Stage: "stages"}.get(kind, kind.__name__.lower())
+        told, name = meanings(kind), "stages" if kind is values.Stage else kind.__name__.lower()
         rows = []
         for own in dataclasses.fields(kind):
             given = own.default is not dataclasses.MISSING

@@ -166,7 +166,8 @@ class Instructor:
             return
         if self.guard is not None and self.last is not None:
             require_gradients(read)
-        again = self.step > 0 and self._bound.is_unmoved(read.tensors)  # the last step was left out: this one takes its place
+        # whether the last step was left out, so that this one takes its place; without gradients nobody makes steps by them
+        again = self.step > 0 and norm > 0 and self._bound.is_unmoved(read.tensors)
         if again and home.decoupled:  # which moved the weights already
             self._bound.remember(model, read.names, read.tensors)
             return
