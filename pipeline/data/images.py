@@ -172,8 +172,8 @@ def _header(file: Path) -> tuple[tuple[int, int], str]:
 
     try:
         with Image.open(file, formats=[*set(ENDINGS.values())]) as image:
-            if getattr(image, "n_frames", 1) > 1:
-                raise UserError(f"{file} holds {image.n_frames} images, as a film does; give one in each file.")
+            if (frames := getattr(image, "n_frames", 1)) > 1:
+                raise UserError(f"{file} holds {frames} images, as a film does; give one in each file.")
             return image.size, image.mode
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _damaged(file) from error
