@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -346,6 +347,11 @@ def test_the_database_in_the_folder_may_be_moved_or_deleted(tmp_path, monkeypatc
     assert Path(_client(uri).get_experiment_by_name("e").artifact_location.removeprefix("file://")) == new / "mlartifacts"
     assert ui_command(new, 5001)[-2:] == ["--artifacts-destination", str(new / "mlartifacts")]
     assert ui_environment(new)["MLFLOW_BACKEND_STORE_URI"] == uri
+    shutil.rmtree(new)  # as in a notebook, whose process has used both the folder and its database
+    again = Records(new)
+    again.start("run", "main", None, {}, {})
+    _mirror(new, None).send(again)
+    assert _runs(uri).keys() == {"main"} and (new / "mlflow.db").stat().st_size > 0
 
 
 def _free_port() -> int:
