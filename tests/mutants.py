@@ -1367,7 +1367,7 @@ SCREENS = (
         """        os.kill(os.getpid(), signal.SIGTERM)
 """,
         "MLflow's server, which its command has started, outlives a killed ui",
-        ("tests/test_children.py",),
+        ("tests/test_children.py::test_children_end_with_a_parent_that_is_killed",),
     ),
     Mutation(
         "a search's accuracy has no unit",
