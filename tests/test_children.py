@@ -10,7 +10,7 @@ import pytest
 from pipeline import children
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-SECONDS = 60
+SECONDS = 600
 """after which something is taken never to end"""
 SLEEPS = "import subprocess; subprocess.run(['sleep', '1000'])"
 COUNT = 5

@@ -17,7 +17,9 @@ FILES = (
 )
 ARMS: dict[str, Arm] = {arm.name: arm for family in registered(FILES, __name__, "ARMS").values() for arm in family}
 """by name"""
+ENN_COLOUR = "#8C6BB1"
+"""what is the ENN's own and no arm's, in figures and in MLflow"""
 NAMES = {"backprop": "conventional"}
 """arms that the literature calls otherwise than the settings do"""
 
-__all__ = ["ARMS", "BEFORE", "FILES", "FIRST", "NAMES", "Arm", "Setup", "unmet"]
+__all__ = ["ARMS", "BEFORE", "ENN_COLOUR", "FILES", "FIRST", "NAMES", "Arm", "Setup", "unmet"]

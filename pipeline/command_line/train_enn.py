@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.arms import ENN_COLOUR
 from pipeline.command_line import described
 from pipeline.command_line.options import Command
 from pipeline.command_line.stages import do
@@ -19,7 +20,8 @@ def command(options: Command, line: str) -> int:
 
 def train_enn(job: Work) -> None:
     """Stage 1: an ENN by off-policy RL."""
-    config, run = job.config, job.child("train-enn", "ENN", described.of_enn(job.config), "enn", stage="train-enn")
+    told = {"stage": "train-enn", "mlflow.runColor": ENN_COLOUR}  # else MLflow has another for every run's ENN
+    config, run = job.config, job.child("train-enn", "ENN", described.of_enn(job.config), "enn", **told)
     import pipeline.compare  # noqa: F401  (torch is imported while the mirror's thread makes its database)
     from pipeline.compare.folder import enn_file
     from rl.train import train_enn

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
+from pipeline.arms import ENN_COLOUR
 from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named, on
 from pipeline.results.figures.style import BAND, DASHES, colour_of, few, matrix, plain, shades
 from pipeline.results.measures import significant
@@ -22,8 +23,6 @@ NEAR = 10.0
 """times the λ that are drawn: a bound beyond is left out of the picture"""
 AT_BOUND = 0.98
 """of the largest λ: what a bounded function approaches, it does not reach"""
-ENN = "#8C6BB1"
-"""the bars of an ENN's training"""
 
 
 def accuracy(
@@ -82,7 +81,7 @@ def _logit(panel: Axes, means: list[float]) -> None:
 def _costs(panel: Axes, curves: Mapping[str, Mapping[str, Any]], enn: Mapping[str, float]) -> None:
     """A bar for one target of each arm, and one for each part of the ENN's training."""
     targets = {arm: (float(curve["seconds"][-1]), colour_of(arm, at)) for at, (arm, curve) in enumerate(curves.items())}
-    bars = targets | {name: (seconds, ENN) for name, seconds in enn.items()}
+    bars = targets | {name: (seconds, ENN_COLOUR) for name, seconds in enn.items()}
     values = [value if math.isfinite(value) and value > 0 else math.nan for value, _ in bars.values()]
     panel.barh(range(len(bars)), values, color=[colour for _, colour in bars.values()], height=0.65)
     panel.set_yticks(range(len(bars)), list(bars), fontsize=8.5)
