@@ -36,6 +36,7 @@ from jaxtyping import Float
 
 from benchmarks import predictors, quick, tables
 from benchmarks.cache import Cache
+from pipeline import children
 from pipeline.architectures.assist import Assist
 from pipeline.architectures.searches import SEARCHES
 from pipeline.architectures.simulate import simulate
@@ -93,7 +94,7 @@ def main() -> int:
     cache = Cache.of(__file__, globals(), work, facts)
     every = [runs for runs in planned() if runs.form in forms and runs.algorithm in options.algorithms]
     if options.processes > 1:
-        with ProcessPoolExecutor(options.processes) as pool:
+        with ProcessPoolExecutor(options.processes, initializer=children.in_pool) as pool:
             found = list(pool.map(functools.partial(part, cache, options.quick), every))
     else:
         found = [part(cache, options.quick, runs) for runs in every]

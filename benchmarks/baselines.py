@@ -28,7 +28,6 @@ Writes benchmarks/results/baselines.json and baselines-STEPS.png. Needs MNIST (G
 import dataclasses
 import itertools
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -43,6 +42,7 @@ from torch import Tensor, nn
 
 from benchmarks import edges, quick, tables
 from benchmarks.cache import VERSIONS, Cache, code_digest, enn_digest
+from pipeline import children
 from pipeline.config import PRESETS, to_dotted
 from pipeline.data import Dataset
 from pipeline.enn import Critic, load_critic
@@ -199,7 +199,7 @@ def trained(seed: int, cache: Cache, dataset: Dataset) -> Path:
         print(f"training the ENN of seed {seed} in {folder}", flush=True)
         command = [sys.executable, "-m", "pipeline.command_line", "train-enn", "--preset", ENN, "--seed", str(seed), "--local"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        if subprocess.run([*command, "--output", str(folder)], cwd=ROOT, env=environment).returncode:
+        if children.start([*command, "--output", str(folder)], cwd=ROOT, env=environment).wait():
             raise UserError(f"the ENN of seed {seed} could not be trained; its own message stands above.")
     return folder / "enn.safetensors"
 

@@ -8,20 +8,21 @@ Writes benchmarks/results/main-PRESET.json and main-PRESET.png (accuracy against
 """
 
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from benchmarks import edges, quick, tables
 from benchmarks.commands import without_folder
 from benchmarks.quick import TINY
+from pipeline import children
 from pipeline.config import PRESETS, identity
-from pipeline.files import read_json, write_atomic, write_json
+from pipeline.files import read_json, write_json
 from pipeline.results.tables import NONE, as_cell, head_to_head_line, prediction_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,19 +64,41 @@ def main() -> int:
         "candidates": report["candidates"],
         "prediction": prediction,
         "training": read_json(folder / "training" / "history.json"),
+        **curves_of(folder),
     }
     write_json(results / f"main-{options.preset}.json", measured)
-    write_atomic(results / f"main-{options.preset}.png", (folder / "figures" / "accuracy.png").read_bytes())
+    redraw(measured, results)
     print(f"{seconds:.0f} s, {peak / 2**20:.0f} MiB at most; written to {results / f'main-{options.preset}.json'}")
     if not options.output:
         shutil.rmtree(temporary)
     return 0
 
 
+def curves_of(folder: Path) -> dict[str, Any]:
+    """What the picture shows: each arm's accuracy on validation data by target, and what the ENN's training took."""
+    from pipeline.compare import collect
+    from pipeline.compare.report import curves, enn_seconds
+    from pipeline.config import from_dotted
+
+    config = from_dotted(read_json(folder / "config.json")["settings"])
+    found = {arm: curves(values, "accuracy") for arm, values in collect(config, folder).items()}
+    for own in found.values():
+        own["accuracy"] = np.round(own["accuracy"], 6).tolist()
+    return {"data": config.data.dataset, "curves": found, "enn_seconds": enn_seconds(folder)}
+
+
+def redraw(results: dict[str, Any], folder: Path) -> None:
+    """The picture once more, from what the results hold."""
+    from pipeline.results import figures
+
+    path = folder / f"main-{results['preset']}.png"
+    figures.accuracy(results["curves"], path, data=results["data"], enn=results["enn_seconds"])
+
+
 def watched(command: list[str]) -> tuple[float, int, int]:
     """Seconds, peak resident bytes summed over the process and its descendants, exit code."""
     started, peak = time.monotonic(), 0
-    process = subprocess.Popen(command, cwd=ROOT)
+    process = children.start(command, cwd=ROOT)
     while process.poll() is None:
         peak = max(peak, resident(process.pid))
         time.sleep(INTERVAL)
@@ -124,7 +147,16 @@ def table(results: dict[str, Any]) -> str:
         ]
         for row, mark in zip(rows, origins.marks, strict=True)
     ]
-    head = ["arm", "test accuracy %", "paired difference", tables.P, "test − train loss", "ms per step", "strength", "diverged"]
+    head = [
+        "arm",
+        "test accuracy %",
+        "paired difference, points",
+        tables.P,
+        "test − train loss, nats",
+        "ms per step",
+        "strength",
+        "diverged",
+    ]
     duels = [head_to_head_line(duel | {"p": duel["p_holm"]}) for duel in results["head_to_head"]]
     predicted = [
         f"prediction by {name}, on runs never trained on: {prediction_line(point)}"

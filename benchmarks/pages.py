@@ -162,12 +162,12 @@ PAGES = (
     Page(
         "pblf",
         "Is there a better derivative, or is it a learning rate?",
-        results=("pblf-digits",),
         pictures=(
-            ("pblf-digits-components.png", "All φ that were judged in two principal components, coloured by accuracy"),
-            ("pblf-digits-betas.png", "The path of two weights for several factors β, under SGD and under Adam"),
+            ("pblf-components.png", "All φ that were judged in two principal components, coloured by accuracy"),
+            ("pblf-betas.png", "The path of two weights for several factors β, under SGD and under Adam"),
         ),
     ),
+    Page("pblf-wrn", "A searched derivative in a wide residual network"),
     Page("throughput", "Speed of populations"),
     Page("rules-speed", "What a learning rule costs"),
     Page("predictors-speed", "What a predictor costs"),

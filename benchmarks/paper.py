@@ -16,7 +16,6 @@ Writes benchmarks/results/PROTOCOL.json, PROTOCOL-accuracy.png and PROTOCOL-inst
 
 import math
 import os
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +26,7 @@ import numpy as np
 
 from benchmarks import edges, quick, tables
 from benchmarks.quick import TINY
+from pipeline import children
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.results.statistics import paired
@@ -142,7 +142,7 @@ def run(protocol: str, variant: str, output: Path) -> int:
     log = folder.parent / f"{variant}.log"
     print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: begins; progress in {log}", flush=True)
     with log.open("a") as file:
-        status = subprocess.run(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}).returncode
+        status = children.start(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}).wait()
     last = log.read_text().strip().splitlines()[-1:] if status else [""]
     print(
         f"{time.strftime('%H:%M:%S')} {protocol} {variant}: {'done' if not status else f'exit code {status}: {last[0]}'}",
@@ -192,14 +192,17 @@ def part(protocol: str, variant: str, folder: Path) -> dict[str, Any]:
 def draw(folder: Path, protocol: str, results: Path) -> None:
     """Accuracy against steps and seconds; λ and the sizes of both gradients by progress."""
     from pipeline.compare import collect as collect_arms
-    from pipeline.compare.report import curves
+    from pipeline.compare.report import curves, enn_seconds
     from pipeline.config import from_dotted
     from pipeline.results import figures
 
-    arms = collect_arms(from_dotted(read_json(folder / "config.json")["settings"]), folder)
-    figures.accuracy({arm: curves(arms[arm], "accuracy") for arm in SHOWN}, results / f"{protocol}-accuracy.png")
+    config = from_dotted(read_json(folder / "config.json")["settings"])
+    arms = collect_arms(config, folder)
+    data = f"{config.data.dataset} in {protocol}"
+    shown = {arm: curves(arms[arm], "accuracy") for arm in SHOWN}
+    figures.accuracy(shown, results / f"{protocol}-accuracy.png", data=data, enn=enn_seconds(folder))
     instructed = {arm: curves(arms[arm], "instruction") for arm in ("instructed", "instructed-he")}
-    figures.instruction(instructed, results / f"{protocol}-instruction.png")
+    figures.instruction(instructed, results / f"{protocol}-instruction.png", data=data)
 
 
 def training_seconds(folder: Path) -> dict[str, float]:
@@ -288,9 +291,9 @@ def _table(results: dict[str, Any]) -> str:
     if results["not_run"]:
         caption += f" Not run: {', '.join(results['not_run'])}."
     return tables.blocks(
-        tables.table(["arm", "test accuracy %", "paired difference", tables.P], reached),
+        tables.table(["arm", "test accuracy %", "paired difference, points", tables.P], reached),
         "What each is set against beside conventional training:",
-        tables.table(["arm", "against", "paired difference", tables.P], duels, left=2),
+        tables.table(["arm", "against", "paired difference, points", tables.P], duels, left=2),
         "What it costs:",
         tables.table(["arm", "test − train loss", "ms per step", "λ", "ENN's training, s"], cost),
         "To the last validation accuracy of the second:",

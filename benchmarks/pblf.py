@@ -132,6 +132,8 @@ def main() -> int:
     torch.set_num_threads(1)
     given = [f"--protocol {options.protocol}" * (options.protocol != PROTOCOLS[0])]
     given += [f"--{name} {getattr(options, name)}" for name in ("candidates", "seeds") if getattr(options, name)]
+    if options.protocol == "pblf-wrn":
+        given += [f"--{name} {getattr(options, name)}" for name in ("network", "epochs")]
     given += [f"--device {options.device}" * (options.device != "cpu")]
     facts = provenance(" ".join(["python -m benchmarks.pblf", *filter(None, given)]), 0)
     results = quick.results_folder(options.quick)
@@ -217,7 +219,7 @@ def run(protocol: str, device: str, is_quick: bool, facts: dict[str, Any], resul
     }
     report |= {"components": pblf_extras.components([own for search in searches.values() for own in search["all"]])}
     report |= compared(report)
-    name = "pblf" if protocol == PROTOCOLS[0] else protocol
+    name = file_of(report)
     write_json(results / f"{name}.json", report)
     pblf_extras.draw(report, results, name)
     print(table(report))
@@ -334,7 +336,12 @@ def correct(results: Mapping[str, Any]) -> None:
 
 def redraw(results: Mapping[str, Any], folder: Path) -> None:
     """The pictures once more, from the results alone."""
-    pblf_extras.draw(results, folder, str(results["protocol"]))
+    pblf_extras.draw(results, folder, file_of(results))
+
+
+def file_of(results: Mapping[str, Any]) -> str:
+    """Name of the results' file, and of the pictures beside it."""
+    return "pblf" if results["protocol"] == PROTOCOLS[0] else str(results["protocol"])
 
 
 def table(results: Mapping[str, Any]) -> str:

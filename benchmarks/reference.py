@@ -20,6 +20,8 @@ SHARED = {
     "trained": "What rules train of their own",
 }
 """files of pipeline/learning that several rules share, and the headings of what they say"""
+SETTINGS = {Config, *(type(getattr(Config(), own.name)) for own in dataclasses.fields(Config))}
+"""whose fields are in the settings"""
 SECTIONS = ("Args:", "Returns:", "Raises:", "Yields:", "Attributes:")
 
 
@@ -171,7 +173,7 @@ def search_file() -> str:
 
     parts = []
     for kind in (values.Sampler, values.Scheduler, values.Budget, values.Stage, values.Record, values.Predict):
-        told, name = meanings(kind), {values.Stage: "stages"}.get(kind, kind.__name__.lower())
+        told, name = meanings(kind), "stages" if kind is values.Stage else kind.__name__.lower()
         rows = []
         for own in dataclasses.fields(kind):
             given = own.default is not dataclasses.MISSING
@@ -198,34 +200,40 @@ def module(name: str) -> str:
 
 
 def api() -> str:
-    """Every public name with its signature and its docstring, those of one place in the code together."""
+    """Every public name with its signature and its docstring, those of one place in the code together, then the namespaces."""
     package = importlib.import_module(PACKAGE)
+    public = {name: getattr(package, name) for name in package.__all__ if not name.startswith("__")}
+    spaces = {name: value for name, value in public.items() if inspect.ismodule(value)}
     places: dict[str, list[str]] = {}
-    for name in package.__all__:
-        if name.startswith("__"):
-            continue
-        value = getattr(package, name)
-        places.setdefault(_place(value), []).append(_entry(name, value))
-    return "\n\n".join(f"## {place}\n\n" + "\n\n".join(entries) for place, entries in places.items())
+    for name, value in public.items():
+        if name not in spaces:
+            places.setdefault(_place(value), []).append(_entry(name, value))
+    parts = [f"## {place}\n\n" + "\n\n".join(entries) for place, entries in places.items()]
+    for name, value in spaces.items():
+        own = [_entry(f"{name}.{one}", getattr(value, one)) for one in value.__all__ if one not in public]
+        parts.append("\n\n".join([f"## {PACKAGE}.{name}\n\n{module(value.__name__)}", *own]))
+    return "\n\n".join(parts)
 
 
 def _place(value: Any) -> str:
     """A heading: where a name is made, without this project's packages of packages."""
     module = getattr(value, "__module__", None) or ""
-    if inspect.ismodule(value) or not module.startswith(("pipeline", PACKAGE)):
-        return "Tables and namespaces"
-    return {"pipeline": "pipeline"}.get(module, module.removeprefix("pipeline.").split(".")[0].replace("_", " "))
+    if not module.startswith(("pipeline", PACKAGE)):
+        return "tables"
+    return module.removeprefix("pipeline.").split(".")[0].replace("_", " ")
 
 
 def _entry(name: str, value: Any) -> str:
     parts = [f"### {name}"]
     if callable(value):
         parts.append(f"```python\n{name}{_signature(value)}\n```")
-    if callable(value) or inspect.ismodule(value):
+    if callable(value):
         parts.append(_markdown(inspect.getdoc(value) or ""))
     if isinstance(value, dict):
         parts.append("One of: " + ", ".join(f"`{key}`" for key in value) + ".")
     if inspect.isclass(value):
+        fields = [] if value in SETTINGS else [f"- `{field}`: {_cell(told)}" for field, told in _fields(value).items() if told]
+        parts += ["*Fields:*", "\n".join(fields)] if fields else []
         methods = [
             f"- `{method}{_signature(found, True)}`: {_markdown(_first(found))}"
             for method, found in _methods(value)
@@ -233,6 +241,11 @@ def _entry(name: str, value: Any) -> str:
         ]
         parts += ["*Methods:*", "\n".join(methods)] if methods else []
     return "\n\n".join(part for part in parts if part)
+
+
+def _fields(kind: type) -> dict[str, str]:
+    """What a class says below each of its fields."""
+    return meanings(kind) if dataclasses.is_dataclass(kind) or issubclass(kind, tuple) else {}
 
 
 def _methods(kind: type) -> Iterator[tuple[str, Any]]:

@@ -215,8 +215,9 @@ def _angle(angles: Sequence[float | None]) -> str:
 
 
 def figures(results: dict[str, Any]) -> dict[str, Any]:
-    """Errors in percent by network and rule."""
-    return {
+    """Errors in percent by network and rule, and what all have in common."""
+    told: dict[str, Any] = {"rates": ", ".join(f"{rate:g}" for rate in results["rates"]), "examples": str(results["examples"])}
+    return told | {
         f"{name.replace('-', '_')}_{row['rule']}": tables.percent(row["error"], ".1f")
         for name in results["networks"]
         for row in rows_of(results, name)

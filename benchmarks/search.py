@@ -9,15 +9,18 @@ Writes benchmarks/results/search-NAME.json and the figure of the front. All numb
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks import edges, quick, tables
+from pipeline import children
+from pipeline.config import PRESETS
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_atomic, write_json
+from pipeline.results.measures import with_unit
 from pipeline.results.tables import NONE, as_cell
+from pipeline.search.plan import ranked_by
 
 TINY = """
 question: Which learning rate?
@@ -77,7 +80,7 @@ def searched(folder: Path, text: str) -> Path:
         "--output",
         str(folder / "search"),
     ]
-    if subprocess.run(command, cwd=Path(__file__).resolve().parents[1]).returncode:
+    if children.start(command, cwd=Path(__file__).resolve().parents[1]).wait():
         raise UserError("the search failed; its own message stands above.")
     return folder / "search"
 
@@ -116,7 +119,14 @@ def redraw(results: dict[str, Any], folder: Path) -> None:
         | {"front": row["name"] in results["pareto"], "kind": kind_of(row)}
         for row in results["rows"]
     ]
-    figures.front(points, objectives, path)
+    figures.front(points, objectives, path, data=data_of(results), note=ranked_by(objectives))
+
+
+def data_of(results: dict[str, Any]) -> str:
+    """What a search was on: settings of its own come before those of its preset."""
+    plan = results["plan"]
+    own = [group.get("settings", {}).get("data.dataset") for group in plan["groups"]]
+    return next(filter(None, own), PRESETS[plan["preset"]].data.dataset)
 
 
 def table(results: dict[str, Any]) -> str:
@@ -143,7 +153,7 @@ def table(results: dict[str, Any]) -> str:
         edge = {key: not everything and _at_edge(row["settings"].get(key), space.get(key)) for key in keys}
         found.append([name, *values])
         settings.append([edges.marked(cell, edge[key]) for key, cell in cells.items()])
-    head = ["candidate", *(name.replace("_", " ") for name in objectives), *also.values()]
+    head = ["candidate", *map(with_unit, objectives), *also.values()]
     if len(head) + len(keys) <= MOST_COLUMNS:
         shown = [tables.table([*head, *(f"`{key}`" for key in keys)], [[*a, *b] for a, b in zip(found, settings, strict=True)])]
     else:

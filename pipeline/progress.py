@@ -107,7 +107,7 @@ class Bar:
             self.printed = time.monotonic()
             left = self.left()
             told = "" if left is None else f", {left:.0f} s left"
-            console.print(f"{self.title}: {self.done}/{self.total}{told} {message}".rstrip())
+            console.print(f"{self.title}: {self.done}/{self.total}{f' {message}' if message else ''}{told}")
 
     def say(self, line: str) -> None:
         """A line that stays on the screen."""

@@ -7,6 +7,7 @@ The arrow is stated in :mod:`pipeline`: a module imports from its own package an
 """
 
 import ast
+import functools
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -39,7 +40,7 @@ def imports(root: Path = ROOT) -> Graph:
 
 
 def _imported(path: Path, name: str, known: Mapping[str, Path]) -> Iterator[str]:
-    nodes = list(_running(ast.parse(path.read_text(encoding="utf-8"))))
+    nodes = list(_running(_parsed(path.read_text(encoding="utf-8"))))
     names = [alias for node in nodes if isinstance(node, ast.Import) for alias in node.names]
     packages = {alias.asname or alias.name: alias.name for alias in names if alias.name in PACKAGES}
     packages |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in names if not alias.asname}
@@ -51,16 +52,22 @@ def _imported(path: Path, name: str, known: Mapping[str, Path]) -> Iterator[str]
                 yield whole
 
 
+@functools.cache
+def _parsed(text: str) -> ast.Module:
+    """Each module is looked at several times."""
+    return ast.parse(text)
+
+
 def names_library(path: Path, library: str) -> bool:
     """Whether a module imports from a library, also for a type checker alone."""
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    nodes = ast.walk(_parsed(path.read_text(encoding="utf-8")))
     named = (name for node in nodes for name in _named(node))
     return any(f"{name}.".startswith(f"{library}.") for name in named)
 
 
 def computed(path: Path, name: str) -> list[int]:
     """Lines on which a module imports by a name that is put together, and not of its own package: where to, nobody can see."""
-    calls = [node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(_parsed(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call)]
     return [node.lineno for node in calls if _is_computed(node, name)]
 
 

@@ -4,6 +4,8 @@ Nothing of ``pipeline`` is imported at the top: jaxtyping's hook must come first
 """
 
 import dataclasses
+import gc
+import importlib
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +18,8 @@ os.environ.pop("MLFLOW_TRACKING_URI", None)  # a run's own database is what test
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")  # read once, when MLflow is: by a test or by our client
 
 
+COSTLY = ("torch", "ray.rllib", "ray.tune", "scipy.stats", "pandas", "optuna", "matplotlib.pyplot", "hypothesis")
+"""libraries that many tests import through our modules"""
 GROUPS = dict.fromkeys(
     ("test_resume", "test_faults", "test_nodes", "test_storage", "test_finished", "test_report_page"), "undisturbed"
 )
@@ -50,6 +54,19 @@ def pytest_sessionstart():
     from pipeline.cluster import prepare_environment
 
     prepare_environment()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # it will need them, and once jaxtyping imports for them they are compiled anew
+        for name in COSTLY:
+            importlib.import_module(name)
+    gc.disable()  # what is imported stays
+
+
+def pytest_collection_finish():
+    gc.freeze()  # a million objects, which no collection has to look at again
+    gc.enable()
+
+
+def pytest_sessionfinish():
+    gc.unfreeze()
 
 
 @pytest.fixture

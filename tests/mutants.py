@@ -1090,6 +1090,38 @@ ARCHITECTURES = (
 
 PREDICTORS = (
     Mutation(
+        "Fisher takes the first axis for the examples",
+        "pipeline/predictors/layout.py",
+        "return values.movedim(axis, 0) if channels is None else values.movedim((axis, channels), (0, 1))",
+        "return values if channels is None else values.movedim(channels, 1)",
+        "positions would be examples in a network whose sequences come with positions first",
+        ("tests/test_predictors_within.py::test_attention_is_looked_at_within",),
+    ),
+    Mutation(
+        "a parameter that nobody counts is left out in silence",
+        "pipeline/predictors/uses.py",
+        "    if unknown:",
+        "    if not unknown:",
+        "a network would look smaller than it is, and rank among others by a part of it",
+        ("tests/test_predictors_within.py::test_a_weight_that_nobody_knows_is_refused_by_its_name",),
+    ),
+    Mutation(
+        "recurrent layers drop out between their layers",
+        "pipeline/predictors/recurrent.py",
+        "return (*args[:at], 0.0, *args[at + 1 :])",
+        "return args",
+        "a score would be that of one draw",
+        ("tests/test_predictors_within.py::test_weights_within_a_layer_count_as_its_paper_says",),
+    ),
+    Mutation(
+        "a step that a loop leaves out counts",
+        "pipeline/instruction/instructor.py",
+        "        self.step -= again\n",
+        "",
+        "the ENN would be told that the run is further than it is",
+        ("tests/test_own_loop.py::test_a_step_that_a_loop_leaves_out_is_not_counted_and_its_instruction_is_not_lost",),
+    ),
+    Mutation(
         "AZ-NAS is the mean of its parts' ranks",
         "pipeline/predictors/rank.py",
         "else by_ranks(columns, own.by)",
@@ -1372,6 +1404,47 @@ RECORDED = (
     ),
 )
 
+SCREENS = (
+    Mutation(
+        "a number keeps what a product in binary leaves",
+        "pipeline/results/measures.py",
+        """DIGITS = 12
+""",
+        """DIGITS = 17
+""",
+        "MLflow shows a rate as 0.30000000000000004",
+        ("tests/test_screen.py::test_a_number_is_written_by_its_shortest_form",),
+    ),
+    Mutation(
+        "a minus sign that an encoding lacks is left out",
+        "pipeline/command_line/dispatch.py",
+        """ALIKE = str.maketrans({"−": "-", """,
+        """ALIKE = str.maketrans({"−": "", """,
+        "a terminal shows a loss as a gain",
+        ("tests/test_screen.py::test_a_number_keeps_its_sign_in_every_encoding",),
+    ),
+    Mutation(
+        "a child ends alone",
+        "pipeline/children.py",
+        """        os.killpg(0, signal.SIGTERM)
+""",
+        """        os.kill(os.getpid(), signal.SIGTERM)
+""",
+        "MLflow's server, which its command has started, outlives a killed ui",
+        ("tests/test_children.py",),
+    ),
+    Mutation(
+        "a search's accuracy has no unit",
+        "pipeline/results/measures.py",
+        """    "accuracy": "%",
+""",
+        "",
+        "93 may be a share, a percentage or a count",
+        ("tests/test_screen.py::test_a_measure_has_its_unit_wherever_it_is_shown",),
+    ),
+)
+
+
 MUTATIONS = (
     *RECORDED,
     *TARGETS,
@@ -1388,6 +1461,7 @@ MUTATIONS = (
     *PREDICTORS,
     *FILES,
     *PAGES,
+    *SCREENS,
 )
 
 

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +78,13 @@ def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.Comple
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pipeline.command_line", *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS, **settings)
+
+
+def _here(capfd: pytest.CaptureFixture, *arguments: str) -> subprocess.CompletedProcess:
+    """The program in this process, for seconds less: all imports are done."""
+    capfd.readouterr()
+    code = main(list(arguments))
+    return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
 
 
 # -- options -----------------------------------------------------------------------------------------------------------
@@ -314,10 +322,9 @@ def _small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def _fails_for_want_of_space(folder: Path, **settings: object) -> None:
+def _fails_for_want_of_space(folder: Path, run: Callable[..., subprocess.CompletedProcess]) -> None:
     before = _contents(folder)
-    options = ["--output", str(folder), "--local", "--tracking-uri", "http://127.0.0.1:9"]
-    done = _run(folder.parent, "instruct", *options, **settings)
+    done = run("instruct", "--output", str(folder), "--local", "--tracking-uri", "http://127.0.0.1:9")
     assert done.returncode == 2, done.stderr + done.stdout
     assert re.search("the disk is full and .* could not be written; free some space", _sentence(done.stderr))
     after = _contents(folder)
@@ -325,24 +332,25 @@ def _fails_for_want_of_space(folder: Path, **settings: object) -> None:
     assert not [name for name in after if name.endswith(".tmp")]
 
 
-def test_a_full_disk_is_one_sentence(tmp_path):
+def test_a_full_disk_is_one_sentence(tmp_path, capfd):
     with _small_disk(tmp_path / "disk", "300k") as disk:
         folder = _folder_with_enn(disk / "run", _config())
-        _fails_for_want_of_space(folder)
+        _fails_for_want_of_space(folder, partial(_here, capfd))
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path):
+def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path, capfd):
     with _small_disk(tmp_path / "disk", "300k") as disk:
         folder = _folder_with_enn(disk / "run", _config())
         with open(disk / "filling", "wb", buffering=0) as file, pytest.raises(OSError):
             while True:
                 file.write(b"x" * 4096)
-        _fails_for_want_of_space(folder)
+        _fails_for_want_of_space(folder, partial(_here, capfd))
 
 
 def test_a_file_size_limit_is_one_sentence(tmp_path):
     folder = _folder_with_enn(tmp_path / "run", _config())
-    _fails_for_want_of_space(folder, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+    limited = partial(_run, tmp_path, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)))
+    _fails_for_want_of_space(folder, limited)
 
 
 # -- what a newcomer sees first ----------------------------------------------------------------------------------------
@@ -393,6 +401,7 @@ def test_doctor_prints_versions_devices_data_and_tracking(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+SHORT = ("instruct", "report")
 HOMES = {"none": {"HOME": None}, "not writable": {"HOME": "/proc"}}
 
 
@@ -402,11 +411,15 @@ def test_without_a_home_everything_works(home, tmp_path, monkeypatch):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     for name in ("RAY_AUTH_TOKEN_PATH", "RAY_AUTH_TOKEN", "RAY_AUTH_MODE"):
         monkeypatch.delenv(name, raising=False)
-    for arguments in (["--version"], ["--help"], ["run", "--help"], ["doctor"]):
-        assert _run(tmp_path, *arguments).returncode == 0, arguments
-    for command in ("instruct", "report"):
-        done = _run(tmp_path, command, "--output", "none")
-        assert done.returncode == 2 and "holds no ENN" in _sentence(done.stderr), "neither Ray's token nor MLflow needs one"
+    lines = (["--version"], ["--help"], ["run", "--help"], ["doctor"], *([name, "--output", "none"] for name in SHORT))
+    program = f"from pipeline.command_line import main\nprint('CODES', [main(line) for line in {lines!r}])"
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert "CODES [0, 0, 0, 0, 2, 2]" in done.stdout, done.stderr
+    sentences = done.stderr.splitlines()
+    assert len(sentences) == 2 and all("holds no ENN" in _sentence(one) for one in sentences), (
+        "Ray's token and MLflow need none"
+    )
 
 
 def test_a_user_without_any_home(monkeypatch):
@@ -439,14 +452,13 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("uri", ADDRESSES)
-def test_a_password_is_neither_shown_nor_recorded(uri, tmp_path):
-    folder = _folder_with_enn(tmp_path / "run", _config())
-    options = ["--output", "run", "--local", "--compare.seeds", "2"]
+def test_a_password_is_neither_shown_nor_recorded(uri, here, capfd):
+    folder = _folder_with_enn(here / "run", _config())
     done = [
-        _run(tmp_path, command, *options[: 2 if command == "sync" else 3], "--tracking-uri", uri)
-        for command in ("instruct", "sync")
+        _run(here, "instruct", "--output", "run", "--local", "--tracking-uri", uri),
+        _here(capfd, "sync", "--output", "run", "--tracking-uri", uri),
+        _here(capfd, "doctor", "--tracking-uri", uri),
     ]
-    done.append(_run(tmp_path, "doctor", "--tracking-uri", uri))
     assert [one.returncode for one in done] == [0, 2, 0], done
     assert not [one for one in done if SECRET in one.stdout + one.stderr]
     assert not [name for name, data in _contents(folder).items() if data and SECRET.encode() in data]

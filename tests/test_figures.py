@@ -1,6 +1,7 @@
 """Every figure stands alone: it says what it shows, of how many, and what its lines and bands are; a series has one scale."""
 
 import io
+import itertools
 import math
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from pipeline.results import figures
 from pipeline.results.figures.drawing import Drawing, count, labelled
@@ -184,6 +186,19 @@ def test_a_score_of_minus_infinity_is_drawn_and_counted_as_it_is_ranked():
     assert panel.get_ylim()[0] < 10.0, "all of them are seen"
     plain = figures.scatter("params", [1.0, 2.0], [{"title": "a", "accuracy": [1.0, 2.0], "kendall": 1.0}])
     assert "−∞" not in plain.words and "no score" not in plain.words
+
+
+def test_names_at_a_front_stand_on_no_other():
+    """A crowd of candidates, all of them on the front, drawn with the extents that letters really have."""
+    near = [{"name": f"{n:03d}", "x": 1 + 0.02 * n, "y": 2 + 0.01 * n, "kind": "a", "front": True} for n in range(6)]
+    far = [{"name": "far", "x": 9.0, "y": 9.0, "kind": "a", "front": True}]
+    figure = figures.whole(figures.front([*near, *far], ("gain", "ms_per_instruction"), data="digits"))
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    boxes = {text.get_text(): Text.get_window_extent(text) for text in axes.texts}  # without its line
+    assert set(boxes) == {point["name"] for point in (*near, *far)}
+    assert not [(a, b) for a, b in itertools.combinations(boxes, 2) if boxes[a].overlaps(boxes[b])]
+    assert len({text.get_position() for text in axes.texts}) > 1, "beside its own point each would stand on another"
 
 
 def test_drawing_needs_no_global_state():

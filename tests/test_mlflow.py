@@ -365,6 +365,7 @@ def test_without_a_server_one_warning_and_the_records_are_sent_later(store, tmp_
     records, asked, probe = Records(tmp_path), [], client.probe
     monkeypatch.setattr(client, "probe", lambda uri: (asked.append(uri), probe(uri)))
     monkeypatch.setattr(sending, "AGAIN", 3600.0)
+    monkeypatch.setattr(client, "WITHIN", (2.0, 0.5))
     _tell(records)
     said: list[str] = []
     with socket.socket() as listener:
@@ -579,7 +580,7 @@ def test_what_a_server_says_while_it_starts_is_kept_unless_it_is_an_error(capfd)
     assert said(loud, started=True) == "using a database\n2026 ERROR mlflow: no disk\nwhy\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store, tmp_path):
     port, log = _free_port(), tmp_path / "log"
     records = Records(tmp_path)
@@ -607,7 +608,7 @@ def test_the_ui_ends_without_a_traceback_and_leaves_nothing_behind(number, store
             time.sleep(0.1)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, number)  # as a terminal does: to the whole foreground group
-        assert process.wait(HANGS) == 0
+        assert process.wait(HANGS) == (-number if number == signal.SIGKILL else 0)
         assert family and not psutil.wait_procs(family, timeout=HANGS)[1]
         said, own = log.read_text(), _client(store).get_experiment_by_name(f"ui {number}")
         key = f"grad-instructor-{records.folder_id[:8]}"

@@ -773,6 +773,44 @@ def test_a_gradient_scaler_changes_nothing_and_a_skipped_step_is_skipped(decoupl
     assert scaled[1].step == 6
 
 
+@pytest.mark.parametrize("stopped", [False, True], ids=["", "stopped"])
+@pytest.mark.parametrize("decoupled", [False, True])
+def test_a_step_that_a_loop_leaves_out_is_not_counted_and_its_instruction_is_not_lost(decoupled, stopped):
+    """Two in a row, and one at a reading; what is added to gradients is then as if nobody had been asked in between."""
+    moved = []
+
+    def leaving_out(model, instructor, optimiser, steps):
+        x, y = data()
+        for number in (0, 1, -1, -2, *range(2, steps - 1), -3, steps - 1):
+            optimiser.zero_grad()
+            begin = number * 7 % 30
+            F.cross_entropy(model(x[begin : begin + 9]), y[begin : begin + 9]).backward()
+            before = model.a.weight.detach().clone()
+            instructor.instruct(model)
+            moved.append(not torch.equal(model.a.weight, before))
+            if number >= 0:
+                optimiser.step()
+            elif stopped:
+                instructor.load_state_dict(instructor.state_dict())
+
+    found, whole = trained(leaving_out, decoupled=decoupled), trained(usual, decoupled=decoupled)
+    assert found[1].step == whole[1].step == 6
+    assert sum(moved) == 6 * decoupled
+    assert decoupled or torch.equal(found[0], whole[0])
+
+
+def test_an_optimiser_that_writes_to_data_makes_steps():
+    """It leaves no trace in a tensor's version, and gradients may be set to 0 in place."""
+    model, instructor, (x, y) = seeded(Three), Instructor(make_critic(strength=1.0), 20, RATE, guarded=False), data()
+    for _ in range(3):
+        model.zero_grad(set_to_none=False)
+        F.cross_entropy(model(x), y).backward()
+        instructor.instruct(model)
+        for own in model.parameters():
+            own.data.sub_(own.grad, alpha=RATE)
+    assert instructor.step == 3
+
+
 def test_scaled_gradients_are_refused_or_said():
     model, (x, y) = seeded(Residual), data()
     F.cross_entropy(model(x), y).mul(1024).backward()

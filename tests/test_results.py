@@ -436,7 +436,7 @@ def test_tables_and_lines_read_from_a_file_have_a_dash_where_there_is_no_number(
         "| he | 1 | 90.00 | +10.00 | – | – | 1.00 | – | 0 |",
     ]
     assert "instructed against he: +10.00 [–, –], p = – (" in head_to_head_line(back["duels"][0])
-    assert prediction_line(back["prediction"]).startswith("τ = – [–, –], R² = -")
+    assert prediction_line(back["prediction"]).startswith("τ = – [–, –], R² = −")
 
 
 def test_the_table_pairs_by_seed_and_fits_the_terminal():

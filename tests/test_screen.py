@@ -11,9 +11,12 @@ import pytest
 from rich.console import Console
 
 from pipeline import progress
-from pipeline.command_line import main
-from pipeline.results import tables
+from pipeline.command_line import dispatch, main
+from pipeline.results import measures, tables
 from pipeline.results.fitted import Fitted
+from pipeline.results.mlflow import events
+from pipeline.search.kinds import KINDS
+from pipeline.search.plan import ranked_by
 
 pytestmark = pytest.mark.usefixtures("environment")
 WIDTHS = (200, 100, 80, 60, 40)
@@ -78,6 +81,40 @@ def test_settings_of_one_last_name_keep_their_whole_names():
     assert found.columns == ["candidate", "rl.learning_rate", "unroll.learning_rate", "gamma"]
 
 
+def test_a_number_is_written_by_its_shortest_form():
+    found = {"rate": 0.1 * 3, "λ": [10.0, 1e-6], "nested": {"seed": 2**63, "on": True, "none": None, "word": "0.10"}}
+    assert events.text(found) == (
+        '{"rate": 0.3, "λ": [10, 1e-06], "nested": {"seed": 9223372036854775808, "on": true, "none": null, "word": "0.10"}}'
+    )
+    assert events.text(0.1 + 1e-9) == "0.100000001", "the twin: what somebody may have written stays"
+    cells = [tables.as_cell(value, ".3g") for value in (3014.2, -0.00123, 1234567.0, 0.0, None, float("nan"))]
+    assert cells == ["3,010", "−0.00123", "1.23e+06", "0", "–", "–"]
+
+
+def test_a_measure_has_its_unit_wherever_it_is_shown():
+    """In a table's head, on the screen and in a figure; one without a unit has none."""
+    assert [measures.with_unit(name) for name in ("accuracy", "gain", "cosine")] == ["accuracy (%)", "gain (points)", "cosine"]
+    assert measures.with_unit("simulated seconds") == measures.with_unit("simulated_seconds") != "simulated seconds"
+    assert measures.quantity("accuracy", "93.1") == "93.1 %" and measures.quantity("seconds", "2") == "2"
+    named = {name for kind in KINDS.values() for name in kind.objectives}
+    bare = {name for name in named if measures.with_unit(name) == name.replace("_", " ")}
+    assert bare == {"rank_correlation", "calibration_error", "cosine", "look_ahead", "ms_per_instruction", "parameters"}
+
+
+def test_what_times_are_replaced_by_is_said():
+    assert "ms per instruction" in ranked_by(["gain", "ms_per_instruction"]) and ranked_by(["gain", "parameters"]) == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+def test_a_number_keeps_its_sign_in_every_encoding(encoding, monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", stream)
+    dispatch._print_what_can_be_printed()
+    print("−35.1 [−40, +2] λ \udcff", end="", flush=True)
+    said = stream.buffer.getvalue().decode(encoding)  # pyright: ignore[reportAttributeAccessIssue]
+    assert said == ("−35.1 [−40, +2] λ ?" if encoding == "utf-8" else "-35.1 [-40, +2] ? ?")
+
+
 def test_no_time_is_foretold_before_a_round_of_what_is_done_at_once_is_over(monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
@@ -133,7 +170,7 @@ def test_a_warning_is_heard_also_where_nothing_else_is_said(capfd):
     assert err == "warning: the disk is nearly full\n" and out == "warning: again\n"
 
 
-def test_help_is_short_or_whole_and_has_its_own_word(capfd):
+def test_help_is_short_or_whole_and_has_its_own_word(capfd, monkeypatch):
     def said(*arguments: str) -> str:
         assert main(list(arguments)) == 0
         return re.sub(r"\x1b\[[0-9;]*m", "", capfd.readouterr().out)
@@ -142,8 +179,12 @@ def test_help_is_short_or_whole_and_has_its_own_word(capfd):
     assert "--rl.gamma" not in short and "--rl.*" in short and "--workers" in short and "--help-all" in short
     assert "--rl.gamma" in whole and "--workers" in whole and len(whole) > 4 * len(short)
     assert said("help") == said("--help") == said("-h") and said("help", "run") == short == said("run", "-h")
-    assert "--json" in said("report", "--help") and "--json" not in short
     assert said("version") == said("--version")
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = said("report", "--help")
+    assert max(map(len, (narrow + said("help").partition("Start with:")[0]).splitlines())) <= 60, "as wide as the screen"
+    assert "None" not in narrow.partition("--workers")[0], "an option says itself what it is without a value"
+    assert "--json" in narrow and "--json" not in short
 
 
 def test_a_search_that_comes_with_the_package_goes_by_its_name(tmp_path, monkeypatch):

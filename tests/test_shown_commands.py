@@ -48,6 +48,8 @@ PROGRAM = re.compile(
 """where a command begins, wherever it stands"""
 MAKE = re.compile(r"^make [a-zA-Z]")
 """in code alone, since others make things too"""
+WORDS = re.compile(r"make |grad-instructor |python|ray |kubectl |docker |helm |sbatch |pip")
+"""without any of them there is no command"""
 VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*(\[[^\]]*\])?\}?")
 """of a shell"""
 
@@ -74,6 +76,8 @@ EXTRAS = {
 def shown_in(path: Path) -> list[str]:
     """The commands that a file shows, without comments behind them."""
     text = path.read_text()
+    if not WORDS.search(text):
+        return []
     if path.suffix == ".py":
         pieces = [piece for string in strings(text) for piece in [*spans(string), *no_prose(lines(string))]]
     elif path.suffix == ".md":
@@ -92,11 +96,10 @@ def shown_in(path: Path) -> list[str]:
 
 def strings(source: str) -> Iterator[str]:
     """The strings of a module, X for what is filled in."""
-    tree = ast.parse(source)
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)} - {
-        id(node) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr)
-    }
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    filled = [node for node in nodes if isinstance(node, ast.JoinedStr)]
+    inside = {id(part) for node in filled for part in ast.walk(node)} - set(map(id, filled))
+    for node in nodes:
         if isinstance(node, ast.JoinedStr):
             yield "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:

@@ -77,13 +77,13 @@ def _is_number(value: Any) -> bool:
 
 def _start(job: Work, arm: str, began: int, choice: Mapping[str, Any]) -> None:
     from pipeline.compare import chooses_rate
-    from pipeline.compare.page.asked import what_it_is
+    from pipeline.compare.page.asked import candidates, what_it_is
     from pipeline.results.origin import mapping
 
     made_by = [mapping(mapping(read_json(path)).get("provenance")) for path in _files(job, arm)]
     commits = sorted((str(one.get("date")), str(one["commit"])) for one in made_by if "commit" in one)
-    tried = ", ".join(f"{name} → {value:.4g}" for name, value in choice.get("validation_accuracy", {}).items())
-    about = what_it_is(job.config, arm) + (f"\n\nTried, and the accuracy on validation data: {tried}." if tried else "")
+    tried = f"\n\nTried, and the accuracy on validation data, in %: {candidates(job.config, arm, choice)}." if choice else ""
+    about = what_it_is(job.config, arm) + tried
     told = {"arm": arm, "stage": "instruct", "mlflow.note.content": about, "mlflow.runColor": ARMS[arm].colour}
     told |= {"commit": commits[-1][1]} if commits else {}
     params = described.of_arm(job.config, arm, choice.get("strength"), chooses_rate(job.config, arm))

@@ -1,5 +1,6 @@
 """From the words of a command line to the command: parse, then call."""
 
+import codecs
 import io
 import os
 import sys
@@ -14,7 +15,7 @@ from pipeline.command_line import comparing, guest
 from pipeline.command_line.beginning import compare_defaults, defaults
 from pipeline.command_line.folders import check_name
 from pipeline.command_line.options import Command, CompareCommand, ReportCommand
-from pipeline.command_line.parsing import HELP, dashed, expand_aliases, option, parse
+from pipeline.command_line.parsing import HELP, dashed, expand_aliases, in_lines, option, parse
 from pipeline.command_line.registry import COMMANDS, function_of
 from pipeline.config import validate
 from pipeline.errors import UserError, nearest, shown
@@ -125,14 +126,14 @@ def _keep_secrets(argv: Sequence[str]) -> None:
 
 def overview() -> str:
     """What ``grad-instructor --help`` prints."""
-    lines = [f"  {name:<10} {entry.text}" for name, entry in COMMANDS.items()]
+    about = "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones."
     return "\n".join(
         [
             "usage: grad-instructor COMMAND [options]",
             "",
-            "Train an Evaluation Neural Network (ENN) on the training runs of many small networks, and instruct new ones.",
+            in_lines(about),
             "",
-            *lines,
+            *(in_lines(f"  {name:<10} {entry.text}", 13) for name, entry in COMMANDS.items()),
             "",
             "Start with:  grad-instructor run          (real handwritten digits, about two minutes)",
             "then:        grad-instructor run --preset mnist",
@@ -180,8 +181,20 @@ def flush() -> int:
     return 0
 
 
+ALIKE = str.maketrans({"−": "-", "–": "-", "─": "-", "×": "x", "→": ">", "…": ".", "°": " ", "≤": "<", "≥": ">"})
+"""what is printed in place of characters that an encoding lacks: a number keeps its sign"""
+
+
 def _print_what_can_be_printed() -> None:
-    """λ and ρ become question marks where the terminal's encoding lacks them."""
+    """Where the terminal's encoding lacks characters, some have others that look alike; λ and ρ become question marks."""
+    codecs.register_error("grad-instructor", _alike)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="grad-instructor")
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end].translate(ALIKE)
+    return found.encode("ascii", "replace").decode(), error.end

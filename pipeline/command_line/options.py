@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -12,20 +12,28 @@ from pipeline.config import PRESETS, Config, DataConfig, identity
 from pipeline.files import read_json
 
 
+def _optional(kind: str) -> Any:
+    """An option that may be left out, and says itself what holds then: without tyro's ``{None}|…`` and ``(default: None)``."""
+    return tyro.conf.arg(metavar=kind, help_behavior_hint="")
+
+
+FILE, TEXT, NUMBER = map(_optional, ("PATH", "STR", "INT"))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Places:
     """Where things are. None of this changes a number."""
 
-    output: Path | None = None
+    output: Annotated[Path | None, FILE] = None
     """folder of the results (default: runs/NAME-HASH, of a search or compare runs/search-… or runs/compare-…); given again, the
     work goes on there"""
-    data_folder: str | None = None
+    data_folder: Annotated[str | None, TEXT] = None
     """folder of MNIST, Fashion-MNIST and CIFAR-10 (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""
     download: bool = False
     """fetch a data set that is not there"""
-    storage_path: str | None = None
+    storage_path: Annotated[str | None, TEXT] = None
     """storage that a copy of the results is kept in (NFS folder, s3://bucket/folder); another machine goes on from it"""
-    tracking_uri: str | None = None
+    tracking_uri: Annotated[str | None, TEXT] = None
     """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the output folder)"""
     experiment: str = "grad-instructor"
     """MLflow experiment"""
@@ -39,9 +47,9 @@ class Options(Places):
 
     preset: str = "digits"
     """settings to start from: digits, mnist, mnist-tuned, fashion, paper-shallow, paper-deep, pblf-digits or pblf-mnist"""
-    config: Path | None = None
+    config: Annotated[Path | None, FILE] = None
     """JSON or YAML file of settings by dotted name (a search's best.json, a run's config.json); options go before it"""
-    adapt: str | None = None
+    adapt: Annotated[str | None, TEXT] = None
     """an ENN (a file, or the name of one that comes with the package) that keeps learning from the runs that it instructs,
     in place of a new one"""
 
@@ -109,7 +117,7 @@ class SearchCommand(Places):
 
     file: Annotated[Path, tyro.conf.Positional]
     """a YAML file such as tune_configs/smoke.yaml: space, sampler, scheduler, budget, objectives"""
-    protocol: str | None = None
+    protocol: Annotated[str | None, TEXT] = None
     """settings to start from in place of the file's preset, such as pblf-mnist for tune_configs/pblf.yaml"""
     placement: Annotated[Placement, tyro.conf.arg(name="")] = field(default_factory=Placement)
 
@@ -124,14 +132,14 @@ class PredictCommand(Places):
 
     space: str = "nasbench201"
     """space that architectures are drawn from: nasbench201, mlp or cnn"""
-    architectures: int | None = None
+    architectures: Annotated[int | None, NUMBER] = None
     """how many are drawn, uniformly, each at most once (default: 500, or all where there are fewer)"""
     predictors: tuple[str, ...] = ("gradsign", "live_params", "params")
     """names of predictors (docs/predictors.md has them all), one after the other; az_nas, and names with a plus between them,
     such as live_params+naswot, are combinations by ranks"""
-    models: str | None = None
+    models: Annotated[str | None, TEXT] = None
     """FILE.py:FUNCTION, a function that gives networks of your own in place of a space: a list, or names and networks"""
-    accuracies: str | None = None
+    accuracies: Annotated[str | None, TEXT] = None
     """of networks of mlp or cnn: trained (here, afterwards), or recorded (once, on digits or Fashion-MNIST; nothing is trained)
     (default: trained)"""
     examples: int = 128
@@ -146,9 +154,9 @@ class PredictCommand(Places):
 class Look:
     """What all commands take that only look."""
 
-    output: Path | None = None
+    output: Annotated[Path | None, FILE] = None
     """folder of a run (default: the newest in runs/)"""
-    tracking_uri: str | None = None
+    tracking_uri: Annotated[str | None, TEXT] = None
     """MLflow server or database (default: $MLFLOW_TRACKING_URI, else mlflow.db in the folder)"""
 
 
@@ -178,5 +186,5 @@ class UiCommand(Look):
 class DoctorCommand(Look):
     """What ``doctor`` takes."""
 
-    data_folder: str | None = None
-    """folder of the data sets"""
+    data_folder: Annotated[str | None, TEXT] = None
+    """folder of the data sets (default: $GRAD_INSTRUCTOR_DATA, else ~/.cache/grad-instructor)"""

@@ -5,8 +5,12 @@ import dataclasses
 import difflib
 import io
 import itertools
+import os
 import re
+import shutil
+import textwrap
 import typing
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import tyro
@@ -19,6 +23,8 @@ from pipeline.errors import UserError
 
 HELP = {"-h", "--help", "--help-all"}
 ALIASES = {"--dataset": "--data.dataset"}
+NARROWEST = 50
+"""columns for which help is laid out at least; a narrower screen breaks its lines"""
 
 
 def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
@@ -47,7 +53,13 @@ def parse(kind: Any, default: Any, name: str, arguments: list[str]) -> Any:
 
 
 def _texts(name: str, more: str = "") -> Any:
-    return {"prog": f"grad-instructor {name}", "description": f"{COMMANDS[name].text}.{more}"}
+    return {"prog": f"grad-instructor {name}", "description": in_lines(f"{COMMANDS[name].text}.{more}", 2)}
+
+
+def in_lines(text: str, indent: int = 0) -> str:
+    """A text in lines that the screen holds, the second and later ones indented; a word is never broken."""
+    width = max(shutil.get_terminal_size().columns, NARROWEST)
+    return textwrap.fill(text, width, subsequent_indent=" " * indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
@@ -60,8 +72,22 @@ def _print_help(kind: Any, name: str, default: Any, whole: bool) -> None:
         groups = typing.get_type_hints(Config)
         dotted = [f"--{group}.*" if dataclasses.is_dataclass(hint) else f"--{group}" for group, hint in groups.items()]
         more = f" Settings have dotted names: {', '.join(dotted)}; `grad-instructor {name} --help-all` explains each."
-    with contextlib.suppress(SystemExit):
+    with contextlib.suppress(SystemExit), _wide_enough():
         tyro.cli(kind, **given, **_texts(name, more), args=["--help"])
+
+
+@contextlib.contextmanager
+def _wide_enough() -> Iterator[None]:
+    """tyro, which asks for the width of the screen, would write a letter a line on a narrower one."""
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = str(max(shutil.get_terminal_size().columns, NARROWEST))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = before
 
 
 def option(arguments: list[str], name: str) -> str | None:

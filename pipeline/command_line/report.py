@@ -30,6 +30,7 @@ def command(options: ReportCommand, line: str) -> int:
 def report(job: Work) -> None:
     """Stage 4: the test set, once; the table, the plots, the page."""
     from pipeline.compare import collect
+    from pipeline.compare.page.found import answer
     from pipeline.compare.report import prediction_points
 
     arms = collect(job.config, job.folder)
@@ -39,7 +40,7 @@ def report(job: Work) -> None:
     found = _reported(job, arms, points)
     _draw(job, found)
     _write_page(job, found)
-    _record(job)
+    _record(job, answer(found)[1:])
     show_report(job, job.dataset.name)
 
 
@@ -143,8 +144,12 @@ def page_again(job: Work) -> None:
     job.records.artifact(job.root, "report.html", "")
 
 
-def _record(job: Work) -> None:
-    """The answer in the folder's own run, and each row of it in the run of its arm."""
+def _record(job: Work, answer: Sequence[str]) -> None:
+    """The answer in the folder's own run, and each row of it in the run of its arm.
+
+    Args:
+        answer: in sentences. They come first: MLflow's page of a run shows the beginning of its description alone.
+    """
     rows = read_report(job.folder / "report.json")["rows"]
     for file in FILES:
         if (job.folder / file).exists():
@@ -152,8 +157,9 @@ def _record(job: Work) -> None:
     for row in rows:
         arm_runs.record_test(job, row)
     job.records.result(job.root, {f"test/accuracy/{row['arm']}": row["accuracy"] for row in rows})
-    about = f"Test set of {job.dataset.name}, {rows[0]['n']} targets per arm.\n\n"
-    job.records.tags(job.root, {"mlflow.note.content": about + (job.folder / "report.md").read_text(encoding="utf-8")})
+    said = [*answer, f"Test set of {job.dataset.name}, {rows[0]['n']} targets per arm."]
+    about = "\n\n".join([*said, (job.folder / "report.md").read_text(encoding="utf-8")])
+    job.records.tags(job.root, {"mlflow.note.content": about})
 
 
 def show_report(job: Work, data: str) -> None:

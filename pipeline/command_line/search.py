@@ -18,7 +18,7 @@ from pipeline.progress import console
 from pipeline.received import refuse_links
 from pipeline.results.fitted import Fitted
 from pipeline.search.kinds import KINDS
-from pipeline.search.plan import Plan
+from pipeline.search.plan import Plan, ranked_by
 from pipeline.search.reading import read_plan
 from pipeline.search.values import Budget, Sampler
 
@@ -89,6 +89,8 @@ def show_search(job: Work, plan: Plan) -> None:
         f"\n{found['candidates']} candidates: {ended}, {found['failed']} failed. Best of every trade-off, on validation data:"
     )
     console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
+    if told := ranked_by(name for name, _ in plan.objectives):
+        console.print(told)
     command = KINDS[plan.kind].trained_by
     for file in [f"best-{group.name}.json" if group.name else "best.json" for group in plan.groups]:
         if os.path.exists(job.folder / file):

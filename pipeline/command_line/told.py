@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.command_line.work import Work
-from pipeline.results.tables import as_text
+from pipeline.results.measures import in_words, quantity
+from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
 from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Result, Task, name_of
@@ -111,7 +112,7 @@ def _line(plan: Plan, result: Result, how: str, stage_name: str) -> str:
         return f"failed in stage {stage_name}: {result['failed']}"
     first = [] if plan.objectives[0][0] in result else [KINDS[plan.kind].ranked]
     shown = [name for name in (*first, *(name for name, _ in plan.objectives)) if name in result]
-    values = ", ".join(f"{name.replace('_', ' ')} {as_text(result[name], '.3g')}" for name in shown)
+    values = ", ".join(f"{in_words(name)} {quantity(name, as_cell(result[name], '.3g'))}" for name in shown)
     return f"{how if how == 'finished' else f'stopped after {stage_name}'}: {values}"
 
 

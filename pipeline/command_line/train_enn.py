@@ -9,7 +9,7 @@ from pipeline.command_line.stages import do
 from pipeline.command_line.work import Work
 from pipeline.config import Config
 from pipeline.progress import stage
-from pipeline.results.tables import as_text
+from pipeline.results.tables import as_cell
 
 
 def command(options: Command, line: str) -> int:
@@ -96,9 +96,9 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
                 bar.skip()
                 return
             bar.say(
-                f"segment {row['segment']}/{segments}  loss at its end: {as_text(row['loss/small'], '.3f')} from small "
-                f"weights, {as_text(row['loss/he'], '.3f')} from He  promised change {as_text(row['promised'], '+.3f')}  "
-                f"error {as_text(row['error'], '.3f')}"
+                f"segment {row['segment']}/{segments}  loss at its end: {as_cell(row['loss/small'], '.3f')} from small "
+                f"weights, {as_cell(row['loss/he'], '.3f')} from He  promised change {as_cell(row['promised'], '+.3f')}  "
+                f"error {as_cell(row['error'], '.3f')}"
             )
             bar.advance()
 
@@ -107,13 +107,13 @@ def _fine_tune(job: Work, run: str, device: str) -> str:
 
 def _round_line(config: Config, row: dict[str, Any]) -> str:
     scores, he = (
-        [f"{key.rsplit('/', 1)[1]}: {as_text(value, '.3f')}" for key, value in row.items() if key.startswith(f"score/{start}/")]
+        [f"{key.rsplit('/', 1)[1]}: {as_cell(value, '.3f')}" for key, value in row.items() if key.startswith(f"score/{start}/")]
         for start in ("small", "he")
     )
     reader = config.enn.readers[0]
     return (
         f"round {row['round'] + 1}/{config.rl.rounds}  env steps {row['env_steps']}  "
-        f"unseen runs: error {as_text(row[f'error/{reader}'], '.3f')} τ {as_text(row[f'kendall/{reader}'], '.2f')}\n"
+        f"unseen runs: error {as_cell(row[f'error/{reader}'], '.3f')} τ {as_cell(row[f'kendall/{reader}'], '.2f')}\n"
         f"    final score by λ  from small weights  {'  '.join(scores)}\n"
         f"                      from He             {'  '.join(he)}"
     )

@@ -6,8 +6,9 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from pipeline import interrupts
+from pipeline import children, interrupts
 from pipeline.command_line.folders import check_is_run, locked, newest_folder
 from pipeline.command_line.options import UiCommand
 from pipeline.errors import UserError
@@ -32,9 +33,8 @@ def command(look: UiCommand, _line: str) -> int:
         console.print(f"warning: {look.host} can be reached from other machines, and MLflow asks nobody who they are.")
     console.print("starting MLflow's server, which takes some seconds")
     # a group of its own: Ctrl-C comes to this process alone, and the server ends by SIGTERM, which it takes without a traceback
-    process = subprocess.Popen(
-        server, env=os.environ | variables, process_group=0, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = children.start(server, env=os.environ | variables, process_group=0, **pipes)
     said = Said(process)
     try:
         address = own_address(look.host, look.port)

@@ -1,10 +1,12 @@
 """Settings by dotted name (``rl.gamma``), as files and searches have them, and a run's identity, which is made from them."""
 
 import dataclasses
+import functools
 import math
 import sys
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipeline.config.schema import Config
@@ -30,15 +32,23 @@ def from_dotted(values: dict[str, Any]) -> Config:
     Raises:
         UserError: an unknown key (naming the nearest right one) or a value of the wrong type.
     """
-    known = to_dotted(Config())
     for key in values:
-        if key not in known:
-            raise UserError(f"unknown setting {shown(key)}; did you mean {nearest(key, known)!r}?")
+        if key not in _default(Config):
+            raise UserError(f"unknown setting {shown(key)}; did you mean {nearest(key, _default(Config))!r}?")
     return _build(Config, values, "")
 
 
+@functools.cache
+def _default(kind: type[Config]) -> Mapping[str, Any]:
+    """Every setting's default."""
+    return types.MappingProxyType(to_dotted(kind()))
+
+
+_hints = functools.cache(typing.get_type_hints)
+
+
 def _build(kind: Any, values: dict[str, Any], prefix: str) -> Any:
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     arguments = {}
     for item in dataclasses.fields(kind):
         key = prefix + item.name
@@ -71,6 +81,5 @@ def coerce(hint: Any, value: Any, key: str) -> Any:
 
 def identity(config: Config) -> str:
     """Eight hexadecimal digits of the hash of every setting that differs from its default."""
-    default = to_dotted(Config())
-    changed = {key: value for key, value in to_dotted(config).items() if value != default[key]}
+    changed = {key: value for key, value in to_dotted(config).items() if value != _default(Config)[key]}
     return digest_of_json(changed, 8)

@@ -70,6 +70,9 @@ class Dataset:
         on ``device``; ``limit`` keeps the first n examples.
 
         Always copies: the arrays may be read-only memory shared between processes, which torch must not write to.
+
+        Raises:
+            ValueError: there is no such split, or the limit is below 1.
         """
         import torch
 

@@ -62,7 +62,13 @@ class Home:
 
 
 class Critic(nn.Module):
-    """A reader, one hidden layer, a value, advantages, and a strength head (which only unrolled fine-tuning trains)."""
+    """An ENN: a reader, one hidden layer, a value, advantages, and a strength head (which only unrolled fine-tuning trains).
+
+    Args:
+        reader: a name of ``READERS``.
+        config: its sizes.
+        home: where it learns, and how it is to be used.
+    """
 
     def __init__(self, reader: str, config: ENNConfig, home: Home) -> None:
         super().__init__()
@@ -84,7 +90,7 @@ class Critic(nn.Module):
     def q_values(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, "P A"]:
-        """Q(θ, t, a) in [0, 1] for every level of λ."""
+        """Q(θ, t, a) in [0, 1] for every level of λ, (P, levels)."""
         return self._q(self.hidden(self.reader.read(parameters, progress, activation)))
 
     def _q(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, "P A"]:
@@ -92,11 +98,11 @@ class Critic(nn.Module):
         return torch.sigmoid(self.value_head(hidden) + advantages - advantages.amax(dim=-1, keepdim=True))
 
     def value_of(self, features: Float[Tensor, "P features"]) -> Float[Tensor, " P"]:
-        """V from features already read (Grad-CAM reads a weight image of its own)."""
+        """V (P,) from features already read, (P, features); Grad-CAM reads a weight image of its own."""
         return self.value_from(self.hidden(features))
 
     def value_from(self, hidden: Float[Tensor, "P hidden"]) -> Float[Tensor, " P"]:
-        """V from the hidden layer's outputs."""
+        """V (P,) from the hidden layer's outputs, (P, hidden)."""
         return torch.sigmoid(self.value_head(hidden).squeeze(-1))
 
     def strengths(

@@ -24,7 +24,7 @@ _MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticErro
 """what building an ENN from a description that makes none may raise"""
 
 
-def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
+def save_critic(critic: Critic, path: str | Path, card: dict[str, Any]) -> None:
     """Write ``path`` (.safetensors) and, last, its .json, each atomically.
 
     Args:
@@ -33,7 +33,7 @@ def save_critic(critic: Critic, path: Path, card: dict[str, Any]) -> None:
     Raises:
         UserError: the folder cannot be written to.
     """
-    weights, description = _weights(critic), _description(critic)
+    path, weights, description = Path(path), _weights(critic), _description(critic)
     description = {"format": FORMAT, "sha256": _checksum(weights, description), **description, "card": card}
     write_atomic(path, weights)
     write_json(path.with_suffix(".json"), description)

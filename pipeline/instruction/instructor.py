@@ -137,7 +137,8 @@ class Instructor:
         leaves the gradients alone and moves the parameters themselves.
 
         To be called once per optimiser step. A call while gradients are still accumulated on those of the call before does
-        nothing; nor does one whose gradients are not finite, a step that a ``GradScaler`` will skip.
+        nothing; nor does one whose gradients are not finite, a step that a ``GradScaler`` will skip. Where a loop instructs
+        and then leaves the step out by itself, the next call is in its place: no step is counted twice.
 
         Args:
             scale: by how much the gradients are scaled; the instruction is, too.
@@ -165,8 +166,14 @@ class Instructor:
             return
         if self.guard is not None and self.last is not None:
             require_gradients(read)
-        due = self.step % home.period % home.refresh == 0
-        if isinstance(self.guard, OwnGuard) and self.guard.rests(self.step % home.period == 0):
+        # whether the last step was left out, so that this one takes its place; without gradients nobody makes steps by them
+        again = self.step > 0 and norm > 0 and self._bound.is_unmoved(read.tensors)
+        if again and home.decoupled:  # which moved the weights already
+            self._bound.remember(model, read.names, read.tensors)
+            return
+        self.step -= again
+        due = not again and self.step % home.period % home.refresh == 0
+        if not again and isinstance(self.guard, OwnGuard) and self.guard.rests(self.step % home.period == 0):
             due = False
             held.drop()
         if stale:
@@ -175,7 +182,7 @@ class Instructor:
             self._refresh(given, read)
         at = min(1.0, self.step / self.steps)
         length, rate = held.apply(read, scale, self.step / self.steps, self.optimizer)
-        if self._shown is not None and length > 0:
+        if self._shown is not None and length > 0 and not again:
             self._shown.moved += rate
         self._bound.remember(model, read.names, read.tensors)
         if due and (told := far_from_home(model, home.target, self.step == 0, self.guard)):
@@ -208,6 +215,7 @@ class Instructor:
             "guard": {} if self.guard is None else self.guard.state_dict(),
             "names": list(self._bound.names),
             "sample": None if self._bound.sample is None else self._bound.sample.clone(),
+            "made": self._bound.was_made(),
         }
 
     def load_state_dict(self, state: Any) -> None:
@@ -224,6 +232,7 @@ class Instructor:
         self._held.load_state_dict(own)
         self._bound.names = list(own["names"])
         self._bound.sample = None if own["sample"] is None else own["sample"].clone()
+        self._bound.made = own["made"]
         if self.guard is not None:
             self.guard.load_state_dict(own["guard"])
 

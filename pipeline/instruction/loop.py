@@ -28,16 +28,21 @@ class Trace:
     """What was measured at every period boundary of a run; lists over points, arrays over members (P,)."""
 
     steps: list[int] = field(default_factory=list)
+    """optimiser steps taken by then"""
     seconds: list[float] = field(default_factory=list)
     """training time per member since the start, without the time spent on measuring (CPU seconds, or a GPU's wall seconds)"""
     times: list[int] = field(default_factory=list)
     """when each point was measured, in ms since epoch"""
     loss: list[np.ndarray] = field(default_factory=list)
+    """mean cross entropy on the validation data, in nats"""
     accuracy: list[np.ndarray] = field(default_factory=list)
+    """on the validation data, in [0, 1]"""
     strength: list[np.ndarray] = field(default_factory=list)
     """λ in the period that ended here (from the second point on)"""
     gradient_norm: list[np.ndarray] = field(default_factory=list)
+    """of the loss of the batch that comes next, over all tensors"""
     instruction_norm: list[np.ndarray] = field(default_factory=list)
+    """of the instruction that is followed; 0 without one"""
     predicted: dict[str, list[np.ndarray]] = field(default_factory=dict)
     """V(θ, t) by each ENN"""
     angles: list[np.ndarray] = field(default_factory=list)
@@ -91,11 +96,20 @@ def train(
     critics: Mapping[str, Critic] | None = None,
     at_point: Callable[[int], None] | None = None,
 ) -> Trace:
-    """Train to ``steps``, measuring on ``validation`` (x, y) at the start and after every ``period``.
+    """Train all members, and measure them at the start and after every period.
 
     Args:
-        critics: ENNs whose predictions are to be traced.
+        population: trained in place; from the step on that it has reached.
+        rule: an :class:`Update`, a term, or whatever makes updates.
+        batches: x and y of a step, by its number.
+        steps: T, optimiser steps of the whole run.
+        period: optimiser steps between two measurements.
+        validation: x (n, in) and y (n,), on which members are measured.
+        critics: ENNs by name, whose predictions are to be traced.
         at_point: called with the step after each measurement, for checkpoints and progress.
+
+    Returns:
+        What was measured.
     """
     trace, state, elapsed = Trace(), rule.init(population), 0.0
     signal = state.signal if isinstance(rule, Update) else None

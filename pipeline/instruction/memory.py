@@ -25,6 +25,7 @@ STATE = {
     "guard": Mapping,
     "names": Sequence,
     "sample": (Tensor, type(None)),
+    "made": bool,
 }
 """what a saved state consists of"""
 
@@ -66,11 +67,13 @@ class Bound:
         self.versions: list[int] = []
         self.gradient: Tensor | None = None
         """one of the gradients that were instructed last"""
+        self.made = True
+        """False where a state was loaded whose last step was instructed and not made"""
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy keeps, and what is pickled: the names and the sample, by which the model is known again as it is after
         :meth:`Instructor.load_state_dict`."""
-        return {**Bound().__dict__, "names": self.names, "sample": self.sample}
+        return {**Bound().__dict__, "names": self.names, "sample": self.sample, "made": self.was_made()}
 
     def check(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor], fits: bool = True) -> None:
         """Nothing, where this is the model of the steps before.
@@ -111,14 +114,24 @@ class Bound:
 
     def is_repeat(self, tensors: Sequence[Tensor]) -> bool:
         """Whether the gradients that were instructed last are still being accumulated: no optimiser step came between."""
-        kept = self.gradient
-        return (
-            kept is not None and any(own.grad is kept for own in tensors) and self.versions == [own._version for own in tensors]
-        )
+        return any(own.grad is self.gradient for own in tensors) and self.is_unmoved(tensors)
+
+    def is_unmoved(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether the step that was instructed last was not made: the weights are where they were. (An optimiser that writes
+        to ``.data`` leaves no other trace than their values.)"""
+        if self.made and (self.gradient is None or self.versions != [own._version for own in tensors]):
+            return False
+        now = sample(tensors)
+        return self.sample is not None and torch.equal(self.sample.to(now), now)
+
+    def was_made(self) -> bool:
+        """Whether the step that was instructed last was made by now."""
+        known = [own for own in (tensor() for tensor in self.tensors) if own is not None]
+        return self.made and not (bool(known) and len(known) == len(self.tensors) and self.is_unmoved(known))
 
     def remember(self, model: nn.Module, names: Sequence[str], tensors: Sequence[Tensor]) -> None:
         """This model and its weights, as they are after a step was instructed."""
-        self.model, self.names, self.sample = weakref.ref(model), list(names), sample(tensors)
+        self.model, self.names, self.sample, self.made = weakref.ref(model), list(names), sample(tensors), True
         self.tensors = [weakref.ref(own) for own in tensors]
         self.versions = [own._version for own in tensors]
         trained = [own.grad for own in tensors if own.grad is not None]
@@ -142,6 +155,7 @@ def checked_state(state: Any) -> dict[str, Any]:
     Raises:
         UserError: it is none of an instructor.
     """
+    state = {"made": True, **state} if isinstance(state, Mapping) else state  # earlier versions did not write it
     alike = isinstance(state, Mapping) and state.keys() == STATE.keys()
     if not alike or not all(isinstance(state[key], kind) for key, kind in STATE.items()) or not _is_whole(state):
         raise UserError("what was to be loaded is no state of an instructor; give what its state_dict() returned.")

@@ -15,10 +15,12 @@ from pipeline.targets import Population
 
 
 class Batch(NamedTuple):
-    """Inputs (P, B, in) and labels (P, B), or without P where all members share the batch."""
+    """Examples of one step, of each member or, without P, for all of them."""
 
     x: Tensor
+    """inputs (P, B, in) or (B, in)"""
     y: Tensor
+    """classes (P, B) or (B,), whole numbers"""
 
 
 @runtime_checkable

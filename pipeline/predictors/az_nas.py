@@ -2,7 +2,8 @@
 is called `az_nas`; the fourth part, complexity, is `flops`.
 
 The features f_0, f_1, … are the outputs of the stem and of each cell or residual block of a NAS-Bench-201 network, and of each
-convolution and linear layer of any other, the last one (its class scores) left out. Weights are drawn from N(0, 2 / fan-in),
+convolution and linear layer of any other, the last one (its class scores) left out; attention is its projections, of which one
+that makes queries, keys and values at once is one feature. Weights are drawn from N(0, 2 / fan-in),
 images are Gaussian, BatchNorm takes the batch's statistics.
 
 *Departures*: features of networks that are none of NAS-Bench-201 (the authors write a function for each search space); a pair
@@ -21,7 +22,8 @@ from torch import Tensor, nn
 
 from pipeline.predictors.checks import Unsuited, defined
 from pipeline.predictors.drawn import drawn
-from pipeline.predictors.observe import Outputs
+from pipeline.predictors.layout import Layout
+from pipeline.predictors.observe import Outputs, layouts_of
 from pipeline.predictors.predictor import Predictor
 from pipeline.targets.nasbench201 import CellNetwork
 
@@ -30,13 +32,12 @@ class Feature(NamedTuple):
     """An output on the way."""
 
     values: Tensor
-    """(N, C, …), or (N, …, C)"""
-    last: bool = False
-    """whether channels are last"""
+    layout: Layout = Layout()
+    """where its examples and channels are"""
 
     def ordered(self, values: Tensor) -> Float[Tensor, "N C ..."]:
-        """Something of its shape, with channels after examples."""
-        return values.movedim(-1, 1) if self.last else values
+        """Something of its shape, with examples first, then channels."""
+        return self.layout.ordered(values)
 
 
 class AZNAS(Predictor):
@@ -77,10 +78,11 @@ def features(network: nn.Module, parameters: dict[str, Tensor], x: Shaped[Tensor
             for hook in hooks:
                 hook.remove()
         return found
-    with Outputs(network, linear=True) as seen:
-        seen.watched = {id(own) for own in parameters.values()}
-        torch.func.functional_call(network, parameters, (x,))
-    return [Feature(*own) for own in seen.linear[:-1]]
+    with Outputs(network, parameters, linear=True) as seen:
+        torch.func.functional_call(network, parameters, (x.clone(),))
+    outputs = seen.linear[:-1]
+    places = layouts_of(network, x, outputs, parameters)
+    return [Feature(own.values, place) for own, place in zip(outputs, places, strict=True)]
 
 
 def entropies(found: Sequence[Feature]) -> list[float]:

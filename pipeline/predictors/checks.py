@@ -2,6 +2,8 @@
 
 import numbers
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +14,10 @@ from pipeline.predictors.weights import weights
 
 NETWORKS_OWN = (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError)
 """what somebody's network raises at examples that it was not made for; anything else is an error of its code, and stays one"""
+
+
+Watch = Callable[[Tensor], AbstractContextManager[Any]]
+"""makes, of inputs, what is to be entered while a network computes something of them"""
 
 
 class Undefined(ArithmeticError):
@@ -82,6 +88,7 @@ def batch(
     data: bool = True,
     labels: bool = True,
     real: bool = False,
+    watch: Watch = nullcontext,
 ) -> tuple[Tensor, Tensor]:
     """The examples that a predictor looks at, where the network's parameters are and of their type.
 
@@ -90,6 +97,7 @@ def batch(
         least: how many it needs.
         data, labels: whether it looks at them; what it does not look at may be anything of the right shape.
         real: whether it cannot look at whole numbers.
+        watch: what looks on while the network is tried on the first of them.
 
     Raises:
         UserError: they are none.
@@ -111,7 +119,7 @@ def batch(
     if data and not bool(torch.isfinite(x).all()):
         raise UserError("the images hold numbers that are not finite; give others, or scale them first.")
     x, y = x.to(like.device, like.dtype) if x.is_floating_point() else x.to(like.device), y.to(like.device).long()
-    scores = class_scores(network, x[:1] if data else torch.zeros_like(x[:1]))
+    scores = class_scores(network, x[:1] if data else torch.zeros_like(x[:1]), watch)
     classes = scores.shape[1]
     if labels and not bool(((y >= 0) & (y < classes)).all()):
         raise UserError(
@@ -135,7 +143,7 @@ def pair(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return x, y
 
 
-def class_scores(network: nn.Module, x: Tensor) -> Tensor:
+def class_scores(network: nn.Module, x: Tensor, watch: Watch = nullcontext) -> Tensor:
     """(1, K) of one example, in evaluation mode and without a trace.
 
     Raises:
@@ -145,7 +153,7 @@ def class_scores(network: nn.Module, x: Tensor) -> Tensor:
     try:
         for module in modes:
             module.training = False
-        return _scores_of(network, x, "")
+        return _scores_of(network, x, "", watch)
     finally:
         for module, training in modes.items():
             module.training = training
@@ -157,10 +165,11 @@ def trains(network: nn.Module, x: Tensor) -> None:
     _scores_of(network, x, " in training mode")
 
 
-def _scores_of(network: nn.Module, x: Tensor, mode: str) -> Tensor:
+def _scores_of(network: nn.Module, x: Tensor, mode: str, watch: Watch = nullcontext) -> Tensor:
+    inputs, devices = x.clone(), [x.device] if x.device.type == "cuda" else []
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.device.type == "cuda" else []):
-            outputs = network(x.clone())
+        with torch.no_grad(), torch.random.fork_rng(devices=devices), watch(inputs):
+            outputs = network(inputs)
     except NETWORKS_OWN as error:
         raise UserError(
             f"the network{mode} does not take examples of shape {tuple(x.shape[1:])}: {reason_of(error)}; give a batch that "

@@ -10,6 +10,9 @@ from pipeline.predictors.weights import weights
 
 NORMALISATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
+BIASES = ("in_proj_bias", "bias_ih", "bias_hh")
+"""of attention and of recurrent layers, as their names begin"""
+
 
 def drawn(network: nn.Module, how: Literal["unit", "he"]) -> dict[str, Tensor]:
     """Parameters by name: weights of convolutions and linear layers N(0, 1) or N(0, 2 / fan-in), their biases 0; scales of
@@ -22,7 +25,7 @@ def drawn(network: nn.Module, how: Literal["unit", "he"]) -> dict[str, Tensor]:
         plain = isinstance(module, NORMALISATIONS)
         for own, value in module.named_parameters(name, recurse=False):
             kind = own.rpartition(".")[2]
-            if kind == "bias" and own in parameters:
+            if own in parameters and (kind == "bias" or kind.startswith(BIASES)):
                 parameters[own] = torch.zeros_like(value)
             elif plain and kind == "weight":
                 parameters[own] = torch.ones_like(value)

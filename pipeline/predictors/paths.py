@@ -4,10 +4,10 @@ The network of a NAS-Bench-201 cell says so by itself (:meth:`pipeline.targets.n
 measured by one pass over random positive inputs, in which every weight is replaced by about the mean over its inputs, and
 normalisations and activations by nothing: nothing can then cancel or be cut off, so that a weight is live, on a path from input
 to output, exactly where a sum of the outputs, weighted at random, has a gradient with respect to it. (SynFlow's idea, Tanaka et
-al., 2020, with values that stay near 1.) A weight that is computed from parameters counts by the largest of them.
+al., 2020, with values that stay near 1.) A weight that is computed from parameters counts by the largest of them. Recurrent
+layers are computed as they are, with their own matrices, each of which counts at every position.
 """
 
-import inspect
 from typing import Any
 
 import torch
@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from pipeline.predictors import recurrent
+from pipeline.predictors.attention import ATTENTION, opened
 from pipeline.predictors.weights import weights
 from pipeline.targets.nasbench201 import CellNetwork, Layer
 
@@ -32,8 +34,6 @@ NOTHING = {
     if hasattr(home, name)
 }
 """functions that are replaced by their first argument"""
-SIGNATURE = inspect.signature(F.multi_head_attention_forward)
-PROJECTIONS = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
 EXAMPLES = 2
 """of the pass"""
 
@@ -82,47 +82,54 @@ class Paths(TorchFunctionMode):
             return args[0]
         if func in LINEAR_MAPS or func in TRANSPOSED:
             return self._linear_map(func, *args, **kwargs)
-        if func is F.multi_head_attention_forward:
-            self._attention(SIGNATURE.bind(*args, **kwargs).arguments)
+        if func is F.bilinear:
+            return self._bilinear(*args, **kwargs)
+        if func is ATTENTION:
+            with self:
+                return opened(*args, **kwargs)
+        if func in recurrent.LAYERS or func in recurrent.CELLS:
+            for weight in recurrent.matrices(func, args):
+                self._count(weight, recurrent.positions(args))
         return func(*args, **kwargs)
 
     def _count(self, weight: Tensor, positions: int) -> None:
         """Positions of a weight, or of a parameter that it is computed from: in the share of it that is used."""
         leaf = weight
         if id(weight) not in self.watched:
-            leaves = [own for own in _leaves(weight) if id(own) in self.watched]
+            leaves = [own for own in leaves_of(weight) if id(own) in self.watched]
             leaf = max(leaves, key=Tensor.numel, default=weight)
         if id(leaf) in self.watched:
             share = min(1.0, weight.numel() / leaf.numel())
             self.positions[id(leaf)] = self.positions.get(id(leaf), 0) + share * (positions // EXAMPLES)
 
-    def _attention(self, given: dict[str, Any]) -> None:
-        """Attention's projections, which a function computes within itself: of queries, of keys and of values."""
-        read, of = [given[name] for name in ("query", "key", "value")], PROJECTIONS
-        own = given if given.get("use_separate_proj_weight") else dict(zip(of, given["in_proj_weight"].chunk(3), strict=True))
-        for inputs, name in zip(read, of, strict=True):
-            self._count(own[name], inputs.numel() // inputs.shape[-1])
-        self._count(given["out_proj_weight"], read[0].numel() // read[0].shape[-1])
-
     def _linear_map(
         self, func: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **more: Any
     ) -> Tensor:
-        stands = weight
-        if id(weight) in self.watched:
-            if id(weight) not in self.stand_ins:
-                fan_in = weight.shape[0] if func in TRANSPOSED else weight[0].numel()
-                self.stand_ins[id(weight)] = (_positive(weight.detach()) / fan_in).requires_grad_()
-            stands, bias = self.stand_ins[id(weight)], None
-        outputs = func(input, stands, bias, *rest, **more)
+        stands = self._stand_in(weight, weight.shape[0] if func in TRANSPOSED else weight[0].numel())
+        outputs = func(input, stands, bias if stands is weight else None, *rest, **more)
         self._count(weight, input.numel() // weight.shape[0] if func in TRANSPOSED else outputs.numel() // weight.shape[0])
         return outputs
+
+    def _bilinear(self, one: Tensor, other: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        stands = self._stand_in(weight, weight[0].numel())
+        outputs = F.bilinear(one, other, stands, bias if stands is weight else None)
+        self._count(weight, outputs.numel() // weight.shape[0])
+        return outputs
+
+    def _stand_in(self, weight: Tensor, fan_in: int) -> Tensor:
+        """What is positive, in the place of a parameter; what is computed stays."""
+        if id(weight) not in self.watched:
+            return weight
+        if id(weight) not in self.stand_ins:
+            self.stand_ins[id(weight)] = (_positive(weight.detach()) / fan_in).requires_grad_()
+        return self.stand_ins[id(weight)]
 
 
 def _positive(like: Tensor) -> Tensor:
     return torch.rand_like(like) + 0.5
 
 
-def _leaves(weight: Tensor) -> list[Tensor]:
+def leaves_of(weight: Tensor) -> list[Tensor]:
     """The parameters that a weight is computed from."""
     waiting: list[Any] = [weight.grad_fn]
     found: list[Tensor] = []

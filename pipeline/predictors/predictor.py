@@ -10,6 +10,7 @@ Letters: N examples, K classes.
 import math
 import time
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from typing import ClassVar, NamedTuple
 
@@ -19,6 +20,10 @@ from torch import Tensor, nn
 
 from pipeline.predictors import checks
 from pipeline.predictors.untouched import untouched
+from pipeline.predictors.uses import Uses, refuse_others
+from pipeline.targets.nasbench201 import CellNetwork
+
+LAYERS = "convolutions and linear layers"
 
 
 class Labelled(NamedTuple):
@@ -56,7 +61,7 @@ class Predictor(ABC):
     statistics: ClassVar[str] = "batch"
     """what BatchNorm normalises by: the statistics of the "batch", those of each "example" alone, or "none" (it is left out, or
     does not matter)"""
-    layers: ClassVar[str] = "convolutions and linear layers"
+    layers: ClassVar[str] = LAYERS
     """whose weights, gradients or outputs it looks at"""
     dead_weights: ClassVar[bool] = False
     """whether weights that no path from input to output uses count; if so, equal cells score differently"""
@@ -87,11 +92,15 @@ class Predictor(ABC):
         """
         checks.network(network)
         checks.generator(generator)
+        # a cell's network is known to have no other weights, and its counts take less time than to look would
+        uses = Uses(network) if self.layers == LAYERS and not isinstance(network, CellNetwork) else None
+        watch = nullcontext if uses is None else uses.follow
         with untouched(network, int(torch.randint(1 << 62, (), generator=generator))):
             try:
-                x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels, self.real)
+                x, y = checks.batch(network, batch, self.examples, self.least, self.data, self.labels, self.real, watch)
             except checks.Undefined:
                 return math.nan
+            refuse_others(network, set() if uses is None else uses.found)
             try:
                 value = float(self.value(network, x, y))
             except checks.Undefined:

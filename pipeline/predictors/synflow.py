@@ -7,15 +7,14 @@ precision, for they grow with depth.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from pipeline.predictors.batch import or_zeros
+from pipeline.predictors.observe import WithoutBatchNorm
 from pipeline.predictors.predictor import Predictor
 from pipeline.predictors.weights import weights
 
@@ -41,13 +40,6 @@ class SynFlow(Predictor):
         return sum(
             float((size.detach() * flow).abs().sum()) for size, flow in zip(own, or_zeros(outputs.sum(), own), strict=True)
         )
-
-
-class WithoutBatchNorm(TorchFunctionMode):
-    """Within, BatchNorm does nothing."""
-
-    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
-        return args[0] if func is F.batch_norm else func(*args, **(kwargs or {}))
 
 
 PREDICTOR = SynFlow

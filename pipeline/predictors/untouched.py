@@ -10,10 +10,13 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from pipeline.learning.modules import gradient
+from pipeline.predictors import recurrent
 from pipeline.targets.nasbench201 import CellNetwork
 
 NOISE = (nn.modules.dropout._DropoutNd, nn.RReLU, nn.MultiheadAttention)
 """modules that draw random numbers while they train"""
+OTHERS_NOISE = ("StochasticDepth", "DropPath")
+"""such modules of other libraries (torchvision, timm), by the names of their classes"""
 DROPOUTS = {
     getattr(home, name)
     for home, names in (
@@ -34,6 +37,8 @@ class Quiet(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in DROPOUTS:
             return args[0] if args else kwargs["input"]
+        if func in recurrent.LAYERS:
+            args = recurrent.without_dropout(args)
         if func is F.scaled_dot_product_attention:
             args, kwargs = (*args[:AT], *([0.0] if len(args) > AT else []), *args[AT + 1 :]), dict(kwargs)
             kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
@@ -69,7 +74,7 @@ def untouched(network: nn.Module, seed: int) -> Iterator[None]:
         torch.manual_seed(seed)
         try:
             for module in attributes:
-                module.training = not isinstance(module, NOISE)
+                module.training = not isinstance(module, NOISE) and type(module).__name__ not in OTHERS_NOISE
             for parameter in frozen:
                 parameter.requires_grad_(True)
             yield

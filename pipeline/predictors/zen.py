@@ -3,11 +3,13 @@ noise is added to a Gaussian image,
 
     score = log mean_n ‖f(x_n) − f(x_n + α ε_n)‖₁ + Σ over BatchNorms of log √(mean over channels of the variance),    α = 0.01
 
-The second term puts back what BatchNorm divides out. f is what the last mean over the image, or else the last linear layer,
-reads. It looks at no data; NaN where f is the same whatever the image.
+The second term puts back what BatchNorm divides out. f is what the last linear layer reads, or, where that is an average
+pooling to one position (`nn.AdaptiveAvgPool2d(1)`), what the pooling reads. It looks at no data; NaN where f is the same
+whatever the image.
 
 *Departures*: one draw and as many images as the batch has, where the authors take the mean over 32 draws; the variances are
-those of the batch x and not running ones; residual connections stay, which the authors take out.
+those of the batch x and not running ones; residual connections stay, which the authors take out; a mean over the image that is
+no pooling layer or function is part of f.
 """
 
 import math
@@ -46,11 +48,9 @@ def change(
 ) -> float:
     """The score for these parameters, images and noise."""
     with torch.no_grad():
-        with Outputs(network, rest=True) as plain:
-            plain.watched = {id(own) for own in parameters.values()}
+        with Outputs(network, parameters, rest=True) as plain:
             torch.func.functional_call(network, parameters, (image.clone(),))
-        with Outputs(network, rest=True) as noisy:
-            noisy.watched = plain.watched
+        with Outputs(network, parameters, rest=True) as noisy:
             torch.func.functional_call(network, parameters, (image + NOISE * noise,))
     moved = float((plain.before - noisy.before).abs().flatten(1).sum(1).mean())
     scales = [float(own.mean().sqrt()) for own in plain.variances]

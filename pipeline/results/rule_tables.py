@@ -13,7 +13,7 @@ COLUMNS = (
     "arm",
     "n",
     "test\nerror %",
-    "paired\ndifference",
+    "paired\ndifference,\npoints",
     "p\n(Holm)",
     "angle to the\ngradient, °",
     "learning\nrate",

@@ -4,12 +4,14 @@ A row's ``p`` is that of its own test; ``p_holm``, which is shown, is corrected 
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from pipeline.results.fitted import Fitted
+from pipeline.results.measures import significant
 from pipeline.results.statistics import holm, mean_interval, paired
 
 NONE = "–"
@@ -17,9 +19,9 @@ COLUMNS = (
     "arm",
     "n",
     "test\naccuracy %",
-    "paired\ndifference",
+    "paired\ndifference,\npoints",
     "p\n(Holm)",
-    "test − train\nloss",
+    "test − train\nloss, nats",
     "ms per\nstep",
     "strength",
     "di-\nverged",
@@ -147,14 +149,14 @@ def _with_interval(values: Sequence[float | int | None], form: str, between: str
     return mean if low == NONE else f"{mean}{between}[{low}, {high}]"
 
 
-def as_text(value: float | int | None, form: str, scale: float | int = 1) -> str:
-    """``scale`` times a value; a dash where there is none (None, as JSON has it, or one that is not finite)."""
-    return format(scale * value, form) if value is not None and math.isfinite(value) else NONE
-
-
 def as_cell(value: float | int | None, form: str, scale: float | int = 1) -> str:
-    """The same for a table, with a true minus sign."""
-    return as_text(value, form, scale).replace("-", "−")
+    """``scale`` times a value, with a true minus sign; a dash where there is none (None, as JSON has it, or one that is not
+    finite). Significant digits, such as ``.3g``, are written as :func:`pipeline.results.measures.significant` does."""
+    if value is None or not math.isfinite(value):
+        return NONE
+    if digits := re.fullmatch(r"\.(\d+)g", form):
+        return significant(scale * value, int(digits[1]))
+    return format(scale * value, form).replace("-", "−")
 
 
 def p_value(p: float | int | None) -> str:
@@ -167,7 +169,7 @@ def p_value(p: float | int | None) -> str:
 
 def head_to_head_line(duel: Mapping[str, Any]) -> str:
     """One duel in words, in points of test accuracy; its p is corrected where it says by how many duels."""
-    difference, low, high = (as_text(duel[name], "+.2f", 100) for name in ("difference", "low", "high"))
+    difference, low, high = (as_cell(duel[name], "+.2f", 100) for name in ("difference", "low", "high"))
     name, value = ("p", duel["p"]) if duel.get("p_holm") is None else ("p (Holm)", duel["p_holm"])
     p = f"{name} < 0.001" if p_value(value) == "<0.001" else f"{name} = {p_value(value)}"
     return f"{duel['arm']} against {duel['against']}: {difference} [{low}, {high}], {p} ({duel['test']}, n = {duel['n']})"
@@ -175,5 +177,5 @@ def head_to_head_line(duel: Mapping[str, Any]) -> str:
 
 def prediction_line(point: Mapping[str, Any]) -> str:
     """How well an ENN predicted, in words."""
-    tau, low, high, r2 = (as_text(point[name], ".2f") for name in ("kendall", "low", "high", "r2"))
+    tau, low, high, r2 = (as_cell(point[name], ".2f") for name in ("kendall", "low", "high", "r2"))
     return f"τ = {tau} [{low}, {high}], R² = {r2}"

@@ -10,11 +10,12 @@ import numpy as np
 
 from pipeline.config import to_dotted
 from pipeline.files import write_json
+from pipeline.results.measures import short, with_unit
 from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
 from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, name_of
-from pipeline.search.plan import TIMES, Plan, deciding
+from pipeline.search.plan import TIMES, Plan, deciding, ranked_by
 from pipeline.search.values import Group
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def write_best(plan: Plan, rows: Sequence[Row], folder: Path) -> list[str]:
 
 def headings(plan: Plan) -> list[str]:
     """Of :func:`cells`: candidate, objectives, the settings that were searched."""
-    return ["candidate", *(name.replace("_", " ") for name, _ in plan.objectives), *_keys(plan.groups)]
+    return ["candidate", *(with_unit(name) for name, _ in plan.objectives), *_keys(plan.groups)]
 
 
 def cells(plan: Plan, row: Row) -> list[str]:
@@ -138,7 +139,7 @@ def _shown(plan: Plan, row: Row, name: str) -> str:
 def _setting(row: Row, key: str) -> str:
     value = row["settings"].get(key, "–")
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, short(value)))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -171,23 +172,23 @@ def draw(search: Search, rows: Sequence[Row], folder: Path) -> dict[str, "Drawin
     coordinates."""
     from pipeline.results import figures
 
-    plan, drawn = search.plan, {}
+    plan, drawn, data = search.plan, {}, search.plan.config().data.dataset
     objectives = [name for name, _ in plan.objectives]
     finished = [row for row in rows if row["outcome"] == "finished"]
     if len(objectives) >= 2 and finished:
         points = _points(plan, finished, *objectives[:2])
-        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png")
+        drawn["front.png"] = figures.front(points, objectives[:2], folder / "front.png", data=data, note=ranked_by(objectives))
     for group in plan.groups:
         own = [row for row in finished if row["group"] == group.name]
         if len(own) < 3 or KINDS[plan.kind].proposals:  # what is proposed in another way has no importance by values
             continue
         suffix, objective = f"-{group.name}" if group.name else "", objectives[0]
         file, shares = f"importance{suffix}.png", importances(plan, group, own)
-        drawn[file] = figures.importance(shares, objective, folder / file, candidates=len(own))
+        drawn[file] = figures.importance(shares, objective, folder / file, candidates=len(own), data=data)
         values = [row["result"][objective] for row in own]
         settings = [{d.key: row["settings"].get(d.key) for d in group.space} for row in own]
         file = f"parallel{suffix}.png"
-        drawn[file] = figures.parallel(settings, values, objective, folder / file)
+        drawn[file] = figures.parallel(settings, values, objective, folder / file, data=data)
     return drawn
 
 

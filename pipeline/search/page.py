@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.results.figures import Drawing
+from pipeline.results.measures import in_words, quantity, short
 from pipeline.results.page import Chart, Code, Facts, Folded, Page, Section, Table, Words
 from pipeline.results.page.source import checkout, source_facts
 from pipeline.results.tables import as_cell
 from pipeline.search.outcome import cells, headings, pareto
-from pipeline.search.plan import Plan
+from pipeline.search.plan import Plan, ranked_by
 
 
 def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing], best: Sequence[str]) -> Page:
@@ -20,9 +21,10 @@ def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing
         drawings: its figures, by the names of their files.
         best: files of settings, of the best of each group.
     """
-    front = pareto(plan, found["rows"])
+    front, names = pareto(plan, found["rows"]), [name for name, _ in plan.objectives]
     table = Table(
-        "Of the finished candidates those that no other is at least as good as in every objective; best first.",
+        "Of the finished candidates those that no other is at least as good as in every objective; best first. "
+        + ranked_by(names),
         headings(plan),
         [cells(plan, row) for row in front],
         (),
@@ -46,14 +48,14 @@ def _answer(plan: Plan, front: Sequence[Mapping[str, Any]]) -> str:
         return "No candidate was judged to the end."
     name, direction = plan.objectives[0]
     best = {"maximise": "largest", "minimise": "smallest"}[direction]
-    value = as_cell(front[0]["result"][name], ".4g")
-    return f"The {best} {name.replace('_', ' ')} is {value}, of the candidate {front[0]['name']}; on validation data."
+    value = quantity(name, as_cell(front[0]["result"][name], ".3g"))
+    return f"The {best} {in_words(name)} is {value}, of the candidate {front[0]['name']}; on validation data."
 
 
 def _facts(plan: Plan, found: Mapping[str, Any]) -> list[tuple[str, str]]:
     ended = ", ".join(f"{count} after the stage {name}" for name, count in found["ended_after"].items())
     space = list(dict.fromkeys(dimension.key for group in plan.groups for dimension in group.space))
-    objectives = ", ".join(f"{name.replace('_', ' ')} ({direction})" for name, direction in plan.objectives)
+    objectives = ", ".join(f"{in_words(name)} ({direction})" for name, direction in plan.objectives)
     return [
         ("kind", f"{plan.kind}, from the preset {plan.preset}, on {plan.config().data.dataset}"),
         ("objectives", objectives),
@@ -78,8 +80,8 @@ def _everyone(rows: Sequence[Mapping[str, Any]]) -> Table:
             str(row["name"]),
             str(row["outcome"]),
             str(row["stage"]),
-            json.dumps(row["settings"], ensure_ascii=False),
-            ", ".join(f"{name} {_value(value)}" for name, value in row["result"].items()),
+            json.dumps(short(row["settings"]), ensure_ascii=False),
+            ", ".join(f"{in_words(name)} {quantity(name, _value(value))}" for name, value in row["result"].items()),
         ]
         for row in rows
     ]

@@ -1,10 +1,11 @@
 """A search as a value. Nothing here imports torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from pipeline.config import PRESETS, Config, from_dotted, identity, to_dotted, validate
+from pipeline.results.measures import in_words
 from pipeline.search.kinds import KINDS
 from pipeline.search.values import Algorithm, Assistance, Budget, Group, Predict, Record, Sampler, Scheduler, Stage
 
@@ -78,6 +79,13 @@ class Plan:
         name = asked or (self.objectives[0][0] if self.stages[stage].targets else kind.ranked)
         directions = dict.fromkeys(kind.smaller, "minimise") | dict(self.objectives)
         return name, -1.0 if directions.get(name) == "minimise" else 1.0
+
+
+def ranked_by(objectives: Iterable[str]) -> str:
+    """What candidates are ranked by in place of a measured time, a sentence for each such objective; else a candidate of the
+    front might seem to be worse than another in all that is shown."""
+    said = "{} vary from one measurement to the next; candidates are ranked by {}, which do not."
+    return " ".join(said.format(in_words(name), in_words(STANDS_FOR[name])) for name in objectives if name in STANDS_FOR)
 
 
 def deciding(result: Mapping[str, Any], name: str) -> float:

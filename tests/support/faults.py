@@ -80,8 +80,9 @@ def env_runner(folder: Path, _like: Path) -> str:
     return ITSELF
 
 
-def actor(folder: Path, _like: Path) -> str:
-    """SIGKILL of an actor that trains targets, in the midst of a population."""
+def actor(folder: Path, like: Path) -> str:
+    """SIGKILL of an actor that trains targets, in the midst of a population, in a run whose ENN is there."""
+    shutil.copytree(like, folder / "run", ignore=shutil.ignore_patterns("arms", "report*"))
     running = start(folder, *RUN, "--workers", "2")
     wait(running, lambda: STAGES["targets"](folder / "run"))
     _kill_worker(running, "_Worker")

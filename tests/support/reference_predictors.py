@@ -19,6 +19,8 @@ def copied(network):
     for module in found.modules():
         if isinstance(module, nn.Dropout | nn.MultiheadAttention):
             module.eval()
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0
     return found
 
 
@@ -131,10 +133,11 @@ def fisher(network, x, y):
         own.retain_grad()
     F.cross_entropy(outputs, y).backward()
     total = 0.0
-    for _, _, own in found:
-        for channel in range(own.shape[1]):
+    for module, _, own in found:
+        for channel in range(own.shape[-1] if isinstance(module, nn.Linear) else own.shape[1]):
             if own.grad is not None:
-                each = [float((own[n, channel].detach() * own.grad[n, channel]).sum()) for n in range(len(x))]
+                at = (..., channel) if isinstance(module, nn.Linear) else (slice(None), channel)
+                each = [float((own[at][n].detach() * own.grad[at][n]).sum()) for n in range(len(x))]
                 total += sum(value**2 for value in each) / len(x) / 2
     return total
 

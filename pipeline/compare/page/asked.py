@@ -1,5 +1,6 @@
 """What a comparison was asked to do."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from pipeline.arms import ARMS
@@ -84,7 +85,7 @@ def _arms(found: Reported) -> Table:
         entry, tried = ARMS[arm], found.written.get("candidates", {}).get(arm, {})
         start = entry.start or found.config.target.initialisation
         what, chosen = what_it_is(found.config, arm), _chosen_of(found.config, arm, tried)
-        rows.append([arm, what, start, chosen, _candidates(found.config, arm, tried)])
+        rows.append([arm, what, start, chosen, candidates(found.config, arm, tried)])
         colours.append(COLOURS[arm])
     columns = ("arm", "what it is", "starts from", "chosen", "candidates: accuracy on validation data, %")
     return Table("Every arm trains the same targets, by seed, on the same batches.", columns, rows, colours, (1, 2, 3, 4))
@@ -111,7 +112,8 @@ def _letter(arm: str) -> str:
     return {"instruction": "λ", "growth": "multiple"}.get(ARMS[arm].strengths, "strength")
 
 
-def _candidates(config: Config, arm: str, tried: dict[str, Any]) -> str:
+def candidates(config: Config, arm: str, tried: Mapping[str, Any]) -> str:
+    """What was tried for an arm, and the accuracy on validation data that it led to, in percent."""
     found, rates = tried.get("validation_accuracy", {}), chooses_rate(config, arm)
     names = {name: f"× {name}" if rates else "by the ENN" if name == "-1" else name for name in found}
     return "; ".join(f"{names[name]}: {100 * value:.1f}" for name, value in found.items()) or "–"

@@ -8,6 +8,7 @@ from pipeline.compare.drawings import Reported
 from pipeline.config import Config, to_dotted
 from pipeline.enn.files import digest_of
 from pipeline.files import strict
+from pipeline.results.measures import short
 from pipeline.results.origin import distinct
 from pipeline.results.page import Code, Facts, Folded, Part, Section, Table, Words
 from pipeline.results.page.source import checkout, source_facts
@@ -70,4 +71,4 @@ def _changed(config: Config, preset: str, beginning: Config) -> Part:
 
 
 def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list) else str(value)
+    return json.dumps(short(value), ensure_ascii=False) if isinstance(value, list) else str(short(value))

@@ -22,6 +22,7 @@ class Growth(Term):
     repeated by its momentum or normalised by Adam, and would end elsewhere.
 
     Args:
+        rate: the largest growth of a step, as a fraction of a weight's norm.
         last: the last layer grows to so many times He's norm (P,). Large last weights speed up all layers before them: with
             plain SGD at a low learning rate the stronger control, when it is chosen on validation data.
     """

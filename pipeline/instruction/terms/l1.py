@@ -12,7 +12,11 @@ from pipeline.targets.target import weights
 
 
 class L1(Term):
-    """Adds the gradient of ``strength · Σ|w|`` over the weights (biases and scales are left alone)."""
+    """Adds the gradient of ``strength · Σ|w|`` over the weights (biases and scales are left alone).
+
+    Args:
+        strength: of each member (P,).
+    """
 
     def __init__(self, strength: Float[Tensor, " P"]) -> None:
         self.strength = strength

@@ -11,7 +11,11 @@ from pipeline.targets.members import per_member
 
 
 class L2(Term):
-    """Adds the gradient of ``strength / 2 · ‖θ‖²`` over all parameters: with SGD exactly torch's ``weight_decay``."""
+    """Adds the gradient of ``strength / 2 · ‖θ‖²`` over all parameters: with SGD exactly torch's ``weight_decay``.
+
+    Args:
+        strength: of each member (P,).
+    """
 
     def __init__(self, strength: Float[Tensor, " P"]) -> None:
         self.strength = strength

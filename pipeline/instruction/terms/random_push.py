@@ -18,7 +18,13 @@ from pipeline.targets.members import norm, per_member
 class RandomPush(Term):
     """A control without an ENN: for the first ``steps`` steps, a fixed random direction per tensor, as large as the
     instruction's trust region allows: a step of :func:`trust_radius`, beside the optimiser's step (see
-    :class:`pipeline.instruction.Growth`)."""
+    :class:`pipeline.instruction.Growth`).
+
+    Args:
+        seeds: of each member, from which its directions are drawn.
+        trust_region: length of a step, as a fraction of a tensor's norm.
+        steps: optimiser steps.
+    """
 
     def __init__(self, seeds: Sequence[int], trust_region: float = 0.02, steps: int = 100) -> None:
         self.seeds, self.trust_region, self.steps = seeds, trust_region, steps

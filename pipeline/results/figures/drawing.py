@@ -162,6 +162,11 @@ def count(numbers: Iterable[int]) -> str:
     return f"n = {found[0]}" if len(found) == 1 else f"n = {found[0]} to {found[-1]}"
 
 
+def on(data: str) -> str:
+    """`` on digits``; nothing where the data have no name."""
+    return f" on {data}" if data else ""
+
+
 def named(data: str) -> str:
     """`` of digits``; nothing where the data have no name."""
     return f" of {data}" if data else ""

@@ -8,22 +8,34 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from pipeline.results.figures.drawing import Drawing, Panel, drawn
+from pipeline.results.figures.drawing import Drawing, Panel, drawn, on
 from pipeline.results.figures.style import COLOURS, KINDS, colour_bar, few, plain
+from pipeline.results.measures import in_words, short, with_unit
+
+FRONT = (6.6, 4.4)
+"""inches of the panel of a front"""
+AXES = np.array([72 * (FRONT[0] - 1.25), 72 * (FRONT[1] - 0.97)])
+"""points of its axes, from side to side"""
+LETTER, LETTERS_HEIGHT = 5.2, 9.0
+"""points of a letter of a candidate's name"""
 
 
-def front(points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None) -> Drawing:
+def front(
+    points: Sequence[Mapping[str, Any]], names: Sequence[str], path: Path | None = None, *, data: str = "", note: str = ""
+) -> Drawing:
     """Two objectives of a search's finished candidates; those on the Pareto front are joined and named.
 
     Args:
         points: per candidate "x", "y", "name", "kind" (its colour) and "front" (whether it is on it).
         names: of the objective on the y axis, then of that on the x axis.
+        data: name of the data set.
+        note: a sentence more.
     """
-    first, second = (name.replace("_", " ") for name in names)
+    first, second = map(in_words, names)
     notes = (f"n = {len(points)} candidates that were judged to the end, a point each; on validation data.",)
-    notes += ("The grey line joins the front: those that no other is at least as good as in both.",)
-    panel = Panel(partial(_front, points=points, names=(first, second)), (6.6, 4.4), 1.05)
-    return drawn(Drawing(f"Search: {first} against {second}", notes, (panel,)), path)
+    notes += ("The grey line joins the front: those that no other is at least as good as in both.", *filter(None, (note,)))
+    panel = Panel(partial(_front, points=points, names=(first, second)), FRONT, 1.05)
+    return drawn(Drawing(f"Search{on(data)}: {first} against {second}", notes, (panel,)), path)
 
 
 def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
@@ -33,35 +45,46 @@ def _front(panel: Axes, points: Sequence[Mapping[str, Any]], names: Sequence[str
         panel.scatter([p["x"] for p in own], [p["y"] for p in own], s=22, color=colour, label=kind, zorder=3)
     best = sorted((point for point in points if point["front"]), key=lambda point: point["x"])
     panel.plot([p["x"] for p in best], [p["y"] for p in best], color="#999999", linewidth=1, zorder=2, label="front")
-    for point in best:
-        panel.annotate(point["name"], (point["x"], point["y"]), xytext=(4, 4), textcoords="offset points", fontsize=8)
-    panel.margins(x=0.1)  # for the names
+    panel.margins(x=0.1, y=0.25)  # for the names
     if points and min(point["x"] for point in points) > 0:
         panel.set_xscale("log")
         few(panel.xaxis)
-    panel.set(title="finished candidates", ylabel=unit(names[0]), xlabel=unit(names[1]))
+    panel.set(title="finished candidates", ylabel=with_unit(names[0]), xlabel=with_unit(names[1]))
     plain(panel)
+    _name(panel, best)
 
 
-UNITS = {"gain": "points of accuracy", "accuracy": "%", "ms per instruction": "milliseconds", "error": "share"}
+def _name(panel: Axes, points: Sequence[Mapping[str, Any]]) -> None:
+    """Write each point's name beside it, where it stands on none that is written already; where there is no room farther above,
+    at the end of a line, and not at all where there is none either: the table has them all."""
+    taken: list[tuple[float, float, float, float]] = []
+    for point in points:
+        place, name = (point["x"], point["y"]), str(point["name"])
+        x, y = panel.transAxes.inverted().transform(panel.transData.transform(place)) * AXES
+        wide = LETTER * len(name)
+        for right, up in [(right, up) for up in range(4, 60, 12) for right in (4, -4 - wide, -wide / 2)]:
+            box = (x + right, y + up, x + right + wide, y + up + LETTERS_HEIGHT)
+            if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken):
+                taken.append(box)
+                line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkA": 0} if up > 4 else None
+                panel.annotate(name, place, xytext=(right, up), textcoords="offset points", fontsize=8, arrowprops=line)
+                break
 
 
-def unit(name: str) -> str:
-    """An objective with its unit, where it has one."""
-    return f"{name} ({UNITS[name]})" if name in UNITS else name
-
-
-def importance(shares: Mapping[str, float], objective: str, path: Path | None = None, *, candidates: int = 0) -> Drawing:
+def importance(
+    shares: Mapping[str, float], objective: str, path: Path | None = None, *, candidates: int = 0, data: str = ""
+) -> Drawing:
     """Bars: each setting's share of what the objective varies by, largest first.
 
     Args:
         candidates: how many this was found from; 0: not known.
+        data: name of the data set.
     """
-    name = objective.replace("_", " ")
+    name = in_words(objective)
     counted = f"n = {candidates} candidates that were judged to the end" if candidates else f"n = {len(shares)} settings"
     notes = (f"{counted}; mean decrease of impurity in a random forest. A setting that varied little matters little here.",)
     panel = Panel(partial(_importance, shares=shares, name=name), (7.2, 1.5 + 0.34 * len(shares)), 2.4)
-    return drawn(Drawing(f"Search: which settings the {name} depends on", notes, (panel,)), path)
+    return drawn(Drawing(f"Search{on(data)}: which settings the {name} depends on", notes, (panel,)), path)
 
 
 def _importance(panel: Axes, shares: Mapping[str, float], name: str) -> None:
@@ -72,18 +95,18 @@ def _importance(panel: Axes, shares: Mapping[str, float], name: str) -> None:
 
 
 def parallel(
-    settings: Sequence[Mapping[str, Any]], values: Sequence[float], objective: str, path: Path | None = None
+    settings: Sequence[Mapping[str, Any]], values: Sequence[float], objective: str, path: Path | None = None, *, data: str = ""
 ) -> Drawing:
     """Parallel coordinates: one line per candidate through its settings, coloured by the objective; each axis from its smallest
     to its largest value, words in alphabetical order, a setting that did not matter at the bottom."""
-    name = objective.replace("_", " ")
+    name = in_words(objective)
     notes = (
         f"n = {len(settings)} candidates that were judged to the end, a line each, coloured by the {name} on validation data.",
     )
     panel = Panel(
         partial(_parallel, settings=settings, values=values, name=name), (1.5 * len(settings[0]) + 2.8, 4.6), 0.75, 1.9, 0.75
     )
-    return drawn(Drawing(f"Search: settings, and the {name} that they lead to", notes, (panel,)), path)
+    return drawn(Drawing(f"Search{on(data)}: settings, and the {name} that they lead to", notes, (panel,)), path)
 
 
 def _parallel(panel: Axes, settings: Sequence[Mapping[str, Any]], values: Sequence[float], name: str) -> None:
@@ -108,7 +131,7 @@ def _parallel(panel: Axes, settings: Sequence[Mapping[str, Any]], values: Sequen
     panel.set_yticks([])
     panel.set(title="candidates", xlabel="setting", ylabel="from the smallest to the largest value")
     panel.spines[["top", "right", "left", "bottom"]].set_visible(False)
-    colour_bar(panel, ScalarMappable(norm, colours), unit(name), 0.5 / len(keys))
+    colour_bar(panel, ScalarMappable(norm, colours), with_unit(name), 0.5 / len(keys))
 
 
 def _is_number(label: str) -> bool:
@@ -130,7 +153,7 @@ def _heights(values: Sequence[Any]) -> list[float]:
 
 def _labels_of(values: Sequence[Any]) -> dict[str, float]:
     """What is written on an axis: words all, numbers the smallest and the largest."""
-    known = {str(value): height for value, height in zip(values, _heights(values), strict=True) if value is not None}
+    known = {str(short(value)): height for value, height in zip(values, _heights(values), strict=True) if value is not None}
     if all(isinstance(value, int | float) for value in values if value is not None) and known:
         ends = sorted(known, key=lambda label: known[label])
         known = {label: known[label] for label in (ends[0], ends[-1])}

@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from pipeline.arms import ARMS
 from pipeline.files import write_atomic
+from pipeline.results.measures import significant
 
 DPI = 150
 COLOURS = {name: arm.colour for name, arm in ARMS.items()}
@@ -76,7 +77,7 @@ def few(axis: Axis) -> None:
     round_ones = LogLocator(subs=(1.0, 2.0, 5.0), numticks=9) if span > 4 else MaxNLocator(4)
     axis.set_major_locator(LogLocator(numticks=5) if span > 100 else round_ones)
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}".replace("-", "−")))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: significant(value, 4)))
 
 
 def colour_bar(panel: Axes, shown: ScalarMappable, label: str, gap: float = 0.04) -> None:

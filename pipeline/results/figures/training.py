@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 from scipy import stats
 
-from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named
+from pipeline.results.figures.drawing import Drawing, Panel, count, drawn, named, on
 from pipeline.results.figures.style import BAND, DASHES, colour_of, few, matrix, plain, shades
+from pipeline.results.measures import significant
 
 MOST_LEVELS = 8
 """more different λ than these are drawn as a curve, fewer as shares of the targets"""
@@ -92,7 +93,7 @@ def _costs(panel: Axes, curves: Mapping[str, Mapping[str, Any]], enn: Mapping[st
     few(panel.xaxis)
     for at, value in enumerate(values):
         if value == value:
-            panel.text(value * 1.15, at, f"{value:.3g} s", va="center", fontsize=8.5)
+            panel.text(value * 1.15, at, f"{significant(value, 3)} s", va="center", fontsize=8.5)
     panel.set(title="training: a target, the ENN", xlabel="seconds (logarithmic)", ylabel="")
     plain(panel)
 
@@ -119,7 +120,7 @@ def instruction(curves: Mapping[str, Mapping[str, Any]], path: Path | None = Non
         "bands: from the 10th to the 90th percentile. Norms are over all weights.",
         *filter(None, (bound_sentence(arm, curve) for arm, curve in curves.items())),
     )
-    title = f"Strength λ of the instruction, and norms, in training{' on ' * bool(data)}{data}"
+    title = f"Strength λ of the instruction, and norms, in training{on(data)}"
     return drawn(Drawing(title, notes, (*above, *below), columns=len(curves)), path)
 
 

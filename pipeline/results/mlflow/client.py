@@ -24,6 +24,8 @@ ANSWER = 8.0
 """seconds in which a server or a database must have said that it is there"""
 CALL, UPLOAD = 30.0, 600.0
 """seconds that one request may take, and one with files, however slowly the answer drips in"""
+WITHIN = (2.0, 4.0)
+"""seconds for a server to take the connection, and to begin its answer"""
 
 
 def new_client(uri: str) -> Any:
@@ -104,7 +106,7 @@ def _probe_server(uri: str) -> None:
     import requests
 
     with suppress(requests.exceptions.SSLError):  # there, and MLflow has its own settings for certificates
-        answer = requests.get(uri.rstrip("/") + "/health", timeout=(2, 4))
+        answer = requests.get(uri.rstrip("/") + "/health", timeout=WITHIN)
         if answer.status_code >= 500:
             raise OSError(f"it answers with HTTP status {answer.status_code}")
 

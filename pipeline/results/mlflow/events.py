@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline.digests import digest_of_json
+from pipeline.results.measures import short
 from pipeline.results.records import Event
 
 NAME_LENGTH = 250
@@ -85,4 +86,4 @@ def linked(description: str, page_of: Callable[[str], str | None]) -> str:
 
 def text(value: Any) -> str:
     """A value as MLflow, which knows texts alone, is to hold it."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(short(value), ensure_ascii=False)

@@ -18,6 +18,9 @@ from pipeline.errors import UserError
 from pipeline.results.mlflow import client
 from pipeline.results.mlflow.address import SERVERS, checked, database_of, given, local_uri
 
+GRACE = 3
+"""seconds that a server that is ended waits for requests"""
+
 
 def ui_command(folder: Path, port: int = 5000, tracking_uri: str | None = None, host: str = "127.0.0.1") -> list[str]:
     """The command that shows the folder's runs in a browser: MLflow's server, for this machine only, as one process.
@@ -35,7 +38,8 @@ def ui_command(folder: Path, port: int = 5000, tracking_uri: str | None = None, 
     if database is not None and not database.exists():
         raise UserError(f"there is no MLflow database at {database}; give the folder of a run, or start one first.")
     server = [sys.executable, "-m", "mlflow", "server", "--host", host, "--port", str(port), "--workers", "1"]
-    server += ["--uvicorn-opts", "--log-level warning --no-access-log"]  # each page is a hundred requests
+    # each page is a hundred requests; one that does not end keeps nothing alive
+    server += ["--uvicorn-opts", f"--log-level warning --no-access-log --timeout-graceful-shutdown {GRACE}"]
     return [*server, "--artifacts-destination", str(folder / "mlartifacts")]
 
 
