@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def start(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+def start(command: Sequence[str], **options: Any) -> subprocess.Popen[Any]:
     """Start a module of Python's that ends with this process.
 
     Args:
