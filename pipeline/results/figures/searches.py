@@ -66,7 +66,9 @@ def _name(panel: Axes, points: Sequence[Mapping[str, Any]]) -> None:
             box = (x + right, y + up, x + right + wide, y + up + LETTERS_HEIGHT)
             if not any(box[0] < o[2] and o[0] < box[2] and box[1] < o[3] and o[1] < box[3] for o in taken):
                 taken.append(box)
-                line = {"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkA": 0} if up > 4 else None
+                line: dict[str, Any] | None = (
+                    {"arrowstyle": "-", "color": "#999999", "linewidth": 0.6, "shrinkA": 0} if up > 4 else None
+                )
                 panel.annotate(name, place, xytext=(right, up), textcoords="offset points", fontsize=8, arrowprops=line)
                 break
 
