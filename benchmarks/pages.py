@@ -142,6 +142,7 @@ PAGES = (
             ("rules-fashion-angles.png", "The angle to the gradient on Fashion-MNIST, layer by layer"),
         ),
     ),
+    Page("rules-images", "Learning rules on convolutional networks"),
     Page("decoupled", "Layers that do not wait"),
     Page(
         "evolution",

@@ -1,4 +1,4 @@
-"""Learning rules on convolutional networks: a small CNN and WRN-10-1 on images of CIFAR-10, each rule at its own learning rate.
+"""Which learning rules follow backpropagation in convolutional networks, a small CNN and WRN-10-1, on images of CIFAR-10?
 
     python -m benchmarks.rules_images                             # hours of one core; goes on where it was stopped
     python -m benchmarks.rules_images --networks small-cnn --arms backprop dfa
@@ -76,7 +76,8 @@ def main() -> int:
         few = {f"{kind}_{split}": getattr(dataset, f"{kind}_{split}")[:EXAMPLES] for kind in "xy" for split in SPLITS}
         dataset = dataclasses.replace(dataset, **few)
     settings = {"rates": RATES, "epochs": NETWORKS, "batch": BATCH, "momentum": MOMENTUM, "decay": DECAY, "shorter": SHORTER}
-    cache = Cache.of(__file__, {}, work, facts, data=dataset.digest, settings=settings)
+    decides = {name: own for name, own in settings.items() if name != "rates"}  # a part has its own: others may be added later
+    cache = Cache.of(__file__, {}, work, facts, data=dataset.digest, settings=decides)
     study = Study(Images.of(dataset, "cpu"), cache)
     file = results / "rules-images.json"
     found: dict[str, Any] = read_json(file)["networks"] if file.exists() else {}
@@ -217,26 +218,33 @@ def _angle(angles: Sequence[float | None]) -> str:
 def figures(results: dict[str, Any]) -> dict[str, Any]:
     """Errors in percent by network and rule, and what all have in common."""
     told: dict[str, Any] = {"rates": ", ".join(f"{rate:g}" for rate in results["rates"]), "examples": str(results["examples"])}
-    return told | {
-        f"{name.replace('-', '_')}_{row['rule']}": tables.percent(row["error"], ".1f")
-        for name in results["networks"]
-        for row in rows_of(results, name)
-    }
+    for name in results["networks"]:
+        for row in rows_of(results, name):
+            told[_key(name, row["rule"])] = tables.percent(row["error"], ".1f")
+    rows = [row for name in results["networks"] for row in rows_of(results, name)]
+    outside = [row for row in rows if row["at edge"]]
+    return told | {"at_edge": tables.counted(outside, rows), "all_inside": not outside}
+
+
+def _key(name: str, rule: str) -> str:
+    return f"{name.replace('-', '_')}_{rule}"
 
 
 def verdict(results: dict[str, Any]) -> str:
     """The order on each network."""
-    sentences = []
+    told, sentences = figures(results), []
     for name in results["networks"]:
         rows = sorted(rows_of(results, name), key=lambda row: row["error"])
-        order = ", ".join(f"{row['rule']} {tables.percent(row['error'], '.1f')}" for row in rows)
-        sentences.append(f"{name}, test error in percent: {order}.")
+        order = ", ".join(f"`{row['rule']}` {told[_key(name, row['rule'])]}" for row in rows)
+        sentences.append(f"In {name} the order by test error in percent is: {order}.")
     return " ".join(sentences)
 
 
 def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
-    """Rules that come no further than the frozen control."""
-    found = []
+    """Rates at the edge of their candidates, and rules that come no further than the frozen control."""
+    told = figures(results)
+    hope = "Every rule's learning rate lies within its candidates, as a fair comparison needs."
+    found = [tables.Doubt(hope, f"{told['at_edge']} lie at their edge.", told["all_inside"])]
     for name in results["networks"]:
         rows = {row["rule"]: row for row in rows_of(results, name)}
         if "frozen" in rows:
