@@ -398,7 +398,7 @@ def test_mlflow_has_a_run_for_each_arm_as_it_really_is_and_the_answer_in_its_par
         assert tags["commit"] and tags["stage"] == "instruct" and run.inputs.dataset_inputs[0].dataset.name == "digits"
         assert run.data.metrics["test/accuracy"] == report[arm]["accuracy"] and "accuracy" not in run.data.metrics
         assert run.data.params["rule.name"] == {"conventional": "backprop"}.get(arm, arm)
-        assert float(run.data.params["training.learning_rate"]) == report[arm]["learning_rate"]
+        assert run.data.params["training.learning_rate"] == f"{report[arm]['learning_rate']:g}", "as people write it"
         curve = sorted((point.step, point.timestamp) for point in points["val/accuracy"])
         times = [at for _, at in curve]
         assert [step for step, _ in curve] == [0, 10, 20, 30, 40] and times == sorted(times) and len(set(times)) > 1

@@ -567,7 +567,7 @@ def test_the_core_needs_torch_numpy_and_jaxtyping_only():
         assert model[0].weight.grad.abs().sum() > 0
         parts = {name for name in sys.modules if name.startswith("pipeline.") and name.count(".") == 1}
         core = ("addresses", "arms", "config", "digests", "enn", "errors", "files", "instruction", "learning", "names",
-                "seeding", "targets")
+                "received", "seeding", "targets")
         assert parts == {"pipeline." + part for part in core}, parts
     """)
 

@@ -243,10 +243,10 @@ def test_the_time_left_is_foretold_by_what_was_done_here_alone(monkeypatch, caps
     bar.skip(7)
     clock[0] = 110.0
     bar.advance("it")
-    assert capsys.readouterr().out.splitlines() == ["train: 7 of 10 were done before", "train: 8/10, 20 s left it"]
+    assert capsys.readouterr().out.splitlines() == ["train: 7 of 10 were done before", "train: 8/10 it, 20 s left"]
     clock[0] = 120.0
     bar.advance("it")
-    assert capsys.readouterr().out.splitlines() == ["train: 9/10, 10 s left it"], "said once"
+    assert capsys.readouterr().out.splitlines() == ["train: 9/10 it, 10 s left"], "said once"
 
 
 # -- each thing that is noted, without a run ---------------------------------------------------------------------------

@@ -5,7 +5,8 @@ by parameters of its own as well (``F.linear(x, self.w)``, ``x @ self.w``, ``tor
 used once more at the output): left out in silence they would make it look smaller than it is, so such a network is refused.
 
 What is added (positions, tokens), looked up (embeddings) or scales channels by itself (normalisations) is no weight of a linear
-map, and counts for no predictor of weights.
+map, and counts for no predictor of weights. Nor do inputs that are learned, as an ENN's probes, which are multiplied by the
+weights that it reads: a module names them in ``learned_inputs``.
 """
 
 import inspect
@@ -94,6 +95,7 @@ def refuse_others(network: nn.Module, found: set[str]) -> None:
         found: the names of all parameters that it multiplies by.
     """
     parameters, known = dict(network.named_parameters()), {id(own) for own in weights(network).values()}
+    known |= {id(getattr(module, name)) for module in network.modules() for name in getattr(module, "learned_inputs", ())}
     unknown = sorted(name for name in found if id(parameters[name]) not in known)
     if unknown:
         owner = type(network.get_submodule(unknown[0].rpartition(".")[0])).__name__

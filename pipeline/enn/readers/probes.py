@@ -26,6 +26,8 @@ class Probes(Reader):
     """Reads any MLP with the home target's inputs and classes."""
 
     settings = ("probes",)
+    learned_inputs = ("probes",)
+    """parameters that are no weights of this network, but what the network that is read is given (see pipeline.predictors.uses)"""
 
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__(config, home)

@@ -17,13 +17,14 @@ MOVED = "(artifact_location LIKE 'file:%/mlartifacts' AND artifact_location != ?
 
 
 LEADS_AWAY = """
-SELECT (SELECT COUNT(*) FROM sqlite_master WHERE type IN ('trigger', 'view'))
+SELECT (SELECT COUNT(*) FROM sqlite_master WHERE type = 'view' OR (type = 'trigger' AND (
+            sql LIKE '%runs%' OR sql LIKE '%experiments%' OR sql LIKE '%models%' OR sql LIKE '%artifact%')))
      + (SELECT COUNT(*) FROM experiments WHERE name = :name AND artifact_location != :location)
-     + (SELECT COUNT(*) FROM runs JOIN experiments USING (experiment_id) WHERE name = :name AND (
+     + (SELECT COUNT(*) FROM runs JOIN experiments USING (experiment_id) WHERE experiments.name = :name AND (
             substr(artifact_uri, 1, length(:location) + 1) != :location || '/'
             OR substr(artifact_uri, length(:location) + 2) GLOB '*[^0-9A-Za-z/_-]*'))
 """
-"""what in a folder's own database would have MLflow write artifacts elsewhere, or is none of MLflow's"""
+"""what in a folder's own database would have MLflow write artifacts elsewhere (MLflow's own trigger guards secrets alone)"""
 MODELS_LEAD_AWAY = """
 SELECT COUNT(*) FROM logged_models WHERE substr(artifact_location, 1, length(:location) + 1) != :location || '/'
     OR substr(artifact_location, length(:location) + 2) GLOB '*[^0-9A-Za-z/_-]*'
