@@ -27,7 +27,7 @@ class Probes(Reader):
 
     settings = ("probes",)
     learned_inputs = ("probes",)
-    """parameters that are no weights of this network, but what the network that is read is given (see pipeline.predictors.uses)"""
+    """what the network that is read is given, no weights of this one (see pipeline.predictors.uses)"""
 
     def __init__(self, config: ENNConfig, home: MLP) -> None:
         super().__init__(config, home)
