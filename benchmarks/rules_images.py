@@ -193,7 +193,7 @@ def _table(results: dict[str, Any], name: str) -> str:
     cells = [
         [
             f"`{row['rule']}`{mark}",
-            tables.interval(row, "error", ".1f", 100),
+            tables.interval(row, "error", ".2f", 100),
             tables.signed(row["more"]) if row["more"] else "–",
             p_value(row["p"]),
             _angle(row["angles"]) if row["rule"] != "backprop" else "0",
