@@ -40,7 +40,7 @@ from pipeline.instruction import Update
 from pipeline.instruction.loop import advance
 from pipeline.learning import named
 from pipeline.results.provenance import provenance
-from pipeline.results.statistics import mean_interval, paired
+from pipeline.results.statistics import paired
 from pipeline.search.candidates import Search
 from pipeline.search.drive import drive
 from pipeline.search.kinds.rule import judge, judge_together
@@ -317,15 +317,11 @@ def compared(report: Mapping[str, Any]) -> dict[str, Any]:
     """Differences of test accuracies, paired by seed: every way against backpropagation at the search's rate and at its own;
     elsewhere against the latter."""
     tests = {name: own["test"] for name, own in report["fresh"].items()}
-    pairs = [(name, other) for name in tests for other in (BACKPROP, TUNED) if name not in (BACKPROP, other)]
-    duels: dict[str, dict[str, Any]] = {name: {} for name in tests}
-    for name, other in pairs:
-        duels[name][other] = paired(tests[name], tests[other])
     far = {
         title: {name: paired(own["test"], found[TUNED]["test"]) for name, own in found.items() if name != TUNED}
         for title, found in report["elsewhere"].items()
     }
-    return {"duels": duels, "far": far}
+    return {"duels": pblf_extras.duels(tests, (BACKPROP, TUNED)), "far": far}
 
 
 def correct(results: Mapping[str, Any]) -> None:
@@ -370,29 +366,16 @@ def _found(results: Mapping[str, Any]) -> str:
 
 
 def _against(results: Mapping[str, Any]) -> str:
-    rows = []
-    for name, own in results["fresh"].items():
-        cells = [name, _mean(own["test"])]
-        for other in (BACKPROP, TUNED):
-            duel = results["duels"][name].get(other)
-            cells += ["–", "–"] if duel is None else [tables.signed(duel, 1), tables.p_cell(duel)]
-        rows.append(cells)
-    head = ["way", "test %, fresh", "against backprop", tables.P, "against its tuned rate", tables.P]
-    return tables.blocks(tables.table(head, rows), f"Fresh targets, paired by seed. {tables.CORRECTED_P}.")
-
-
-def _mean(values: Sequence[float]) -> str:
-    mean, low, high = mean_interval(values)
-    return f"{mean:.2f} [{low:.2f},{tables.KEPT}{high:.2f}]"
+    tests = {name: own["test"] for name, own in results["fresh"].items()}
+    return pblf_extras.against(tests, results["duels"], (BACKPROP, TUNED), "targets", ".2f")
 
 
 def _elsewhere(results: Mapping[str, Any]) -> str:
     rows = []
     for title, found in results["elsewhere"].items():
         for name, own in found.items():
-            duel = results["far"][title].get(name)
-            cells = ["–", "–"] if duel is None else [tables.signed(duel, 1), tables.p_cell(duel)]
-            rows.append([title, name, _mean(own["test"]), *cells])
+            cells = pblf_extras.duel_cells(results["far"][title].get(name))
+            rows.append([title, name, pblf_extras.mean(own["test"], ".2f"), *cells])
     caption = (
         "The same ways where no search has looked, at the rates of above; "
         f"{results['seeds']} targets each. {tables.CORRECTED_P}."

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks import tables
 from pipeline.config import PRESETS, Config
 from pipeline.data import Dataset, load
 from pipeline.learning import bound, named
+from pipeline.results.statistics import mean_interval, paired
 from pipeline.search.kinds.rule import judge, judge_together, trained
 from pipeline.search.values import Stage
 from pipeline.seeding import numpy_stream, stream
@@ -132,6 +134,42 @@ def of_module(config: Config, steps: int, dataset: Dataset) -> tuple[float, nn.M
 def as_population(config: Config, steps: int, dataset: Dataset) -> Population:
     """The same target as a population of one."""
     return trained([config], [stream(config.seed, "judged", 0)], steps, dataset)
+
+
+# -- against backpropagation ---------------------------------------------------------------------------------------------
+
+
+def duels(tests: Mapping[str, Sequence[float]], others: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Differences of test accuracies, paired by seed: of every way against each of ``others``, the first of which is against
+    none itself."""
+    return {
+        name: {other: paired(own, tests[other]) for other in others if name not in (others[0], other)}
+        for name, own in tests.items()
+    }
+
+
+def against(tests: Mapping[str, Sequence[float]], found: Mapping[str, Any], others: Sequence[str], what: str, form: str) -> str:
+    """The table of :func:`duels`, whose p-values are corrected.
+
+    Args:
+        what: they are of.
+        form: of test accuracies.
+    """
+    rows = [
+        [name, mean(own, form), *(cell for other in others for cell in duel_cells(found[name].get(other)))]
+        for name, own in tests.items()
+    ]
+    head = ["way", "test %, fresh", "against backprop", tables.P, "against its tuned rate", tables.P]
+    return tables.blocks(tables.table(head, rows), f"Fresh {what}, paired by seed. {tables.CORRECTED_P}.")
+
+
+def duel_cells(duel: Mapping[str, Any] | None) -> list[str]:
+    return ["–", "–"] if duel is None else [tables.signed(duel, 1), tables.p_cell(duel)]
+
+
+def mean(values: Sequence[float], form: str) -> str:
+    middle, low, high = (format(value, form) for value in mean_interval(values))
+    return f"{middle} [{low},{tables.KEPT}{high}]"
 
 
 # -- β: Appendix C of the dissertation -------------------------------------------------------------------------------------

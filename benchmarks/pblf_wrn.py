@@ -28,12 +28,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks import edges, quick, tables
+from benchmarks import edges, pblf_extras, quick, tables
 from benchmarks.cache import Cache
 from pipeline.config.rule import PHI
 from pipeline.data import Dataset
 from pipeline.files import write_json
-from pipeline.results.statistics import mean_interval, paired
 from pipeline.search.plan import Plan
 from pipeline.search.propose import Proposals
 from pipeline.search.reading import read_plan
@@ -48,6 +47,8 @@ DRAWN, FEWER = 5, 4
 """one in so many candidates of Bayesian optimisation is drawn at random; so many times fewer rates for what was found"""
 RANDOM, BAYESIAN = "random search", "UCB, 0.1"
 BACKPROP, TUNED = "backprop", ", its rate tuned"
+OTHERS = (BACKPROP, BACKPROP + TUNED)
+"""what every way is compared with"""
 PLAIN: dict[str, Any] = {"phi": [0.0, 0.0, 0.0, 1.0], "modes": [0] * POSITIONS, "rate": RATE}
 
 
@@ -96,7 +97,7 @@ def run(options: Any, facts: dict[str, Any], results: Path, work: Path, candidat
     seconds = [own["seconds"] for found in searches.values() for own in found]
     report = facts | decides | {"searches": searches, "rates": rates, "ways": ways, "fresh": fresh}
     report |= {"candidates": candidates, "seconds_per_candidate": float(np.mean(seconds)), "examples": len(dataset.y_train)}
-    report |= {"duels": duels(fresh)}
+    report |= {"duels": pblf_extras.duels(tests_of(report), OTHERS)}
     write_json(results / "pblf-wrn.json", report)
     print(table(report))
     print(f"{report['seconds_per_candidate']:.1f} s per candidate; written to {results / 'pblf-wrn.json'}")
@@ -203,13 +204,8 @@ def accuracy(model: nn.Module, x: Float[Tensor, "n C H W"], y: Int[Tensor, " n"]
 # -- its page ------------------------------------------------------------------------------------------------------------
 
 
-def duels(fresh: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, dict[str, Any]]:
-    """Differences of test accuracies, paired by seed: every way against backpropagation at the search's rate and at its own."""
-    tests = {name: [own["test"] for own in found] for name, found in fresh.items()}
-    return {
-        name: {other: paired(own, tests[other]) for other in (BACKPROP, BACKPROP + TUNED) if name not in (BACKPROP, other)}
-        for name, own in tests.items()
-    }
+def tests_of(results: Mapping[str, Any]) -> dict[str, list[float]]:
+    return {name: [own["test"] for own in found] for name, found in results["fresh"].items()}
 
 
 def correct(results: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -242,16 +238,7 @@ def _found(results: Mapping[str, Any]) -> str:
 
 
 def _against(results: Mapping[str, Any]) -> str:
-    against, rows = correct(results), []
-    for name, found in results["fresh"].items():
-        mean, low, high = mean_interval([own["test"] for own in found])
-        cells = [name, f"{mean:.1f} [{low:.1f},{tables.KEPT}{high:.1f}]"]
-        for other in (BACKPROP, BACKPROP + TUNED):
-            duel = against[name].get(other)
-            cells += ["–", "–"] if duel is None else [tables.signed(duel, 1), tables.p_cell(duel)]
-        rows.append(cells)
-    head = ["way", "test %, fresh", "against backprop", tables.P, "against its tuned rate", tables.P]
-    return tables.blocks(tables.table(head, rows), f"Fresh networks, paired by seed. {tables.CORRECTED_P}.")
+    return pblf_extras.against(tests_of(results), correct(results), OTHERS, "networks", ".1f")
 
 
 def _mean(found: Sequence[Mapping[str, float]], name: str) -> float:

@@ -58,13 +58,15 @@ def settings_of(
 
     try:
         check_size(path, path.stat().st_size, PARSED)
-        values = load_yaml(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot read the settings {path} ({error.strerror}); give a JSON or YAML file.") from error
     except ValueError as error:
         raise UserError(f"{path} is not text; give a JSON or YAML file of settings.") from error
+    try:
+        values = load_yaml(text)
     except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
     if not isinstance(values, dict) or not isinstance(values.get("settings", {}), dict):
         raise UserError(f"{path} holds no settings; give dotted names and values, such as 'rl.gamma: 0.9'.")
     name = preset or values.get("preset", "digits")
@@ -74,7 +76,7 @@ def settings_of(
     try:
         return name, from_dotted(to_dotted(of_preset(PRESETS[name])) | settings)
     except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
 
 
 def saved_settings(folder: Path) -> tuple[str, Config] | None:

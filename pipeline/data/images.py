@@ -137,15 +137,12 @@ def _about_left_out(path: Path) -> list[str]:
             left += [file for file in files if file.suffix.lower() in OTHER] + _folders_in(folder)
             left += [folder] if not any(file.suffix.lower() in ENDINGS for file in files) else []
     told = f" (and {len(left) - 1} more)" if len(left) > 1 else ""
-    lacking = {part: sorted(_names(parts["train"]) - _names(place)) for part, place in parts.items()}
+    names = {part: {name for name, _ in _classes(place)} for part, place in parts.items()}
+    lacking = {part: sorted(names["train"] - own) for part, own in names.items()}
     return [
         *([f"{left[0]}{told} is left out: read are {', '.join(ENDINGS)} in the folder of a class."] if left else []),
-        *(f"{parts[part]} has no images of the class {shown(names[0])}." for part, names in lacking.items() if names),
+        *(f"{parts[part]} has no images of the class {shown(missing[0])}." for part, missing in lacking.items() if missing),
     ]
-
-
-def _names(place: Path) -> set[str]:
-    return {name for name, _ in _classes(place)}
 
 
 def _kind_of(files: list[Path]) -> tuple[tuple[int, int], bool]:
