@@ -6,9 +6,10 @@ command. An MLflow request cut in two leaves a database locked, or a run that is
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 INTERRUPTED = 130
@@ -34,6 +35,8 @@ class _State:
     replaced: dict[int, int] = {}  # noqa: RUF012 (there is one state)
     """terminals that are gone, and copies of them"""
     timer: threading.Timer | None = None
+    code: int | None = None
+    """with which a command has ended, in a process of our own"""
 
 
 def install(guest: bool = False) -> None:
@@ -129,8 +132,19 @@ def in_guest() -> bool:
 
 def over(code: int) -> None:
     """The command is done and its status written: a signal that comes while Python tidies up ends the process at once."""
+    _State.code = code
     for number in SIGNALS:
         signal.signal(number, lambda *_: os._exit(code))
+
+
+def end() -> None:
+    """The last of what Python calls at exit, if it was told first: it would give the signals back now, then take modules apart
+    for a second, in which a signal would be taken for the end of a command that has ended well."""
+    if _State.code is not None:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError, AttributeError):  # it is gone, or closed, or there was none
+                stream.flush()
+        os._exit(_State.code)
 
 
 def _stop(number: int, _frame: Any) -> None:

@@ -80,13 +80,6 @@ def _run(folder: Path, *arguments: str, **settings: object) -> subprocess.Comple
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS, **settings)
 
 
-def _here(capfd: pytest.CaptureFixture, *arguments: str) -> subprocess.CompletedProcess:
-    """The program in this process, for seconds less: all imports are done."""
-    capfd.readouterr()
-    code = main(list(arguments))
-    return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
-
-
 # -- options -----------------------------------------------------------------------------------------------------------
 
 BAD_OPTIONS = {
@@ -332,19 +325,19 @@ def _fails_for_want_of_space(folder: Path, run: Callable[..., subprocess.Complet
     assert not [name for name in after if name.endswith(".tmp")]
 
 
-def test_a_full_disk_is_one_sentence(tmp_path, capfd):
+def test_a_full_disk_is_one_sentence(tmp_path, called):
     with _small_disk(tmp_path / "disk", "300k") as disk:
         folder = _folder_with_enn(disk / "run", _config())
-        _fails_for_want_of_space(folder, partial(_here, capfd))
+        _fails_for_want_of_space(folder, called)
 
 
-def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path, capfd):
+def test_a_disk_that_is_full_from_the_start_is_one_sentence(tmp_path, called):
     with _small_disk(tmp_path / "disk", "300k") as disk:
         folder = _folder_with_enn(disk / "run", _config())
         with open(disk / "filling", "wb", buffering=0) as file, pytest.raises(OSError):
             while True:
                 file.write(b"x" * 4096)
-        _fails_for_want_of_space(folder, partial(_here, capfd))
+        _fails_for_want_of_space(folder, called)
 
 
 def test_a_file_size_limit_is_one_sentence(tmp_path):
@@ -452,12 +445,12 @@ ADDRESSES = [
 
 
 @pytest.mark.parametrize("uri", ADDRESSES)
-def test_a_password_is_neither_shown_nor_recorded(uri, here, capfd):
+def test_a_password_is_neither_shown_nor_recorded(uri, here, called):
     folder = _folder_with_enn(here / "run", _config())
     done = [
-        _run(here, "instruct", "--output", "run", "--local", "--tracking-uri", uri),
-        _here(capfd, "sync", "--output", "run", "--tracking-uri", uri),
-        _here(capfd, "doctor", "--tracking-uri", uri),
+        called("instruct", "--output", "run", "--local", "--tracking-uri", uri),
+        called("sync", "--output", "run", "--tracking-uri", uri),
+        called("doctor", "--tracking-uri", uri),
     ]
     assert [one.returncode for one in done] == [0, 2, 0], done
     assert not [one for one in done if SECRET in one.stdout + one.stderr]
@@ -481,11 +474,11 @@ def test_a_folder_of_any_name_is_the_only_one_that_is_made(name, tmp_path):
     assert [run.info.status for run in mlflow_runs(tmp_path / name, again.uri)] == ["FINISHED"]
 
 
-def test_a_folder_whose_name_looks_like_markup_is_printed_as_it_is(tmp_path):
+def test_a_folder_whose_name_looks_like_markup_is_printed_as_it_is(tmp_path, called):
     folder = _folder_with_enn(tmp_path / "[red]run[", _config())
     (folder / "arms").mkdir()
     (folder / "arms" / "conventional-0.json").write_text("{")  # the first thing that is read: ends the command early
-    done = _run(tmp_path, "instruct", "--output", folder.name, "--local", "--tracking-uri", "http://127.0.0.1:9")
+    done = called("instruct", "--output", folder, "--local", "--tracking-uri", "http://127.0.0.1:9")
     assert f"results go to {folder}" in done.stdout
 
 

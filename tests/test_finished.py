@@ -24,7 +24,7 @@ from pipeline.data import DATA_SETS, sources_digest
 from pipeline.files import read_json, write_json
 from pipeline.results.records import Records
 from pipeline.results.seal import sealed
-from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored, finish
+from tests.support.tiny_run import CHECKOUT, HANGS, assert_mirrored
 
 HEAVY = ("torch", "ray", "mlflow", "sklearn", "matplotlib", "scipy", "safetensors", "optuna", "pyarrow")
 GIVEN_AGAIN = f"""
@@ -43,6 +43,13 @@ def _again(folder: Path, *arguments: str) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=HANGS)
     assert "Traceback" not in done.stderr, done.stderr
     return done.stdout + done.stderr
+
+
+def _ended(done: subprocess.CompletedProcess[str], code: int = 0) -> str:
+    """What a command printed, which must have ended so."""
+    said = done.stdout + done.stderr
+    assert done.returncode == code and "Traceback" not in said, said
+    return said
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
@@ -86,29 +93,29 @@ def test_the_report_as_json_is_alone_and_quiet_says_nothing(undisturbed, capfd, 
     assert "test accuracy on digits" in out and not err, "the next command speaks again"
 
 
-def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy):
+def test_a_figure_that_was_removed_is_drawn_again_without_a_history(copy, called):
     removed = copy / "figures" / "accuracy.png"
     drawn = removed.read_bytes()
     removed.unlink()
-    said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
+    said = _ended(called("run", "--output", copy, "--local", *NO_SERVER))
     assert removed.read_bytes() == drawn and "nothing to do" not in said
     assert not re.search(r"s left|round \d|segment \d", said) and "were done before" in said
     assert "HEAVY 0 []" in _again(copy.parent, "run", "--output", "run", *NO_SERVER), "and is finished then"
 
 
-def test_the_next_command_tells_no_history_of_the_one_before(copy):
+def test_the_next_command_tells_no_history_of_the_one_before(copy, called):
     """Its records are its own, and hold all; what it prints is what it did."""
     for place in ("arms", "explain", "figures"):
         shutil.rmtree(copy / place)
     for name in (FILE, "report.json", "report.md", "prediction.json", "records.jsonl"):
         (copy / name).unlink()
-    said = finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
+    said = _ended(called("instruct", "--output", copy, "--local", *NO_SERVER))
     assert re.search(r"train targets: \d+/\d+", said) and "were done before" not in said
-    said = finish(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
+    said = _ended(called("run", "--output", copy, "--local", *NO_SERVER))
     assert not re.search(r"s left|round \d|segment \d", said) and said.count("were done before") >= 2
     events = [json.loads(line) for line in (copy / "records.jsonl").read_text().splitlines()]
     assert [e["step"] for e in events if e["kind"] == "metrics" and e["run"] == "run/train-enn"] == [0, 1, 3]
-    assert "finished; nothing to do" in finish(copy.parent, "instruct", "--output", "run", "--local", *NO_SERVER)
+    assert "finished; nothing to do" in _ended(called("instruct", "--output", copy, "--local", *NO_SERVER))
 
 
 def _flip(path: Path) -> None:
@@ -132,11 +139,11 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("case", SPOILT)
-def test_what_was_changed_by_hand_is_refused(case, copy):
+def test_what_was_changed_by_hand_is_refused(case, copy, called):
     name, spoil = SPOILT[case]
     spoil(copy / name)
-    said = _again(copy.parent, "run", "--output", "run", "--local", *NO_SERVER)
-    assert "HEAVY 2 [" in said and Path(name).stem in said and "nothing to do" not in said
+    said = _ended(called("run", "--output", copy, "--local", *NO_SERVER), 2)
+    assert Path(name).stem in said and "nothing to do" not in said
 
 
 def _nothing(path: Path) -> None:
@@ -154,10 +161,10 @@ FORGED = {
 }
 
 
-def test_a_forged_note_makes_no_changed_report_a_finished_one(undisturbed, tmp_path):
+def test_a_forged_note_makes_no_changed_report_a_finished_one(undisturbed, tmp_path, called):
     folder = Path(shutil.copytree(undisturbed, tmp_path / "run"))
     again = ("run", "--output", "run", "--local")
-    _again(tmp_path, *again)  # its MLflow is in another place now
+    _ended(called("run", "--output", folder, "--local"))  # its MLflow is in another place now
     assert "HEAVY 0 []" in _again(tmp_path, *again)
     for case, (name, spoil) in FORGED.items():
         before = {file: (folder / file).read_bytes() for file in (name, FILE)}
@@ -165,8 +172,8 @@ def test_a_forged_note_makes_no_changed_report_a_finished_one(undisturbed, tmp_p
         noted = read_json(folder / FILE)
         noted["run"]["files"] = fingerprints(folder)
         write_json(folder / FILE, noted)
-        said = _again(tmp_path, *again)
-        assert "HEAVY 2 " in said and "report.json" in said, (case, said)
+        said = _ended(called("run", "--output", folder, "--local"), 2)
+        assert "report.json" in said, case
         for file, data in before.items():
             (folder / file).write_bytes(data)
     assert "HEAVY 0 []" in _again(tmp_path, *again)
@@ -216,10 +223,11 @@ objectives: {accuracy: maximise}
 """
 
 
-def test_a_finished_search_is_only_shown_and_what_is_missing_is_made_again(tmp_path):
+def test_a_finished_search_is_only_shown_and_what_is_missing_is_made_again(tmp_path, called, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "s.yaml").write_text(SEARCH)
     arguments = ("search", "s.yaml", "--output", "search", "--local", *NO_SERVER)
-    first = _again(tmp_path, *arguments)
+    first = _ended(called(*arguments))
     before = _contents(tmp_path / "search")
     said = _again(tmp_path, *arguments)
     assert _contents(tmp_path / "search") == before
@@ -227,10 +235,10 @@ def test_a_finished_search_is_only_shown_and_what_is_missing_is_made_again(tmp_p
     table = said[said.index("3 candidates") : said.index("\nresults")]
     assert "learning_rate" in table and "001" in table and table in first, "the same as the first time"
     (tmp_path / "search" / "figures" / "importance.png").unlink()
-    assert "search: 3 of 3 were done before" in _again(tmp_path, *arguments)
+    assert "search: 3 of 3 were done before" in _ended(called(*arguments))
     assert (tmp_path / "search" / "figures" / "importance.png").exists()
     (tmp_path / "s.yaml").write_text(SEARCH.replace("0.2]", "0.3]"))
-    assert "HEAVY 2 [" in (other := _again(tmp_path, *arguments)) and "holds a search by another file" in other
+    assert "holds a search by another file" in _ended(called(*arguments), 2)
 
 
 def test_the_time_left_is_foretold_by_what_was_done_here_alone(monkeypatch, capsys):

@@ -83,6 +83,36 @@ program()
     assert done.returncode == 130 and done.stderr.strip() == END and done.stdout == "", done.stderr
 
 
+LATE = f"""
+import atexit, os, signal, sys
+class Late:
+    def __del__(self, kill=os.kill, write=os.write, own=os.getpid()):
+        write(1, b"taken apart\\n")
+        kill(own, signal.SIGTERM)
+class Words(list):
+    def __getitem__(self, index):
+        atexit.register(os.kill, os.getpid(), signal.SIGTERM)
+        return super().__getitem__(index)
+late = Late()
+sys.argv = ["grad-instructor", "version"]
+sys.path.insert(0, {str(CHECKOUT)!r})
+from pipeline.command_line.program import program
+ENDING
+"""
+ENDINGS = {
+    "the interpreter is taken apart": ("program()", 0),
+    "what was told to be done at exit is done": ("sys.argv = Words(sys.argv)\nprogram()", 0),
+    "a program that knows nothing of it": ("", -signal.SIGTERM),
+}
+
+
+@pytest.mark.parametrize("moment", ENDINGS)
+def test_a_signal_after_all_is_done_changes_nothing(moment):
+    ending, code = ENDINGS[moment]
+    done = subprocess.run([sys.executable, "-c", LATE.replace("ENDING", ending)], capture_output=True, text=True, timeout=HANGS)
+    assert done.returncode == code and done.stdout.count("grad-instructor") == (code == 0), done
+
+
 # -- in somebody's process ---------------------------------------------------------------------------------------------
 
 HOST = """

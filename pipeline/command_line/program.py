@@ -1,5 +1,6 @@
 """The command ``grad-instructor``: a process of its own, which can be interrupted well before anything heavy is imported."""
 
+import atexit
 import os
 import sys
 
@@ -8,6 +9,7 @@ from pipeline import interrupts
 
 def program() -> None:
     """Run the command that this process was started for, and end it with its exit code."""
+    atexit.register(interrupts.end)
     interrupts.install()
     try:
         from pipeline.command_line import discretion
