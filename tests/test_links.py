@@ -7,6 +7,7 @@ import struct
 import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -246,25 +247,72 @@ LEADING_AWAY = {
 }
 
 
+def _own_database(folder: Path, location: str) -> Path:
+    """With the tables that are looked at, and a run."""
+    database = folder / "mlflow.db"
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(
+            "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT, creation_time INT);"
+            "CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, name TEXT, artifact_uri TEXT);"
+            "CREATE TABLE secrets (a TEXT);"  # as MLflow has it
+            "CREATE TRIGGER own BEFORE UPDATE ON secrets BEGIN SELECT RAISE(ABORT, 'never'); END;"
+        )
+        connection.execute("INSERT INTO experiments VALUES (1, 'e', ?, 0)", (location,))
+        connection.execute("INSERT INTO runs VALUES ('ab', 1, '', ?)", (f"{location}/ab/artifacts",))
+        connection.commit()
+    return database
+
+
 def test_a_received_database_leads_mlflow_nowhere_else(tmp_path):
     location = artifact_location(local_uri(tmp_path))
     for change in LEADING_AWAY:
-        database = tmp_path / "mlflow.db"
-        with sqlite3.connect(database) as connection:
-            connection.executescript(
-                "CREATE TABLE experiments (experiment_id INTEGER, name TEXT, artifact_location TEXT, creation_time INT);"
-                "CREATE TABLE runs (run_uuid TEXT, experiment_id INTEGER, name TEXT, artifact_uri TEXT);"
-                "CREATE TABLE secrets (a TEXT);"  # as MLflow has it
-                "CREATE TRIGGER own BEFORE UPDATE ON secrets BEGIN SELECT RAISE(ABORT, 'never'); END;"
-            )
-            connection.execute("INSERT INTO experiments VALUES (1, 'e', ?, 0)", (location,))
-            connection.execute("INSERT INTO runs VALUES ('ab', 1, '', ?)", (f"{location}/ab/artifacts",))
-            connection.execute(LEADING_AWAY[change])
-        connection.close()
+        database = _own_database(tmp_path, location)
+        _changed(database, LEADING_AWAY[change])
         assert holds_experiment(database, "1", "e", 0, location, in_folder=True) == (change is None), change
         set_aside_if_moved(local_uri(tmp_path), location, "e")
         assert database.exists() == (change is None), change
         (tmp_path / "mlflow-before-move.db").unlink(missing_ok=True)
+
+
+UNREADABLE = {
+    "no database": lambda path: path.write_bytes(b"no database at all" * 100),
+    "a page of it is damaged": lambda path: path.write_bytes(
+        path.read_bytes()[:4096] + b"\xff" * 4096 + path.read_bytes()[8192:]
+    ),
+    "cut": lambda path: os.truncate(path, 5000),
+    "a table without a column": lambda path: _changed(path, "ALTER TABLE runs DROP COLUMN artifact_uri"),
+    "a model without a column": lambda path: _changed(path, "CREATE TABLE logged_models (model_id TEXT)"),
+    "a table in another one's place": lambda path: _changed(path, "DROP TABLE experiments; CREATE TABLE experiments (a)"),
+}
+
+
+def _changed(database: Path, statements: str) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.executescript(statements)
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_received_database_that_cannot_be_looked_through_is_not_used(case, tmp_path):
+    location = artifact_location(local_uri(tmp_path))
+    database = _own_database(tmp_path, location)
+    UNREADABLE[case](database)
+    assert not holds_experiment(database, "1", "e", 0, location, in_folder=True)
+    set_aside_if_moved(local_uri(tmp_path), location, "e")
+    assert not database.exists() and (tmp_path / "mlflow-before-move.db").exists()
+
+
+def test_a_database_that_is_locked_is_neither_used_nor_set_aside(tmp_path, monkeypatch):
+    """By another program: what is in it is not known. It is looked at again when that has ended."""
+    location = artifact_location(local_uri(tmp_path))
+    database = _own_database(tmp_path, location)
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, timeout=0.05))
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(OSError, match="locked"):
+            set_aside_if_moved(local_uri(tmp_path), location, "e")
+        other.execute("ROLLBACK")
+    set_aside_if_moved(local_uri(tmp_path), location, "e")
+    assert holds_experiment(database, "1", "e", 0, location, in_folder=True)
 
 
 def _with_a_journal(database: Path, victim: Path) -> None:

@@ -107,13 +107,13 @@ def test_local_gives_the_same_numbers_and_the_work_goes_on_without_mlflow(undist
     assert set(runs.values()) == {"FINISHED"}
 
 
-def test_a_population_whose_result_was_lost_is_trained_again_and_recorded_once(undisturbed, folder):
+def test_a_population_whose_result_was_lost_is_trained_again_and_recorded_once(undisturbed, folder, called):
     run = folder / "run"
     shutil.copytree(undisturbed, run)
     for name in ("arms/instructed-0.json", "report.json", "report.md"):
         (run / name).unlink()
     written = {path: path.stat().st_mtime_ns for path in (run / "arms").iterdir()}
-    assert "test accuracy on digits" in finish(folder, "run", "--output", "run", "--local")
+    assert "test accuracy on digits" in called("run", "--output", run, "--local").stdout
     trained = {path.name for path, at in written.items() if path.stat().st_mtime_ns != at}
     assert trained <= {"strengths.json", "instructed-0.safetensors"}  # nothing else is trained again
     assert_same(results(run), results(undisturbed))

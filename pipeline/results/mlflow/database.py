@@ -30,6 +30,9 @@ SELECT COUNT(*) FROM logged_models WHERE substr(artifact_location, 1, length(:lo
     OR substr(artifact_location, length(:location) + 2) GLOB '*[^0-9A-Za-z/_-]*'
 """
 """the same of its logged models; a database of an earlier MLflow has no such table"""
+UNREADABLE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH)
+"""SQLite's codes for a file that is no database of MLflow's, or that answers none of its questions. Any other, a lock or a full
+disk, says nothing of what is in it."""
 
 
 def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -> None:
@@ -47,12 +50,19 @@ def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -
         _set_aside(database)
         return
     mode = "ro" if own is None else "rw"  # what a kill has left half done is undone before it is looked at
-    with suppress(sqlite3.Error), closing(_connected(database, mode)) as connection:
-        away = connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]
-        if own is not None and not away:
-            away = _leading_away(connection, own, location)
-        if away:
-            _set_aside(database)
+    try:
+        with closing(_connected(database, mode)) as connection:
+            away = connection.execute(f"SELECT COUNT(*) FROM experiments WHERE {MOVED}", (location,)).fetchone()[0]
+            if own is not None and not away:
+                away = _leading_away(connection, own, location)
+    except sqlite3.Error as error:
+        if own is None:  # MLflow will say what is wrong with it
+            return
+        if getattr(error, "sqlite_errorcode", None) not in UNREADABLE:
+            raise OSError(str(error)) from error
+        away = 1
+    if away:
+        _set_aside(database)
 
 
 def _set_aside(database: Path) -> None:
@@ -62,7 +72,7 @@ def _set_aside(database: Path) -> None:
 def _leading_away(connection: sqlite3.Connection, own: str, location: str | None) -> int:
     """How many things in a folder's own database would have artifacts written, or looked for, elsewhere."""
     away = connection.execute(LEADS_AWAY, {"name": own, "location": location}).fetchone()[0]
-    with suppress(sqlite3.OperationalError):
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'logged_models'").fetchone():
         away += connection.execute(MODELS_LEAD_AWAY, {"location": location}).fetchone()[0]
     return away
 
