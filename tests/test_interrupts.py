@@ -146,13 +146,15 @@ logging.getLogger("theirs").setLevel(17)
 logging.basicConfig(level=41)
 before = state()
 from pipeline.command_line import main
-{work}
-after = state()
-different = [name for name in before if before[name] != after[name]]
-assert not different, [(before[name], after[name]) if name != "random" else name for name in different]
-ray = sys.modules.get("ray")
-assert ray is None or not ray.is_initialized()
-print("AS BEFORE", code, flush=True)
+for name, work in json.loads(Path("work.json").read_text()).items():
+    exec(work)
+    after = state()
+    different = [name for name in before if before[name] != after[name]]
+    assert not different, (name, [(before[name], after[name]) if name != "random" else name for name in different])
+    ray = sys.modules.get("ray")
+    assert ray is None or not ray.is_initialized(), name
+    print(f"{name}: {code}")
+print("AS BEFORE", flush=True)
 signal.raise_signal(signal.SIGTERM)
 """
 INTERRUPTED = """
@@ -172,7 +174,7 @@ budget: {candidates: 1}
 objectives: {accuracy: maximise}
 """
 SEARCHING = ["search", "s.yaml", "--output", "search", "--workers", "1", "--tracking-uri", "http://127.0.0.1:9"]
-WORK = {
+AT_ONCE = {
     "refused": ("code = main(['run', '--enn.resolution', '0'])", 2),
     "helped": ("code = main(['run', '--help'])", 0),
     "doctor": ("code = main(['doctor'])", 0),
@@ -181,33 +183,36 @@ WORK = {
         "worker.start()\nworker.join()\n(code,) = codes",
         0,
     ),
-    "searched": (f"Path('s.yaml').write_text({SEARCH!r})\ncode = main({SEARCHING})", 0),
-    "finished": (f"code = main({ARGUMENTS})", 0),
+    "raised": (
+        "import pipeline.command_line.dispatch as module\nown = module.dispatch\n"
+        "module.dispatch = lambda argv: {}['no such thing']\n"
+        "try:\n    main(['doctor'])\nexcept KeyError:\n    code = 'raised'\nmodule.dispatch = own",
+        "raised",
+    ),
+}
+AT_WORK = {
     "interrupted": (
         INTERRUPTED.format(ready="list(Path('run').glob('training/round-*'))", arguments=ARGUMENTS),
         interrupts.INTERRUPTED,
     ),
-    "raised": (
-        "import pipeline.command_line.dispatch\n"
-        "pipeline.command_line.dispatch.dispatch = lambda argv: {}['no such thing']\n"
-        "try:\n    main(['doctor'])\nexcept KeyError:\n    code = 'raised'",
-        "raised",
-    ),
+    "finished": (f"code = main({ARGUMENTS})", 0),
+    "searched": (f"Path('s.yaml').write_text({SEARCH!r})\ncode = main({SEARCHING})", 0),
 }
 
 
-@pytest.mark.parametrize("case", WORK)
-def test_a_host_process_is_as_before(case, folder):
-    work, code = WORK[case]
+@pytest.mark.parametrize("works", [AT_ONCE, AT_WORK], ids=["at once", "at work"])
+def test_a_host_process_is_as_before(works, folder):
+    """After each of some commands, which it calls one after the other."""
+    (folder / "work.json").write_text(json.dumps({name: work for name, (work, _) in works.items()}))
     environment = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "RAY_AUTH_MODE")}
     environment |= {"PYTHONPATH": str(CHECKOUT)}
-    program = HOST.replace("{work}", work)
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-c", program], cwd=folder, env=environment, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, "-c", HOST], cwd=folder, env=environment, stdout=log, stderr=log)
         wait(Running(process, "", folder / "log"), lambda: "AS BEFORE" in (folder / "log").read_text())
         ended = time.monotonic()
         assert process.wait(60) == 77, (folder / "log").read_text()
-    assert f"AS BEFORE {code}" in (folder / "log").read_text()
+    said = (folder / "log").read_text()
+    assert [name for name, (_, code) in works.items() if f"{name}: {code}\n" not in said] == [], said
     assert time.monotonic() - ended < interrupts.GRACE + 20
 
 
