@@ -489,3 +489,11 @@ def test_a_terminal_without_greek_letters_gets_question_marks(encoding, tmp_path
     environment = os.environ | {"PYTHONPATH": str(CHECKOUT), "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     command = [sys.executable, "-m", "pipeline.command_line", "run", "--help"]
     assert subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+
+
+def test_no_help_shows_how_python_writes_what_may_be_left_out(called):
+    from pipeline.command_line.registry import COMMANDS
+
+    texts = {name: called(name, "--help-all").stdout for name in COMMANDS}
+    assert all("--output" in text for name, text in texts.items() if name not in ("doctor", "ui")), texts
+    assert not [name for name, text in texts.items() if "{None}" in text or "default: None" in text]

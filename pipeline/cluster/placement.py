@@ -4,6 +4,9 @@ import math
 import os
 import socket
 from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
 
 from pipeline.errors import UserError
 
@@ -22,7 +25,7 @@ class Placement:
     """Ray actors that train populations; 0 means as many as there are cores, or shares of GPUs"""
     gpus_per_worker: float = 0.0
     """GPUs of each worker; fractions let several share one; 0 trains on the CPU"""
-    address: str | None = None
+    address: Annotated[str | None, tyro.conf.arg(metavar="STR", help_behavior_hint="")] = None
     """address of a running Ray cluster (host:port, ray://host:port or auto)"""
     local: bool = False
     """train in this process, without Ray actors"""
