@@ -20,13 +20,16 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline import cluster
 from pipeline.command_line import main
 from pipeline.command_line.options import Command
 from pipeline.command_line.registry import COMMANDS
 from pipeline.config import PRESETS, Config, to_dotted
 from pipeline.data import load
 from pipeline.enn import Critic, save_critic
+from pipeline.errors import UserError
 from pipeline.files import write_json
+from pipeline.results.records import Records
 from pipeline.setting import home_of, target_of
 from tests.support.tiny_run import HANGS
 
@@ -299,6 +302,34 @@ def test_two_commands_at_once_in_a_folder(same, here, refused):
     assert f"another command is at work in {folder}; wait" in sentence if same else "seed is 0 there" in sentence
 
 
+FULL = "the disk is full and x could not be written; free some space and give the same command again."
+
+
+def _moved(folder: Path, _: pytest.MonkeyPatch) -> None:
+    folder.rename(folder.with_name("elsewhere"))
+
+
+def _full(_: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Records, "end", lambda *_, **__: refuse(FULL))
+    refuse(FULL)
+
+
+def refuse(sentence: str) -> None:
+    raise UserError(sentence)
+
+
+@pytest.mark.parametrize(("happens", "told"), [(_moved, "was cut or replaced"), (_full, "the disk is full")])
+def test_what_keeps_the_status_from_being_written_leaves_no_ray_and_is_told_once(happens, told, here, called, monkeypatch):
+    """Ray's end at the process's own would be told as another failure."""
+    folder, ended = _folder_with_enn(here / "run", _config()), []
+    monkeypatch.setattr(cluster, "is_running", lambda: False)
+    monkeypatch.setattr(cluster, "stop", lambda: ended.append("Ray"))
+    monkeypatch.setattr("pipeline.compare.compare", lambda *_, **__: happens(folder, monkeypatch))
+    done = called("instruct", "--output", "run", "--local", "--tracking-uri", "http://127.0.0.1:9")
+    assert (done.returncode, ended) == (2, ["Ray"]), done
+    assert told in done.stderr and "Traceback" not in done.stderr
+
+
 # -- disks, servers ----------------------------------------------------------------------------------------------------
 
 
@@ -356,6 +387,7 @@ def test_help_is_complete_and_imports_nothing_heavy(command, tmp_path):
     arguments = [command, "--help-all"] if command else ["--help"]
     program = f"""
 import sys
+from pipeline import cluster
 from pipeline.command_line import main
 assert main({arguments!r}) == 0
 print("HEAVY", [name for name in {HEAVY!r} if name in sys.modules])
@@ -492,8 +524,6 @@ def test_a_terminal_without_greek_letters_gets_question_marks(encoding, tmp_path
 
 
 def test_no_help_shows_how_python_writes_what_may_be_left_out(called):
-    from pipeline.command_line.registry import COMMANDS
-
     texts = {name: called(name, "--help-all").stdout for name in COMMANDS}
     assert all("--output" in text for name, text in texts.items() if name not in ("doctor", "ui")), texts
     assert not [name for name, text in texts.items() if "{None}" in text or "default: None" in text]

@@ -34,23 +34,34 @@ def recorded_as(job: Work, params: dict[str, Any]) -> Iterator[None]:
         job.send(last=True)
         interrupts.check()
     except KeyboardInterrupt:
-        _killed(job, preparing, before)
-        stop_ray()
+        with _told_alone(stop_ray):
+            _killed(job, preparing, before)
         raise
     except BaseException:
-        for run in records.running():
-            records.end(run, "FAILED")
-        job.send(last=True)
-        with suppress(UserError):  # the error that is under way is the one to tell
+        with _told_alone(stop_ray):
+            for run in records.running():
+                records.end(run, "FAILED")
+            job.send(last=True)
             _copy_last(job)
-        stop_ray()
         raise
     try:
         stop_ray()
         _copy_last(job)
     except KeyboardInterrupt:
-        _killed(job, preparing, before)
+        with _told_alone():
+            _killed(job, preparing, before)
         raise
+
+
+@contextmanager
+def _told_alone(finally_do: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """What is under way is the one thing to tell, though its status cannot be written either: the disk is full, say, or the
+    folder is gone."""
+    try:
+        with suppress(UserError):
+            yield
+    finally:
+        finally_do()
 
 
 def title_of(root: str, folder: str) -> str:
