@@ -38,7 +38,7 @@ def play_round(
     before = {name: frozen_copy(critic) for name, critic in critics_of(algorithm).items()}
     algorithm.train()
     recording = algorithm.local_replay_buffer.recordings[-1]
-    write_checkpoint(training / f"round-{number:03d}.safetensors", recording.tensors(), origin)
+    write_checkpoint(recorded_in(training, number), recording.tensors(), origin)
     row: dict[str, Any] = {"round": number, "env_steps": int(recording.actions.size) * (number + 1)}
     row |= judge(before, recording, config) | {"seconds": time.perf_counter() - started} | (origin.row() if origin else {})
     checkpoint(algorithm, training, number + 1, origin)
@@ -98,21 +98,32 @@ def predictions(critic: Critic, recording: Recording) -> np.ndarray:
 # -- state -------------------------------------------------------------------------------------------------------------
 
 
+def recorded_in(training: Path, number: int) -> Path:
+    """The file of the runs that a round has collected."""
+    return training / f"round-{number:03d}.safetensors"
+
+
+def checkpoints(training: Path, rounds: int) -> list[Path]:
+    """What a training goes on from after so many rounds: all their runs, and last the state."""
+    return [*(recorded_in(training, number) for number in range(rounds)), training / f"state-{rounds:03d}.safetensors"]
+
+
 def checkpoint(algorithm: ENNTraining, training: Path, rounds: int, origin: Origin | None = None) -> None:
     """Critics, their target copies and the optimiser after ``rounds`` rounds, without pickle."""
     tensors = {f"module/{name}": tensor for name, tensor in module_of(algorithm).state_dict().items()}
     tensors |= optimiser_tensors(_optimiser(algorithm))
     tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    write_checkpoint(training / f"state-{rounds:03d}.safetensors", tensors, origin)
+    write_checkpoint(checkpoints(training, rounds)[-1], tensors, origin)
     (training / f"state-{rounds - 2:03d}.safetensors").unlink(missing_ok=True)
 
 
 def restore(algorithm: ENNTraining, training: Path, rounds: int, origin: Origin | None = None) -> None:
     """Make a fresh algorithm what the one was that had played ``rounds`` rounds in ``training``."""
-    for number in range(rounds):
-        algorithm.local_replay_buffer.keep(Recording.of(read_checkpoint(training / f"round-{number:03d}.safetensors", origin)))
     if rounds:
-        tensors = read_checkpoint(training / f"state-{rounds:03d}.safetensors", origin)
+        *recorded, state = checkpoints(training, rounds)
+        for path in recorded:
+            algorithm.local_replay_buffer.keep(Recording.of(read_checkpoint(path, origin)))
+        tensors = read_checkpoint(state, origin)
         module = {name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")}
         module_of(algorithm).load_state_dict(module)  # strict, unlike RLlib's set_state
         load_optimiser(_optimiser(algorithm), tensors)

@@ -16,12 +16,12 @@ from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import load_critic, save_critic
 from pipeline.files import write_json
-from pipeline.results.checkpoints import read_history
+from pipeline.results.checkpoints import begun, read_history
 from pipeline.results.origin import Origin, distinct, learned_from, tuned_from
 from rl.algorithm import ENNTraining, build, critics_of
 from rl.critics import at_home, first_critic
 from rl.offline.training import learn_from_recordings
-from rl.rounds import play_round, restore
+from rl.rounds import checkpoints, play_round, restore
 from rl.unrolled import fine_tune
 
 
@@ -54,10 +54,13 @@ def train_enn(
         return _from_recordings(config, dataset, folder, origin)
     real, config, training = config, coarsened(config), folder / "training"
     history = read_history(training / "history.json", origin)
+    learns = len(history) < config.rl.rounds or not (folder / enn_file(config, config.enn.readers[0])).exists()
+    if learns:
+        history = begun(history, lambda rounds: checkpoints(training, rounds))
     for row in history:
         if on_round:
             on_round(row)
-    if len(history) < config.rl.rounds or not (folder / enn_file(config, config.enn.readers[0])).exists():
+    if learns:
         algorithm = build(config, dataset, device, gpus)
         try:
             restore(algorithm, training, len(history), origin)

@@ -608,6 +608,17 @@ class TestResuming:
         train_enn(tiny, digits, folder)
         assert learned(folder) == learned(trained)
 
+    @pytest.mark.parametrize("lost", [("round-000",), ("round-001",), ("state-002",), ("state-001", "state-002")])
+    def test_what_was_lost_or_had_to_be_deleted_is_trained_again(self, lost, tiny, digits, trained, tmp_path, capfd):
+        folder = shutil.copytree(trained, tmp_path / "run")
+        (folder / "enn.safetensors").unlink()
+        for name in lost:
+            (folder / "training" / f"{name}.safetensors").unlink()
+        rows = []
+        train_enn(tiny, digits, folder, rows.append)
+        assert learned(folder) == learned(trained) and [row["round"] for row in rows] == [0, 1]
+        assert f"{lost[-1]}.safetensors is missing" in " ".join(capfd.readouterr().out.split())
+
     def test_killed_before_the_export(self, tiny, digits, trained, tmp_path, monkeypatch):
         folder = shutil.copytree(trained, tmp_path / "run")
         (folder / "enn.safetensors").unlink()

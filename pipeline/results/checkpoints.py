@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json, read_metadata, read_tensors, write_tensors
+from pipeline.progress import warn
 from pipeline.results.origin import Origin, fits, other
 
 if TYPE_CHECKING:
@@ -57,6 +58,21 @@ def read_history(path: Path, origin: Origin | None) -> list[dict[str, Any]]:
     if origin is not None:
         _rows_fit(path, rows, origin)
     return rows
+
+
+def begun(rows: list[dict[str, Any]], needed: Callable[[int], Sequence[Path]]) -> list[dict[str, Any]]:
+    """As much of a training's history as can be gone on with: what was done after it is done again, to the same numbers.
+
+    Args:
+        needed: the files without which a training cannot go on after so many rows.
+    """
+    for count in range(len(rows), 0, -1):
+        missing = [path for path in needed(count) if not path.exists()]
+        if not missing:
+            return rows[:count]
+        if count == len(rows):
+            warn(f"{missing[0]} is missing: what cannot go on without it is trained again.")
+    return []
 
 
 def _rows_fit(path: Path, rows: Sequence[Mapping[str, Any]], origin: Origin) -> bool:

@@ -12,7 +12,7 @@ from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
 from pipeline.files import write_json
-from pipeline.results.checkpoints import read_checkpoint, read_history, write_checkpoint
+from pipeline.results.checkpoints import begun, read_checkpoint, read_history, write_checkpoint
 from pipeline.results.origin import Origin
 from rl.unrolled.tuning import FineTuning
 
@@ -39,9 +39,10 @@ def fine_tune(
     """
     history_file = folder / "unrolled.json"
     history = read_history(history_file, origin)
+    history = begun(history, lambda count: [_checkpoint(folder, history[count - 1]["segment"])])
     tuning = FineTuning(config, dataset, critic, device)
     if history:
-        tuning.load(read_checkpoint(folder / f"unrolled-{history[-1]['segment']:06d}.safetensors", origin))
+        tuning.load(read_checkpoint(_checkpoint(folder, history[-1]["segment"]), origin))
     for row in history:
         if on_segment:
             on_segment(row)
@@ -52,7 +53,7 @@ def fine_tune(
             row = {name: _mean([row[name] for row in rows]) for name in rows[0]}
             history.append({"segment": number + 1, **row, "seconds": time.perf_counter() - started})
             history[-1] |= origin.row() if origin else {}
-            write_checkpoint(folder / f"unrolled-{number + 1:06d}.safetensors", tuning.tensors(), origin)
+            write_checkpoint(_checkpoint(folder, number + 1), tuning.tensors(), origin)
             write_json(history_file, history)
             for old in sorted(folder.glob("unrolled-*.safetensors"))[:-2]:
                 old.unlink()
@@ -60,6 +61,11 @@ def fine_tune(
             if on_segment:
                 on_segment(history[-1])
     return tuning.exported(), history
+
+
+def _checkpoint(folder: Path, segments: int) -> Path:
+    """The file that the fine-tuning goes on from after so many segments."""
+    return folder / f"unrolled-{segments:06d}.safetensors"
 
 
 def _mean(values: Sequence[float]) -> float:
