@@ -11,10 +11,11 @@ from typing import Any
 
 import torch
 
-from pipeline.compare.folder import INSTRUCTING, RECORDED, enn_file, made_by
+from pipeline.compare.folder import INSTRUCTING, RECORDED, enn_file, made_by, unlearned
 from pipeline.config import Config, coarsened, to_dotted
 from pipeline.data.dataset import Dataset
 from pipeline.enn import load_critic, save_critic
+from pipeline.enn.files import is_saved
 from pipeline.files import write_json
 from pipeline.results.checkpoints import begun, read_history
 from pipeline.results.origin import Origin, distinct, learned_from, tuned_from
@@ -54,7 +55,7 @@ def train_enn(
         return _from_recordings(config, dataset, folder, origin)
     real, config, training = config, coarsened(config), folder / "training"
     history = read_history(training / "history.json", origin)
-    learns = len(history) < config.rl.rounds or not (folder / enn_file(config, config.enn.readers[0])).exists()
+    learns = len(history) < config.rl.rounds or bool(unlearned(folder, real))
     if learns:
         history = begun(history, lambda rounds: checkpoints(training, rounds))
     for row in history:
@@ -93,7 +94,7 @@ def _export(algorithm: ENNTraining, config: Config, folder: Path, history: list[
 def _start_from(config: Config, dataset: Dataset, folder: Path, origin: Origin) -> dict[str, Any]:
     """The ENN that ``unroll.start`` names, as if RL had trained it."""
     reader, file = config.enn.readers[0], folder / enn_file(config, config.enn.readers[0])
-    if not file.exists():
+    if not is_saved(file):
         critic = first_critic(config, dataset)
         write_json(folder / "training" / "history.json", [])
         save_critic(critic, file, {"settings": to_dotted(config), "start": config.unroll.start} | _card(origin, []))
@@ -104,7 +105,7 @@ def _from_recordings(config: Config, dataset: Dataset, folder: Path, origin: Ori
     """The ENNs that learn from recorded populations, one reader after the other; the instructing one last, as everywhere."""
     for reader in reversed(config.enn.readers):
         file = folder / enn_file(config, reader)
-        if not file.exists():
+        if not is_saved(file):
             critic = learn_from_recordings(config, dataset, reader, folder / "training" / RECORDED, origin)
             card = {"settings": to_dotted(config), "instructs": reader == config.enn.readers[0]} | _card(origin, [])
             save_critic(at_home(critic, config), file, card)
@@ -124,7 +125,7 @@ def fine_tune_enn(
     if device == "cpu":
         torch.set_num_threads(1)  # sums depend on their number, and a search judges with one
     path, tuned = folder / enn_file(config, config.enn.readers[0]), folder / INSTRUCTING
-    if tuned.exists() and not (folder / "training" / "unrolled.json").exists():
+    if is_saved(tuned) and not (folder / "training" / "unrolled.json").exists():
         return {"history": [], "file": tuned.name}  # it was done, and populations know this ENN: it is not made anew
     before = load_critic(path)
     origin = tuned_from(config, dataset, before, provenance)

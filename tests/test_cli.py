@@ -287,6 +287,19 @@ def test_an_enn_with_another_reader_is_one_sentence(here, refused):
     assert "convnet reader" in refused("instruct", "--output", "run")
 
 
+@pytest.mark.parametrize("lost", ["enn.json", "enn-convnet.json", "enn-convnet.safetensors"])
+def test_an_enn_of_which_a_file_is_lost_is_made_again_by_the_command_that_is_named(lost, here, refused):
+    folder = _folder_with_enn(here / "run", _config())
+    for end in ("safetensors", "json"):
+        shutil.copy(folder / f"enn.{end}", folder / f"enn-convnet.{end}")
+    (folder / lost).unlink()
+    (folder / "training").mkdir()  # what train-enn goes on from
+    stem = Path(lost).stem
+    for command in ("instruct", "explain", "report"):
+        sentence = refused(command, "--output", "run", "--enn.readers", "probes", "convnet")
+        assert f"lacks an ENN ({stem}.safetensors and {stem}.json); `grad-instructor train-enn` makes" in sentence
+
+
 @pytest.mark.parametrize("command", ["explain", "report"])
 def test_what_needs_trained_targets_names_the_command_that_trains_them(command, here, refused):
     _folder_with_enn(here / "run", _config())

@@ -619,9 +619,10 @@ class TestResuming:
         assert learned(folder) == learned(trained) and [row["round"] for row in rows] == [0, 1]
         assert f"{lost[-1]}.safetensors is missing" in " ".join(capfd.readouterr().out.split())
 
-    def test_killed_before_the_export(self, tiny, digits, trained, tmp_path, monkeypatch):
+    @pytest.mark.parametrize("lost", ["enn.safetensors", "enn.json", "enn-convnet.safetensors", "enn-convnet.json"])
+    def test_killed_before_the_export_or_between_two_files_of_an_enn(self, lost, tiny, digits, trained, tmp_path, monkeypatch):
         folder = shutil.copytree(trained, tmp_path / "run")
-        (folder / "enn.safetensors").unlink()
+        (folder / lost).unlink()
         monkeypatch.setattr(rl.train, "play_round", None)
         train_enn(tiny, digits, folder)
         assert exported(folder) == exported(trained)

@@ -87,14 +87,19 @@ def fetch(job: Work) -> None:
 
 def _check_needs(job: Work) -> None:
     """Raises UserError where what an earlier command makes is not there, or is there and cannot be used."""
-    from pipeline.setting import load_start, target_of
-
     if job.without_enn:
         return
-    trained = os.path.exists(job.folder / "enn.safetensors")
-    if job.name in ("instruct", "explain", "report") and not trained:
-        raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
-    if trained:
+    from pipeline.compare.folder import INSTRUCTING, missing_enns
+    from pipeline.setting import load_start, target_of
+
+    trained = os.path.lexists(job.folder / INSTRUCTING)
+    missing = missing_enns(job.folder, job.config) if os.path.isdir(job.folder / "training") else []
+    if job.name in ("instruct", "explain", "report") and (missing or not trained):
+        if not trained:
+            raise UserError(f"{job.folder} holds no ENN; train one first with `grad-instructor train-enn`.")
+        files = f"{missing[0].name} and {missing[0].stem}.json"
+        raise UserError(f"{job.folder} lacks an ENN ({files}); `grad-instructor train-enn` makes what is missing.")
+    if trained and not missing:
         load_critics(job)
     elif job.config.unroll.start:
         load_start(job.config, target_of(job.config, job.dataset))

@@ -23,10 +23,10 @@ def train_enn(job: Work) -> None:
     told = {"stage": "train-enn", "mlflow.runColor": ENN_COLOUR}  # else MLflow has another for every run's ENN
     config, run = job.config, job.child("train-enn", "ENN", described.of_enn(job.config), "enn", **told)
     import pipeline.compare  # noqa: F401  (torch is imported while the mirror's thread makes its database)
-    from pipeline.compare.folder import enn_file
+    from pipeline.compare.folder import unlearned
     from rl.train import train_enn
 
-    if config.rl.rounds and not (job.folder / enn_file(config, config.enn.readers[0])).exists():
+    if config.rl.rounds and unlearned(job.folder, config):
         job.start_ray()
     with stage("train ENN", config.rl.rounds) as bar:
         if not config.rl.rounds and not config.unroll.start:

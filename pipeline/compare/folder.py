@@ -16,7 +16,7 @@ from pipeline.compare.tasks import final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic, load_critic
-from pipeline.enn.files import card_of, digest_of
+from pipeline.enn.files import card_of, digest_of, is_saved
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json
 from pipeline.results.checkpoints import training_fits
@@ -105,7 +105,7 @@ def _silent(folder: Path, config: Config, dataset: Dataset, without_enn: bool) -
     if not without_enn:
         yield from _check_enns(folder, config, dataset)
         yield from _check_training(folder, config, dataset)
-    if without_enn or os.path.lexists(folder / INSTRUCTING):
+    if without_enn or not missing_enns(folder, config):
         critics = {} if without_enn else load_enns(folder, config, dataset)
         yield from check_populations(config, dataset, critics, folder)
         yield from _check_report(folder, report_origin(config, dataset, critics), populations(folder, config))
@@ -124,12 +124,29 @@ def enn_file(config: Config, reader: str) -> str:
     return files.get(BEFORE, files[reader]) if reader == config.enn.readers[0] else files[reader]
 
 
+def unlearned(folder: Path, config: Config) -> list[Path]:
+    """The ENNs that RL trains and that are not in the folder, or not whole."""
+    files = [folder / enn_file(config, reader) for reader in config.enn.readers]
+    return [path for path in files if not is_saved(path)]
+
+
+def missing_enns(folder: Path, config: Config) -> list[Path]:
+    """Those that a comparison needs and that are not in the folder, or not whole."""
+    files = enn_files(config)
+    if not _needs_before(config):
+        files.pop(BEFORE, None)
+    return [folder / file for file in files.values() if not is_saved(folder / file)]
+
+
+def _needs_before(config: Config) -> bool:
+    return any(ARMS[arm].enn == BEFORE for arm in config.compare.arms)
+
+
 def load_enns(folder: Path, config: Config, dataset: Dataset) -> dict[str, Critic]:
     """The trained ENNs that a comparison needs, checked against the targets that they are to instruct."""
     target, critics = target_of(config, dataset), {}
-    needed = any(ARMS[arm].enn == BEFORE for arm in config.compare.arms)
     for name, file in enn_files(config).items():
-        if name == BEFORE and not needed:
+        if name == BEFORE and not _needs_before(config):
             continue
         critic, reader = load_critic(folder / file), config.enn.readers[0] if name == BEFORE else name
         if critic.reader_name != reader:
@@ -171,7 +188,7 @@ def report_origin(config: Config, dataset: Dataset, critics: Mapping[str, Critic
 
 def _before(folder: Path, config: Config) -> Critic | None:
     """The instructing ENN as RL left it, where it is kept."""
-    return load_critic(folder / UNTUNED) if config.unroll.segments and os.path.lexists(folder / UNTUNED) else None
+    return load_critic(folder / UNTUNED) if config.unroll.segments and is_saved(folder / UNTUNED) else None
 
 
 def _check_enns(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
@@ -179,7 +196,7 @@ def _check_enns(folder: Path, config: Config, dataset: Dataset) -> list[Path]:
     silent = []
     for file in enn_files(config).values():
         path = folder / file
-        if not os.path.lexists(path):
+        if not is_saved(path):
             continue
         load_critic(path)  # whole, and with the card that belongs to it
         card = card_of(path)

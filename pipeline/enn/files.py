@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def save_critic(critic: Critic, path: str | Path, card: dict[str, Any]) -> None:
     description = {"format": FORMAT, "sha256": _checksum(weights, description), **description, "card": card}
     write_atomic(path, weights)
     write_json(path.with_suffix(".json"), description)
+
+
+def is_saved(path: Path) -> bool:
+    """Whether an ENN is there with both of its files: a kill between them leaves one, and one may be lost."""
+    return os.path.lexists(path) and os.path.lexists(path.with_suffix(".json"))
 
 
 def digest_of(critic: Critic) -> str:
