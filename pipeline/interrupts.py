@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -35,6 +35,8 @@ class _State:
     replaced: dict[int, int] = {}  # noqa: RUF012 (there is one state)
     """terminals that are gone, and copies of them"""
     timer: threading.Timer | None = None
+    unraisable: Callable[[Any], Any] = staticmethod(sys.__unraisablehook__)
+    """that of whoever's process it is"""
     code: int | None = None
     """with which a command has ended, in a process of our own"""
 
@@ -44,6 +46,8 @@ def install(guest: bool = False) -> None:
     _State.put_off = _State.pending = _State.heard = False
     _State.guest = guest
     _State.terminals = tuple(filter(os.isatty, (1, 2)))
+    if sys.unraisablehook is not _unraised:
+        _State.unraisable, sys.unraisablehook = sys.unraisablehook, _unraised
     install_again()
 
 
@@ -163,6 +167,12 @@ def _stop(number: int, _frame: Any) -> None:
     signal.setitimer(signal.ITIMER_REAL, PATIENCE if _State.put_off else AGAIN, AGAIN)
     if not _State.put_off:
         raise KeyboardInterrupt
+
+
+def _unraised(told: Any) -> None:
+    """An interrupt that came while Python took an object apart, where nothing can be raised: it is raised again in a moment."""
+    if not (_State.pending and issubclass(told.exc_type, KeyboardInterrupt)):
+        _State.unraisable(told)
 
 
 def _print_into_nothing() -> None:

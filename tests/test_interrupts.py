@@ -83,6 +83,30 @@ program()
     assert done.returncode == 130 and done.stderr.strip() == END and done.stdout == "", done.stderr
 
 
+UNHEARD = f"""
+import os, signal, sys, time
+sys.argv = ["grad-instructor", "version"]
+sys.path.insert(0, {str(CHECKOUT)!r})
+class Taken:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+class Words(list):
+    def __getitem__(self, index):
+        Taken()
+        time.sleep(60)
+from pipeline.command_line.program import program
+sys.argv = Words(sys.argv)
+program()
+"""
+
+
+def test_a_signal_while_an_object_is_taken_apart_is_heard_and_not_told_twice():
+    """RLlib's env runners take time to be taken apart; Python prints what is raised there, and goes on."""
+    done = subprocess.run([sys.executable, "-c", UNHEARD], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (130, END), done
+
+
 LATE = f"""
 import atexit, os, signal, sys
 class Late:

@@ -14,13 +14,13 @@ def program() -> None:
     try:
         from pipeline.command_line import discretion
         from pipeline.command_line.dispatch import flush, run
-    except KeyboardInterrupt:
-        print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
-        code = interrupts.INTERRUPTED
-    else:
+
         discretion.install()
         code = run(sys.argv[1:])
         code = flush() or code
+    except KeyboardInterrupt:
+        print(f"\n{interrupts.GOODBYE}", file=sys.stderr)
+        code = interrupts.INTERRUPTED
     if code == interrupts.INTERRUPTED:  # Python's tidying up after torch and Ray takes seconds
         os._exit(code)
     interrupts.over(code)

@@ -21,6 +21,7 @@ from pipeline.files import NO_JSON, PARSED, parse_json, plain_bytes, write_atomi
 from pipeline.targets import MLP
 
 FORMAT = 2
+AGAIN = "copy both files of the ENN again, or delete them in the run's folder where `train-enn` made them, and does so again"
 _MALFORMED = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError, RuntimeError, MemoryError, UserError)
 """what building an ENN from a description that makes none may raise"""
 
@@ -98,7 +99,7 @@ def load_critic(path: str | Path, device: str = "cpu") -> Critic:
     except OSError as error:
         raise UserError(f"cannot read the ENN {path} ({error.strerror}); give the path of an enn.safetensors.") from error
     if _checksum(weights, description) != description.get("sha256"):
-        raise UserError(f"{path} is damaged or does not belong to {path.stem}.json; copy both files of the ENN again.")
+        raise UserError(f"{path} is damaged or does not belong to {path.stem}.json; {AGAIN}.")
     return _build(description, weights, path).to(place).eval().requires_grad_(False)
 
 
@@ -131,7 +132,7 @@ def read_description(path: Path) -> dict[str, Any]:
             f"{_meant(path)}."
         ) from error
     except NO_JSON as error:
-        raise UserError(f"{beside} is damaged (it is not JSON); copy both files of the ENN again.") from error
+        raise UserError(f"{beside} is damaged (it is not JSON); {AGAIN}.") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise UserError(f"{beside} is not an ENN of format {FORMAT}; train it again with this version of grad-instructor.")
     return description
