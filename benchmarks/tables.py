@@ -141,7 +141,8 @@ class Origins:
     Attributes:
         facts: a provenance of the caption's commit.
         marks: by row, "" or a number.
-        notes: a line below the caption, or "".
+        others: what leads to each other commit, in the marks' order.
+        notes: all of them as a line below the caption, or "".
     """
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
@@ -151,8 +152,8 @@ class Origins:
         numbers = {other: _raised(number) for number, other in enumerate(dict.fromkeys(c for c in commits if c != main), 1)}
         self.marks = [numbers.get(commit, "") for commit in commits]
         dates = {commit: facts["date"][:10] for commit, facts in zip(commits, rows, strict=True)}
-        others = [f"{mark} made by commit {commit}, {dates[commit]}" for commit, mark in numbers.items()]
-        self.notes = "; ".join(others) + "." if others else ""
+        self.others = [f"{mark} made by commit {commit}, {dates[commit]}" for commit, mark in numbers.items()]
+        self.notes = "; ".join(self.others) + "." if self.others else ""
 
 
 def is_earlier(found: Any) -> bool:

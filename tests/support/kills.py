@@ -158,10 +158,13 @@ def table(found: dict[str, Any]) -> str:
     stages, rows = [BEFORE, *STAGES], []
     for way, number in dict.fromkeys(KINDS):
         own = [counts[way, number.name, stage] for stage in stages]
-        rows.append([f"{number.name} {way}", *map(str, own), str(sum(own))])
+        name = f"{number.name} {'with Ray actors' if way == 'with Ray' else 'without them'}"
+        rows.append([name, *map(str, own), str(sum(own))])
     caption = f"`python -m tests.support.faults --kills {len(found['kills'])}` ({tables.where(origins.facts)})."
     head = ["a tiny run ended by", *(f"in: {stage}" for stage in stages), "all"]
-    return tables.blocks(tables.table(head, rows), caption, origins.notes)
+    by = Counter(mark for mark in origins.marks if mark)
+    others = [f"{count} of them {note.partition(' ')[2]}" for (_, count), note in zip(by.items(), origins.others, strict=True)]
+    return tables.blocks(tables.table(head, rows), caption, f"{'; '.join(others)}." if others else "")
 
 
 def verdict(found: dict[str, Any]) -> str:
