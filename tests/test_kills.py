@@ -23,7 +23,8 @@ def test_they_are_counted_by_signal_and_stage(tmp_path):
         write_json(tmp_path / f"{number:03d}.json", {"way": way, "signal": name, "stage": stage, "provenance": FACTS})
     write_json(tmp_path / "without" / "seconds.json", 3.0)
     lines = kills.table(kills.gathered(tmp_path)).splitlines()
-    assert "| SIGTERM without | 0 | 2 | 0 | 0 | 0 | 2 |" in lines and "| SIGKILL with Ray | 1 | 0 | 0 | 0 | 0 | 1 |" in lines
+    assert "| SIGTERM in one process | 0 | 2 | 0 | 0 | 0 | 2 |" in lines
+    assert "| SIGKILL with Ray actors | 1 | 0 | 0 | 0 | 0 | 1 |" in lines
     assert "--kills 3`" in lines[-1]
 
 

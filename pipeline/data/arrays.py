@@ -192,7 +192,8 @@ def _check_labels(path: Path, arrays: Arrays) -> int:
     for key in (key for key in arrays if key[0] == "y"):
         if arrays[key].dtype.kind not in "iu":
             kind = arrays[key].dtype.kind
-            hint = LABELS_OF.get(kind, "") if kind != "f" or np.all(np.mod(arrays[key], 1) == 0) else ""
+            whole = kind != "f" or bool(np.all(np.isfinite(arrays[key]) & (np.trunc(arrays[key]) == arrays[key])))
+            hint = LABELS_OF.get(kind, "") if whole else ""
             raise UserError(f"{key!r} in {path} is of type {arrays[key].dtype}; give labels as whole numbers from 0{hint}.")
         if arrays[key].min() < 0:
             raise UserError(f"{key!r} in {path} has the negative label {arrays[key].min()}; number the classes from 0.")

@@ -508,8 +508,8 @@ def _keep(output: Path, row: dict[str, Any]) -> None:
 # -- its page ------------------------------------------------------------------------------------------------------------
 
 
-def table(results: dict[str, Any]) -> str:
-    """One row per fault."""
+def table(results: dict[str, Any], killed: dict[str, Any]) -> str:
+    """One row per fault; then the kills, by stage."""
     origins, cells = tables.Origins([row["provenance"] for row in results["rows"]]), []
     for row, mark in zip(results["rows"], origins.marks, strict=True):
         if "missing" in row:
@@ -518,33 +518,25 @@ def table(results: dict[str, Any]) -> str:
             cells.append([row["what"].rstrip(".") + mark, row["ended_by"], "bit-identical", "all FINISHED", "each once"])
     caption = f"`python -m tests.support.faults` ({tables.where(origins.facts)})."
     head = ["what was done to a run", "who ended it", "results", "runs in MLflow", "records"]
-    killed = _kills()
-    return tables.blocks(tables.table(head, cells, left=5), caption, origins.notes, kills.table(killed) if killed else "")
+    return tables.blocks(tables.table(head, cells, left=5), caption, origins.notes, kills.table(killed))
 
 
-def _kills() -> dict[str, Any] | None:
-    """What was found by ``--kills``, once it was."""
-    path = quick.RESULTS / "kills.json"
-    return read_json(path) if path.exists() else None
-
-
-def figures(results: dict[str, Any]) -> dict[str, Any]:
+def figures(results: dict[str, Any], _killed: dict[str, Any]) -> dict[str, Any]:
     done = [row for row in results["rows"] if "missing" not in row]
     alone = [row for row in done if row["ended_by"].endswith("itself")]
     return {"done": str(len(done)), "alone": str(len(alone)), "missing": str(len(results["rows"]) - len(done))}
 
 
-def verdict(results: dict[str, Any]) -> str:
-    own, killed = figures(results), _kills()
+def verdict(results: dict[str, Any], killed: dict[str, Any]) -> str:
+    own = figures(results, killed)
     return (
-        f"After each of {own['done']} faults the results were bit-identical to those of a run that nothing disturbed, "
-        "MLflow's runs were "
-        f"finished and every record was there once. {own['alone']} runs ended by themselves, the others by the same command "
-        "given again." + (kills.verdict(killed) if killed else "")
+        f"After each of {own['done']} faults {kills.clause(killed)} the results were bit-identical to those of a run that nothing "
+        f"disturbed, MLflow's runs were finished and every record was there once. After {own['alone']} of the faults the run "
+        "ended by itself, after the others by the same command given again."
     )
 
 
-def doubts(results: dict[str, Any]) -> list[tables.Doubt]:
+def doubts(results: dict[str, Any], _killed: dict[str, Any]) -> list[tables.Doubt]:
     return []
 
 

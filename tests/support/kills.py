@@ -158,7 +158,7 @@ def table(found: dict[str, Any]) -> str:
     stages, rows = [BEFORE, *STAGES], []
     for way, number in dict.fromkeys(KINDS):
         own = [counts[way, number.name, stage] for stage in stages]
-        name = f"{number.name} {'with Ray actors' if way == 'with Ray' else 'without them'}"
+        name = f"{number.name} {'with Ray actors' if way == 'with Ray' else 'in one process'}"
         rows.append([name, *map(str, own), str(sum(own))])
     caption = f"`python -m tests.support.faults --kills {len(found['kills'])}` ({tables.where(origins.facts)})."
     head = ["a tiny run ended by", *(f"in: {stage}" for stage in stages), "all"]
@@ -167,6 +167,6 @@ def table(found: dict[str, Any]) -> str:
     return tables.blocks(tables.table(head, rows), caption, f"{'; '.join(others)}." if others else "")
 
 
-def verdict(found: dict[str, Any]) -> str:
-    """A sentence behind that on faults; what ended otherwise is not among the results."""
-    return f" So they were after each of {len(found['kills'])} kills at moments that chance chose."
+def clause(found: dict[str, Any]) -> str:
+    """What the sentence on faults goes on with; what ended otherwise is not among the results."""
+    return f"and {len(found['kills'])} kills at moments that chance chose"
