@@ -33,7 +33,8 @@ class _Console(Console):
 
 KEPT = "\n\t\u00a0"
 """what is no visible character and may be in what we print"""
-console = _Console(**_AS_IT_IS) if sys.stdout.isatty() else _Console(**_AS_IT_IS, **_FILE)
+_TERMINAL = sys.stdout is not None and sys.stdout.isatty()
+console = _Console(**_AS_IT_IS) if _TERMINAL else _Console(**_AS_IT_IS, **_FILE)
 QUIET = 2.0
 """without a terminal, seconds that must pass between two lines of progress"""
 

@@ -1,5 +1,6 @@
 """Where a command runs, and what it is pointed at: names, addresses, slow servers, full disks, Ray's processes, homes."""
 
+import json
 import os
 import shutil
 import socket
@@ -210,6 +211,46 @@ def test_a_full_disk_under_the_output_is_one_sentence(words, tmp_path):
             )
         assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
         assert done.stderr.startswith("grad-instructor: what is printed cannot be written (No space left on device)")
+
+
+WITHOUT = """
+import os, sys
+sys.path.insert(0, {path!r})
+for number in {closed}:
+    os.close(number)
+for name in {names}:
+    setattr(sys, name, None)
+sys.argv = ["grad-instructor", *{words}]
+from pipeline.command_line.program import program
+program()
+"""
+TRAINS = ["compare", "--output", "run", "--local", "--arms", "backprop", "--target.hidden", "8", "--training.steps", "20"]
+TRAINS += ["--rl.period", "10", "--compare.seeds", "2", "--compare.tuning-seeds", "1", "--tracking-uri", "http://127.0.0.1:9"]
+
+
+@pytest.mark.parametrize(("closed", "names"), [((1,), ("stdout",)), ((0, 1, 2), ("stdin", "stdout", "stderr"))], ids=str)
+def test_a_service_without_a_screen_does_the_same_and_writes_nothing_into_its_files(closed, names, tmp_path):
+    """Whoever writes to 1 or 2, a library or Python itself, must not find a file of ours there."""
+    code = WITHOUT.format(path=str(CHECKOUT), closed=closed, names=names, words=TRAINS)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDEVMODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done
+    assert len(json.loads((tmp_path / "run" / "report.json").read_text())["rows"]) == 1
+    assert all(json.loads(line)["n"] >= 0 for line in (tmp_path / "run" / "records.jsonl").read_text().splitlines())
+
+
+def test_a_folder_that_is_gone_is_one_sentence(tmp_path, monkeypatch, capfd):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    for words in (["compare", "--arms", "backprop", "--output", str(tmp_path / "run")], ["report"], ["doctor"]):
+        assert main(words) == 2
+        out, err = capfd.readouterr()
+        assert not out and err == (
+            "grad-instructor: the folder that this is started in is no more; go to another one (cd), and give the same command "
+            "again.\n"
+        )
+    assert main(["version"]) == 0 and not list(tmp_path.iterdir())
 
 
 def test_the_ui_warns_where_others_can_reach_it(tmp_path, monkeypatch, capfd):

@@ -66,6 +66,7 @@ def dispatch(argv: list[str]) -> int:
     if name not in COMMANDS:
         near = nearest(name, [*COMMANDS, "help", "version"])
         raise UserError(f"unknown command {shown(name)}; choose from {', '.join(COMMANDS)} (did you mean {near!r}?).")
+    _check_here()
     words = expand_aliases(argv[1:], name)
     takes = COMMANDS[name].takes
     starts = {
@@ -87,6 +88,16 @@ def dispatch(argv: list[str]) -> int:
 
     with saying(getattr(places, "quiet", False), getattr(options, "json", False)):
         return function_of(name)(options, line_of(argv))
+
+
+def _check_here() -> None:
+    """Raises UserError where the working folder was deleted: libraries end the process on it, each in its own words."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise UserError(
+            "the folder that this is started in is no more; go to another one (cd), and give the same command again."
+        ) from error
 
 
 ADDRESSES = ("--tracking-uri", "--storage-path", "--address")

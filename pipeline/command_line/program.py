@@ -9,6 +9,7 @@ from pipeline import interrupts
 
 def program() -> None:
     """Run the command that this process was started for, and end it with its exit code."""
+    _open_what_is_closed()
     atexit.register(interrupts.end)
     interrupts.install()
     try:
@@ -25,3 +26,14 @@ def program() -> None:
         os._exit(code)
     interrupts.over(code)
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """A service may start a program without input or output. The next files to be opened would take their place, and whatever
+    is written to the screen would be written into them."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115

@@ -530,9 +530,9 @@ def figures(results: dict[str, Any], _killed: dict[str, Any]) -> dict[str, Any]:
 def verdict(results: dict[str, Any], killed: dict[str, Any]) -> str:
     own = figures(results, killed)
     return (
-        f"After each of {own['done']} faults {kills.clause(killed)} the results were bit-identical to those of a run that nothing "
-        f"disturbed, MLflow's runs were finished and every record was there once. After {own['alone']} of the faults the run "
-        "ended by itself, after the others by the same command given again."
+        f"After each of {own['done']} faults {kills.clause(killed)} the results were bit-identical to those of a run that "
+        f"nothing disturbed, MLflow's runs were finished and every record was there once. After {own['alone']} of the faults "
+        "the run ended by itself, after the others by the same command given again."
     )
 
 
