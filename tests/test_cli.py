@@ -136,6 +136,8 @@ BAD_OPTIONS = {
     "output in /proc": (["run", "--output", "/proc/nope"], "cannot make the output folder /proc/nope"),
     "output is a file": (["run", "--output", __file__], "cannot make the output folder"),
     "output is /proc": (["run", "--output", "/proc"], "/proc is not writable"),
+    "an empty output": (["run", "--output", ""], "--output is empty; give a folder"),
+    "an empty output, with =": (["report", "--output="], "--output is empty; give a folder"),
     "a very long output": (["run", "--output", "x" * 300], "cannot make the output folder"),
     "unknown data set": (["run", "--dataset", "mnits"], "unknown data set 'mnits'.*did you mean 'mnist'"),
     "no MNIST": (["run", "--preset", "mnist", "--data-folder", "d"], "mnist is not there: d/MNIST/raw/.* --download"),
@@ -540,3 +542,13 @@ def test_no_help_shows_how_python_writes_what_may_be_left_out(called):
     texts = {name: called(name, "--help-all").stdout for name in COMMANDS}
     assert all("--output" in text for name, text in texts.items() if name not in ("doctor", "ui")), texts
     assert not [name for name, text in texts.items() if "{None}" in text or "default: None" in text]
+
+
+def test_home_is_meant_where_a_shell_leaves_the_tilde(tmp_path, monkeypatch, called):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    folder = _folder_with_enn(tmp_path / "home", _config())
+    for words in (["--output=~"], ["--output", "~"], ["--output", "elsewhere", "--output=~"]):
+        done = called("report", *words)
+        assert done.returncode == 2 and f"{folder} lacks trained targets" in done.stderr, done
+    assert os.listdir(tmp_path) == ["home"]

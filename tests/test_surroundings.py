@@ -103,7 +103,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("uri", filter(None, BAD))
+@pytest.mark.parametrize("uri", [uri for uri in BAD if uri])
 def test_an_address_that_can_never_work_is_refused_before_any_work(uri, tmp_path):
     if "pyodbc" in uri:
         with suppress(ImportError):

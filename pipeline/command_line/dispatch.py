@@ -68,6 +68,8 @@ def dispatch(argv: list[str]) -> int:
         raise UserError(f"unknown command {shown(name)}; choose from {', '.join(COMMANDS)} (did you mean {near!r}?).")
     _check_here()
     words = expand_aliases(argv[1:], name)
+    if option(words, "--output") == "":  # a variable that is not set, in a script: results would go to the working folder
+        raise UserError("--output is empty; give a folder, or leave it out.")
     takes = COMMANDS[name].takes
     starts = {
         Command: lambda: defaults(words),

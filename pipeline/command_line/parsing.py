@@ -91,16 +91,17 @@ def _wide_enough() -> Iterator[None]:
 
 
 def option(arguments: list[str], name: str) -> str | None:
-    """The value that is given to an option, before the options are parsed."""
+    """The value that is given to an option, before the options are parsed; the last, as there, where it is given twice."""
+    found = None
     for index, argument in enumerate(arguments):
         given, equals, value = argument.partition("=")
         if dashed(given) != name:
             continue
         if equals:
-            return value
-        if index + 1 < len(arguments):
-            return arguments[index + 1]
-    return None
+            found = value
+        elif index + 1 < len(arguments):
+            found = arguments[index + 1]
+    return found
 
 
 def dashed(name: str) -> str:
@@ -109,11 +110,14 @@ def dashed(name: str) -> str:
 
 
 def expand_aliases(arguments: list[str], command: str = "") -> list[str]:
-    """The words of a command with each short option by its whole name."""
+    """The words of a command with each short option by its whole name, and ~ for the home folder also where a shell leaves it
+    (``--output=~/runs``)."""
 
     def expand(argument: str) -> str:
+        if argument.startswith("~"):
+            return os.path.expanduser(argument)
         name, equals, value = argument.partition("=")
-        return ALIASES.get(name, name) + equals + value
+        return ALIASES.get(name, name) + equals + (os.path.expanduser(value) if name.startswith("-") else value)
 
     expanded = [expand(argument) for argument in arguments]
     return comparing.words(expanded) if command == "compare" else expanded
