@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.command_line import main
 from pipeline.config import PRESETS, to_dotted
@@ -174,6 +175,12 @@ def test_an_image_that_is_none_is_a_sentence(run, monkeypatch):
     Records(run).image("run", "map.png", "map", 0)
     with pytest.raises(UserError, match=r"map\.png is no PNG image"):
         _mirror_to([], run, monkeypatch).send(Records(run))
+    Image.new("1", (30, 30)).save(run / "map.png")
+    Records(run).image("run", "map.png", "map", 0)
+    for limit in (500, 100):  # Pillow warns of more than these, and refuses twice as many
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+        with pytest.raises(UserError, match=r"map\.png is no PNG image"):
+            _mirror_to([], run, monkeypatch).send(Records(run))
 
 
 def test_a_folder_that_cannot_be_looked_through_is_refused(run, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -431,3 +432,7 @@ def test_images_too_large_are_refused_by_their_headers(tmp_path, monkeypatch):
     for name in ("train/c", "test/b", "test/c"):
         shutil.rmtree(folder / name)
     assert "at most 4096 a side" in _said(folder)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50_000)  # Pillow warns of more than these
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "at most 4096 a side" in _said(folder)

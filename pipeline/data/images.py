@@ -8,7 +8,9 @@ spoken of where it may have been meant. Links are followed: nothing but pixels i
 """
 
 import os
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -164,11 +166,19 @@ def _kind_of(files: list[Path]) -> tuple[tuple[int, int], bool]:
     return size, grey
 
 
+@contextmanager
+def _untold(kind: type[Warning]) -> Iterator[None]:
+    """What is warned of is refused in our own words."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", kind)
+        yield
+
+
 def _header(file: Path) -> tuple[tuple[int, int], str]:
     from PIL import Image
 
     try:
-        with Image.open(file, formats=[*set(ENDINGS.values())]) as image:
+        with _untold(Image.DecompressionBombWarning), Image.open(file, formats=[*set(ENDINGS.values())]) as image:
             if (frames := getattr(image, "n_frames", 1)) > 1:
                 raise UserError(f"{file} holds {frames} images, as a film does; give one in each file.")
             return image.size, image.mode

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -237,9 +238,12 @@ def _png(path: Path) -> "Image.Image":
     """Raises UserError where a file, which may be somebody else's, is no such image."""
     from PIL import Image
 
+    too_large = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
-        image = Image.open(path, formats=["PNG"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=["PNG"])
         image.load()
-    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, MemoryError, *too_large) as error:
         raise UserError(f"{path} is no PNG image that can be read; delete it, and give the same command again.") from error
     return image
