@@ -46,7 +46,7 @@ RULES = ("backprop", "fa", "dfa", "usf", "brsf", "frsf", "frozen", "pfa", "cdni"
 """those that serve convolutional networks"""
 NETWORKS = {"small-cnn": 10, "wrn-10-1": 5}
 """and their epochs"""
-RATES, TUNING_SEEDS, SHORTER, SEEDS = (0.03, 0.1, 0.3, 1.0, 3.0), 2, 3, 5
+RATES, TUNING_SEEDS, SHORTER, SEEDS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0), 2, 3, 5
 BATCH, MOMENTUM, DECAY = 128, 0.9, 1e-3
 EXAMPLES: int | None = None
 QUICK = {"RULES": ("backprop", "dfa", "frozen"), "NETWORKS": {"small-cnn": 1}, "RATES": (0.03, 0.1), "TUNING_SEEDS": 1}
