@@ -1314,7 +1314,7 @@ FILES = (
         'return os.path.lexists(path) and os.path.lexists(path.with_suffix(".json"))',
         "return os.path.lexists(path)",
         "after a kill between its two files no command would go on, in no way that it names",
-        ("tests/test_rl.py::TestResuming::test_killed_before_the_export_or_between_two_files_of_an_enn",),
+        ("tests/test_cli.py::test_an_enn_of_which_a_file_is_lost_is_made_again_by_the_command_that_is_named",),
     ),
     Mutation(
         "a training goes on from what is gone",

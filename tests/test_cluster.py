@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 import socket
 import socketserver
@@ -16,7 +17,7 @@ import pytest
 import ray
 import torch
 
-from pipeline.cluster import Placement, check, prepare_environment, run_tasks, start, worker_count
+from pipeline.cluster import Placement, check, prepare_environment, run_tasks, start, watch, worker_count
 from pipeline.compare import Task, train_task
 from pipeline.enn import Critic
 from pipeline.errors import UserError
@@ -276,6 +277,29 @@ def test_a_ray_that_does_not_start_is_one_sentence(monkeypatch):
     monkeypatch.setattr(ray, "init", time_out)
     with pytest.raises(UserError, match=r"not be started here \(The current node timed out during startup\); give the same"):
         start(Placement(workers=1), 0)
+
+
+def test_what_a_start_that_failed_has_left_is_not_taken_for_what_the_next_one_needs(monkeypatch, tmp_path):
+    """On a busy machine it still ends when Ray has started: that would be told as its end, and end the program."""
+    name, left = Path(shutil.copy(shutil.which("sleep") or "", tmp_path / "raylet")), []
+
+    def start_at_the_second_try(*_, **__):
+        left.append(subprocess.Popen([name, "600"]))
+        if len(left) == 1:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", start_at_the_second_try)
+    monkeypatch.setattr(ray, "cluster_resources", dict)
+    monkeypatch.setattr(watch, "watch", lambda processes: watched.extend(process.pid for process in processes))
+    watched: list[int] = []
+    try:
+        start(Placement(workers=1), 0)
+        assert watched == [left[1].pid]
+    finally:
+        for process in left:
+            process.kill()
+            process.wait()
 
 
 def test_a_cluster_with_too_few_gpus(monkeypatch):

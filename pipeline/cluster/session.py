@@ -13,6 +13,8 @@ from pipeline.errors import UserError, reason_of
 
 STARTS = 4
 """how often Ray is started before it is given up: on busy machines its processes need longer than it waits for them"""
+PATIENCE = 10.0
+"""seconds for a process that was killed to be gone"""
 
 
 def start(placement: Placement, data_bytes: int) -> None:
@@ -56,6 +58,7 @@ def _start(placement: Placement, data_bytes: int) -> None:
             ) from error
     else:
         for again in reversed(range(STARTS)):
+            children = _children()
             try:
                 ray.init(
                     "local",  # or Ray would try to join a cluster that somebody has started on this machine
@@ -69,6 +72,7 @@ def _start(placement: Placement, data_bytes: int) -> None:
             except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
                 if again:
                     ray.shutdown()
+                    _end({child for child in _children() - children if _is_needed(child)})  # or their end would be told as one
                     continue
                 reason = reason_of(error).split(". ")[0]
                 raise UserError(
@@ -82,12 +86,23 @@ def _children() -> set[Any]:
     return set(psutil.Process().children(recursive=True))
 
 
+def _is_needed(process: Any) -> bool:
+    """Whether it is one of those that are watched."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        return process.name() in watch.NEEDED
+    return False
+
+
 def _end(processes: set[Any]) -> None:
+    """Kill them, and wait for their end."""
     import psutil
 
     for process in processes:
         with suppress(psutil.NoSuchProcess):  # it ended meanwhile
             process.kill()
+    psutil.wait_procs(processes, timeout=PATIENCE)
 
 
 def is_running() -> bool:

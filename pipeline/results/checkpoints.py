@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError, shown
 from pipeline.files import read_json, read_metadata, read_tensors, write_tensors
-from pipeline.progress import warn
 from pipeline.results.origin import Origin, fits, other
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def begun(rows: list[dict[str, Any]], needed: Callable[[int], Sequence[Path]]) -
         if not missing:
             return rows[:count]
         if count == len(rows):
+            from pipeline.progress import warn  # which needs rich: the core runs where only torch and numpy are installed
+
             warn(f"{missing[0]} is missing: what cannot go on without it is trained again.")
     return []
 
