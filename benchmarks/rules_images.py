@@ -224,7 +224,7 @@ def figures(results: dict[str, Any]) -> dict[str, Any]:
     rows = [row for name in results["networks"] for row in rows_of(results, name)]
     outside = [row for row in rows if row["at edge"]]
     lie = f"{tables.counted(outside, rows)} lie at the edge of what was tried (†): others may do better."
-    edge = lie if outside else "None lies at the edge of what was tried."
+    edge = lie if outside else "No rate lies at the edge of what was tried."
     return told | {"at_edge": tables.counted(outside, rows), "all_inside": not outside, "edge": edge}
 
 
