@@ -141,7 +141,7 @@ class Origins:
     Attributes:
         facts: a provenance of the caption's commit.
         marks: by row, "" or a number.
-        others: what leads to each other commit, in the marks' order.
+        others: what each mark leads to.
         notes: all of them as a line below the caption, or "".
     """
 
@@ -152,8 +152,8 @@ class Origins:
         numbers = {other: _raised(number) for number, other in enumerate(dict.fromkeys(c for c in commits if c != main), 1)}
         self.marks = [numbers.get(commit, "") for commit in commits]
         dates = {commit: facts["date"][:10] for commit, facts in zip(commits, rows, strict=True)}
-        self.others = [f"{mark} made by commit {commit}, {dates[commit]}" for commit, mark in numbers.items()]
-        self.notes = "; ".join(self.others) + "." if self.others else ""
+        self.others = {mark: f"made by commit {commit}, {dates[commit]}" for commit, mark in numbers.items()}
+        self.notes = "; ".join(f"{mark} {other}" for mark, other in self.others.items()) + "." if self.others else ""
 
 
 def is_earlier(found: Any) -> bool:

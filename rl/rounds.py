@@ -105,7 +105,12 @@ def recorded_in(training: Path, number: int) -> Path:
 
 def checkpoints(training: Path, rounds: int) -> list[Path]:
     """What a training goes on from after so many rounds: all their runs, and last the state."""
-    return [*(recorded_in(training, number) for number in range(rounds)), training / f"state-{rounds:03d}.safetensors"]
+    return [*(recorded_in(training, number) for number in range(rounds)), state_after(training, rounds)]
+
+
+def state_after(training: Path, rounds: int) -> Path:
+    """The file of the critics, their target copies and the optimiser after so many rounds."""
+    return training / f"state-{rounds:03d}.safetensors"
 
 
 def checkpoint(algorithm: ENNTraining, training: Path, rounds: int, origin: Origin | None = None) -> None:
@@ -113,8 +118,8 @@ def checkpoint(algorithm: ENNTraining, training: Path, rounds: int, origin: Orig
     tensors = {f"module/{name}": tensor for name, tensor in module_of(algorithm).state_dict().items()}
     tensors |= optimiser_tensors(_optimiser(algorithm))
     tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
-    write_checkpoint(checkpoints(training, rounds)[-1], tensors, origin)
-    (training / f"state-{rounds - 2:03d}.safetensors").unlink(missing_ok=True)
+    write_checkpoint(state_after(training, rounds), tensors, origin)
+    state_after(training, rounds - 2).unlink(missing_ok=True)
 
 
 def restore(algorithm: ENNTraining, training: Path, rounds: int, origin: Origin | None = None) -> None:

@@ -1303,7 +1303,7 @@ FILES = (
     Mutation(
         "a locked database is a damaged one",
         "pipeline/results/mlflow/database.py",
-        'if getattr(error, "sqlite_errorcode", None) not in UNREADABLE:',
+        'if getattr(error, "sqlite_errorcode", 0) & KIND not in UNREADABLE:',
         "if False:",
         "what another program has open would be renamed under its hands",
         ("tests/test_links.py::test_a_database_that_is_locked_is_neither_used_nor_set_aside",),

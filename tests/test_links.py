@@ -293,8 +293,20 @@ UNREADABLE = {
     "cut": lambda path: os.truncate(path, 5000),
     "a table without a column": lambda path: _changed(path, "ALTER TABLE runs DROP COLUMN artifact_uri"),
     "a model without a column": lambda path: _changed(path, "CREATE TABLE logged_models (model_id TEXT)"),
+    "a column that is compared in an unknown way": lambda path: _unknown_collation(path),
     "a table in another one's place": lambda path: _changed(path, "DROP TABLE experiments; CREATE TABLE experiments (a)"),
 }
+
+
+def _unknown_collation(database: Path) -> None:
+    with closing(sqlite3.connect(database)) as connection:
+        connection.create_collation("theirs", lambda one, other: (one > other) - (one < other))
+        connection.executescript(
+            "ALTER TABLE experiments RENAME TO old;"
+            "CREATE TABLE experiments"
+            "(experiment_id INTEGER, name TEXT COLLATE theirs, artifact_location TEXT, creation_time INT);"
+            "INSERT INTO experiments SELECT * FROM old; DROP TABLE old;"
+        )
 
 
 def _changed(database: Path, statements: str) -> None:

@@ -72,7 +72,7 @@ def _start(placement: Placement, data_bytes: int) -> None:
             except Exception as error:  # Ray raises no kind of its own where its processes do not answer in time
                 if again:
                     ray.shutdown()
-                    _end({child for child in _children() - children if _is_needed(child)})  # or their end would be told as one
+                    _end(set(watch.needed(_children() - children)))  # or their end would be told as that of the next ones
                     continue
                 reason = reason_of(error).split(". ")[0]
                 raise UserError(
@@ -84,15 +84,6 @@ def _children() -> set[Any]:
     import psutil
 
     return set(psutil.Process().children(recursive=True))
-
-
-def _is_needed(process: Any) -> bool:
-    """Whether it is one of those that are watched."""
-    import psutil
-
-    with suppress(psutil.NoSuchProcess):
-        return process.name() in watch.NEEDED
-    return False
 
 
 def _end(processes: set[Any]) -> None:

@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from pipeline import interrupts
@@ -25,7 +26,7 @@ class _State:
 
 def watch(processes: Iterable[Any]) -> None:
     """Of these, children of this process that were started for Ray, watch those that it cannot do without."""
-    found = {process.pid: process.name() for process in processes if process.name() in NEEDED}
+    found = {process.pid: name for process, name in needed(processes).items()}
     _State.watched = frozenset(found)
     worker = sys.modules.get("ray._private.worker")
     if found and _State.printing is None and hasattr(worker, PRINTING):
@@ -33,6 +34,18 @@ def watch(processes: Iterable[Any]) -> None:
         setattr(worker, PRINTING, lambda *_args, **_keywords: None)
     for number, name in found.items():
         threading.Thread(target=_wait, args=(number, NEEDED[name]), daemon=True).start()
+
+
+def needed(processes: Iterable[Any]) -> dict[Any, str]:
+    """Those that Ray cannot do without, and their names; one that ends meanwhile is none of them."""
+    import psutil
+
+    found = {}
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            if (name := process.name()) in NEEDED:
+                found[process] = name
+    return found
 
 
 def let_go() -> None:

@@ -132,22 +132,19 @@ def unlearned(folder: Path, config: Config) -> list[Path]:
 
 def missing_enns(folder: Path, config: Config) -> list[Path]:
     """Those that a comparison needs and that are not in the folder, or not whole."""
-    files = enn_files(config)
-    if not _needs_before(config):
-        files.pop(BEFORE, None)
-    return [folder / file for file in files.values() if not is_saved(folder / file)]
+    return [folder / file for file in _needed(config).values() if not is_saved(folder / file)]
 
 
-def _needs_before(config: Config) -> bool:
-    return any(ARMS[arm].enn == BEFORE for arm in config.compare.arms)
+def _needed(config: Config) -> dict[str, str]:
+    """The file names of the ENNs that a comparison needs: that of before only where an arm has it."""
+    before = any(ARMS[arm].enn == BEFORE for arm in config.compare.arms)
+    return {name: file for name, file in enn_files(config).items() if before or name != BEFORE}
 
 
 def load_enns(folder: Path, config: Config, dataset: Dataset) -> dict[str, Critic]:
     """The trained ENNs that a comparison needs, checked against the targets that they are to instruct."""
     target, critics = target_of(config, dataset), {}
-    for name, file in enn_files(config).items():
-        if name == BEFORE and not _needs_before(config):
-            continue
+    for name, file in _needed(config).items():
         critic, reader = load_critic(folder / file), config.enn.readers[0] if name == BEFORE else name
         if critic.reader_name != reader:
             raise UserError(

@@ -162,8 +162,7 @@ def table(found: dict[str, Any]) -> str:
         rows.append([name, *map(str, own), str(sum(own))])
     caption = f"`python -m tests.support.faults --kills {len(found['kills'])}` ({tables.where(origins.facts)})."
     head = ["a tiny run ended by", *(f"in: {stage}" for stage in stages), "all"]
-    by = Counter(mark for mark in origins.marks if mark)
-    others = [f"{count} of them {note.partition(' ')[2]}" for (_, count), note in zip(by.items(), origins.others, strict=True)]
+    others = [f"{origins.marks.count(mark)} of them {other}" for mark, other in origins.others.items()]
     return tables.blocks(tables.table(head, rows), caption, f"{'; '.join(others)}." if others else "")
 
 

@@ -33,6 +33,8 @@ SELECT COUNT(*) FROM logged_models WHERE substr(artifact_location, 1, length(:lo
 UNREADABLE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_MISMATCH)
 """SQLite's codes for a file that is no database of MLflow's, or that answers none of its questions. Any other, a lock or a full
 disk, says nothing of what is in it."""
+KIND = 0xFF
+"""what of a code says which it is; the rest says more of it"""
 
 
 def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -> None:
@@ -58,7 +60,7 @@ def set_aside_if_moved(uri: str, location: str | None, own: str | None = None) -
     except sqlite3.Error as error:
         if own is None:  # MLflow will say what is wrong with it
             return
-        if getattr(error, "sqlite_errorcode", None) not in UNREADABLE:
+        if getattr(error, "sqlite_errorcode", 0) & KIND not in UNREADABLE:
             raise OSError(str(error)) from error
         away = 1
     if away:
