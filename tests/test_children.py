@@ -1,5 +1,6 @@
 """What a process starts ends with it, however it ends."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,12 @@ from pipeline import children
 CHECKOUT = Path(__file__).resolve().parents[1]
 SECONDS = 600
 """after which something is taken never to end"""
-SLEEPS = "import subprocess; subprocess.run(['sleep', '1000'])"
+LIVES = 60
+"""seconds that a child's child, which watches nothing, lives by itself; then it says so in a file"""
+SLEEPS = f"""
+import subprocess, sys
+subprocess.run([sys.executable, '-c', 'import time; time.sleep({LIVES}); open("alone", "w").close()'])
+"""
 COUNT = 5
 PARENT = f"""
 import sys, time, psutil
@@ -29,16 +35,17 @@ time.sleep(1000)
 """
 
 
-def test_children_end_with_a_parent_that_is_killed():
+def test_children_end_with_a_parent_that_is_killed(tmp_path):
     """One by itself, one that has started another, and a pool's."""
-    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=CHECKOUT, stdout=subprocess.PIPE) as process:
+    environment = os.environ | {"PYTHONPATH": str(CHECKOUT)}
+    with subprocess.Popen([sys.executable, "-c", PARENT], cwd=tmp_path, env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout and process.stdout.readline()
         family = psutil.Process(process.pid).children(recursive=True)
         process.kill()
     _, left = psutil.wait_procs(family, timeout=SECONDS)
     for one in left:
         one.kill()
-    assert len(family) == COUNT and not left
+    assert len(family) == COUNT and not left and not os.listdir(tmp_path), "none by itself"
 
 
 def test_a_child_is_the_module_that_was_asked_for():
