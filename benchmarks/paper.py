@@ -140,15 +140,16 @@ def run(protocol: str, variant: str, output: Path) -> int:
     arguments = ["run", "--preset", protocol, *VARIANTS[variant], *ALL]
     command = [sys.executable, "-m", "pipeline.command_line", *arguments, "--output", str(folder)]
     log = folder.parent / f"{variant}.log"
-    print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: begins; progress in {log}", flush=True)
+    _say(protocol, variant, f"begins; progress in {log}")
     with log.open("a") as file:
         status = children.start(command, stdout=file, stderr=file, env=os.environ | {"OMP_NUM_THREADS": "1"}).wait()
     last = log.read_text().strip().splitlines()[-1:] if status else [""]
-    print(
-        f"{time.strftime('%H:%M:%S')} {protocol} {variant}: {'done' if not status else f'exit code {status}: {last[0]}'}",
-        flush=True,
-    )
+    _say(protocol, variant, f"exit code {status}: {last[0]}" if status else "done")
     return status
+
+
+def _say(protocol: str, variant: str, text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {protocol} {variant}: {text}\n", end="", flush=True)  # whole, also from two threads
 
 
 def collect(protocol: str, output: Path, results: Path) -> None:
