@@ -263,6 +263,13 @@ def test_grey_is_no_instruction_and_nothing_else():
         assert [tuple(area.get_facecolor()[0][:3]) == pytest.approx(grey) for area in areas] == expected
 
 
+def test_areas_are_spoken_of_where_there_are_some():
+    own = curves(np.random.default_rng(0), ["instructed"])
+    for strengths, expected in (([0.0, 30.0], True), (np.linspace(1, 2, SEEDS * STEPS), False)):
+        own["instructed"]["strength"] = np.resize(strengths, (SEEDS, STEPS)).tolist()
+        assert ("Areas" in figures.instruction(own).words) == expected
+
+
 def test_what_an_enn_costs_stands_beside_what_a_target_does():
     drawing = EXAMPLES["accuracy"][0]
     panel = figures.alone(drawing.panels[2]).axes[0]

@@ -114,9 +114,10 @@ def instruction(curves: Mapping[str, Mapping[str, Any]], path: Path | None = Non
     ]
     below = [Panel(partial(_norms, curve=curve, arm=arm), (3.9, 3.0)) for arm, curve in curves.items()]
     seeds = [len(curve["strength"]) for curve in curves.values()]
+    areas = "Areas: the share of them that is at each λ; lines" if few else "Lines"
     notes = (
-        f"{count(seeds)} targets for each arm. Areas: the share of them that is at each λ; lines: geometric means over them, "
-        "bands: from the 10th to the 90th percentile. Norms are over all weights.",
+        f"{count(seeds)} targets for each arm. {areas}: geometric means over them, bands: from the 10th to the 90th "
+        "percentile. Norms are over all weights.",
         *filter(None, (bound_sentence(arm, curve) for arm, curve in curves.items())),
     )
     title = f"Strength λ of the instruction, and norms, in training{on(data)}"
