@@ -4,27 +4,18 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipeline.compare.edges import PENALTIES, edge_of
+
 MARK = "†"
 FOOTNOTE = (
     f"{MARK} a strength, learning rate or weight decay that was chosen lies at the edge of its candidates "
     "(of two, either does)."
 )
-POLICY = -1.0
-"""the candidate for λ that lets the ENN choose: it is on no scale"""
-PENALTIES = ("l1", "l2", "weight_decay")
-"""0, as the lowest candidate, is no edge for them: it is to do without"""
 
 
 def at_edge(chosen: float, candidates: Iterable[float], zero_is_free: bool = False) -> bool:
-    """Whether ``chosen`` is the smallest or the largest of several candidates; the ENN's own choice of λ is neither.
-
-    Args:
-        zero_is_free: 0 is no edge, for nothing lies beyond it.
-    """
-    values = {float(value) for value in candidates if float(value) != POLICY}
-    if len(values) < 2 or chosen not in values or (zero_is_free and chosen == 0):
-        return False
-    return chosen in (min(values), max(values))
+    """Whether ``chosen`` is an end of its candidates (:func:`pipeline.compare.edges.edge_of`)."""
+    return edge_of([chosen], candidates, zero_is_free) is not None
 
 
 def of_arm(arm: str, found: Mapping[str, Any] | None) -> bool:

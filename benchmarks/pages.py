@@ -38,7 +38,7 @@ TEMPLATES = DOCS / "templates"
 END = ".j2"
 EARLIER = (
     f"{tables.EARLIER} What was made before {tables.CORRECTED} was made by code of before Hessian products became exact, V the "
-    "greedy policy's value, and growth the same under every optimiser ([the log](../../benchmarks/LOG.md))."
+    "value of a policy, and growth the same under every optimiser ([the log](../../benchmarks/LOG.md))."
 )
 UNTOUCHED = ("throughput", "rules-speed", "reading", "faults", "kills", "fuzz", "scaling", "tangent")
 """results whose numbers that changed nothing of"""

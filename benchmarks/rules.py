@@ -33,7 +33,7 @@ from benchmarks import edges, quick, tables
 from benchmarks.cache import Cache, made_by
 from pipeline.arms import NAMES
 from pipeline.compare import Task, choose, final_tasks, train_task, tuning_task
-from pipeline.compare.report import TRAINING_EXAMPLES, mean_angles
+from pipeline.compare.report import mean_angles, tested_members
 from pipeline.config import CompareConfig, Config, DataConfig, RLConfig, TargetConfig, TrainingConfig, to_dotted
 from pipeline.data import Dataset
 from pipeline.errors import UserError
@@ -43,7 +43,6 @@ from pipeline.results.provenance import provenance
 from pipeline.results.rule_tables import angles_in_words, errors
 from pipeline.results.tables import as_cell, p_value, report_rows
 from pipeline.setting import target_of
-from pipeline.targets import Population
 
 BASELINE = "conventional"
 RULES = ("conventional", "fa", "dfa", "usf", "brsf", "cdni", "frozen", "ifa", "dtp", "pfa", "frsf", "dni", "tp", "pblf")
@@ -155,18 +154,13 @@ class Study:
     def _train(self, task: Task) -> dict[str, Any]:
         output = train_task(task, self.config, self.dataset, {}, "cpu")
         result, target = output["result"], target_of(self.config, self.dataset)
-        weights = [output["weights"][f"final/{i}"] for i in range(len(target.shapes))]
-        population = Population(target, weights)
-        test = population.evaluate(*self.dataset.tensors("test"))
-        train = population.evaluate(*self.dataset.tensors("train", limit=TRAINING_EXAMPLES))
+        tested = tested_members(target, output["weights"], result["diverged_at"], self.dataset)
         by_member = {
             name: [list(row) for row in zip(*result[name], strict=True)] for name in ("accuracy", "angles") if name in result
         }
         return {
             "seeds": result["seeds"],
-            "test_accuracy": test.accuracy.tolist(),
-            "test_loss": test.loss.tolist(),
-            "train_loss": train.loss.tolist(),
+            **tested,
             "ms_per_step": [1000 * result["seconds"][-1] / result["steps"][-1]],
             "diverged_at": result["diverged_at"],
             **by_member,
@@ -213,7 +207,7 @@ def rows_of(results: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     for arm in (arm for arm in RULES if arm in own["arms"]):
         values, chosen = own["arms"][arm], own["chosen"][arm]
         tested[arm] = {
-            **{key: values[key] for key in ("seeds", "test_accuracy", "test_loss", "train_loss", "ms_per_step")},
+            **{key: _numbers(values[key]) for key in ("seeds", "test_accuracy", "test_loss", "train_loss", "ms_per_step")},
             "strength": "",
             "diverged": sum(step >= 0 for step in values["diverged_at"]),
             "learning_rate": chosen["strength"] * results["learning_rate"],

@@ -47,7 +47,8 @@ def play_round(
 
 def judge(critics: dict[str, Critic], recording: Recording, config: Config) -> dict[str, Any]:
     """How the ENNs did on runs that they had not been trained on: the score by λ, and how far Q of the level that was played is
-    off the return that came true (root mean square) and ranks it (τ). V is the greedy policy's, and most runs are not."""
+    off the return that came true (root mean square) and ranks it (τ). V is of runs that
+    are greedy in every n-th period, and most are not."""
     scores = final_scores(recording, config.rl.gamma)
     member = torch.arange(len(scores)) % config.rl.members
     levels = fixed_level(member, len(config.instruction.ladder)).numpy()

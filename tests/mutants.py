@@ -772,9 +772,9 @@ COMPARISON = (
     ),
     Mutation(
         "the edge of the candidates is not said",
-        "pipeline/compare/tasks.py",
-        "any(min(rates) < rate < max(rates) for rate in best)",
-        "any(min(rates) <= rate <= max(rates) for rate in best)",
+        "pipeline/compare/edges.py",
+        "ends = {} if len(scale) < 2 else",
+        "ends = {} if len(scale) < 9 else",
         "a rate that should have been looked for further out looks chosen",
         ("tests/test_compare_command.py::test_the_best_on_validation_data_is_chosen_and_an_edge_is_said",),
     ),
@@ -1369,15 +1369,39 @@ PAGES = (
     ),
     Mutation(
         "an edge is told though an equal candidate lies inside",
-        "pipeline/compare/tasks.py",
-        "for rate in best)",
-        "for rate in best[:1])",
+        "pipeline/compare/edges.py",
+        "if all(found) else",
+        "if found[0] else",
         "a search for better learning rates where there is nothing to find",
         ("tests/test_compare_command.py::test_the_best_on_validation_data_is_chosen_and_an_edge_is_said",),
     ),
 )
 
 RECORDED = (
+    Mutation(
+        "a target that diverged has the test accuracy of what it was frozen with",
+        "pipeline/compare/report.py",
+        "    population.freeze(torch.tensor(diverged_at) >= 0)\n",
+        "",
+        "an arm whose targets fail looks as good as the others",
+        ("tests/test_compare.py::test_a_target_that_diverged_is_wrong_on_every_example",),
+    ),
+    Mutation(
+        "what overflows in the last step has not diverged",
+        "pipeline/instruction/loop.py",
+        "    population.freeze(torch.from_numpy(~np.isfinite(trace.loss[-1])).to(population.device))\n",
+        "",
+        "a report says that none diverged, of targets that have no loss",
+        ("tests/test_compare.py::test_a_target_that_overflows_in_the_last_step_has_diverged",),
+    ),
+    Mutation(
+        "the ENN's own choice is an end of the candidates for λ",
+        "pipeline/compare/edges.py",
+        " if float(value) != POLICY}",
+        "}",
+        "the smallest λ that was tried is not said to be",
+        ("tests/test_compare_command.py::test_a_strength_at_an_edge_of_its_candidates_is_said",),
+    ),
     Mutation(
         "the time left is told by the first of many candidates that end together",
         "pipeline/progress.py",

@@ -29,7 +29,7 @@ from pipeline.compare.report import curves, evaluate_on_test, head_to_head, pred
 from pipeline.enn import Critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, read_tensors
-from pipeline.instruction import loop
+from pipeline.instruction import Backprop, loop
 from pipeline.instruction.loop import Trace
 from pipeline.learning import SIGNALS
 from pipeline.results.tables import report_rows
@@ -368,6 +368,31 @@ def test_collected_results_have_one_row_per_seed(tiny, compared):
         assert values["diverged_at"] == [-1] * 4 and np.shape(values["seconds"]) == (6,)
         second = read_json(folder / "arms" / f"{arm}-1.json")  # the fourth seed is alone in the second group
         assert values["loss"][3] == [row[0] for row in second["loss"]]
+
+
+def test_a_target_that_diverged_is_wrong_on_every_example(tiny, digits, compared):
+    """Also on the test set, though the finite weights that it was frozen with would be right on some."""
+    folder, arms, _ = compared
+    frozen = {arm: values | {"diverged_at": [-1, 20, -1, 30]} for arm, values in arms.items()}
+    for arm, own in evaluate_on_test(tiny, digits, folder, frozen).items():
+        alive = evaluate_on_test(tiny, digits, folder, arms)[arm]
+        for name, failed in (("test_accuracy", 0.0), ("test_loss", math.inf), ("train_loss", math.inf)):
+            assert own[name] == [alive[name][0], failed, alive[name][2], failed] and failed not in alive[name]
+        rows = [report_rows({"conventional": values})[0] for values in (own, alive)]
+        assert rows[0]["accuracy"] == pytest.approx((own["test_accuracy"][0] + own["test_accuracy"][2]) / 4)
+        gap = np.subtract(alive["test_loss"], alive["train_loss"])
+        assert [row["gap"] for row in rows] == pytest.approx([gap[[0, 2]].mean(), gap.mean()]), "of those that have losses"
+
+
+def test_a_target_that_overflows_in_the_last_step_has_diverged(tiny, digits):
+    config = dataclasses.replace(tiny, training=dataclasses.replace(tiny.training, steps=1, momentum=0.0))
+    x, y = digits.tensors("train")
+    for rate, expected in ((1e38, [1, 1]), (0.1, [-1, -1])):
+        population = new_population(config, target_of(config, digits), [1, 2], x, "he", rate)
+        batches = Batches(x, y, 16, (1, 2), False)
+        trace = loop.train(population, Backprop(), batches, 1, 1, selection_data(config, digits, "cpu"), {})
+        assert population.diverged_at.tolist() == expected
+        assert np.isfinite(trace.loss[-1]).tolist() == [step < 0 for step in expected]
 
 
 def test_time_per_step_is_the_training_time(compared):

@@ -26,7 +26,7 @@ from pipeline.instruction.angles import angles, between
 from pipeline.instruction.loop import advance
 from pipeline.learning import Training, bound, named
 from pipeline.results import rule_tables
-from pipeline.results.tables import report_rows
+from pipeline.results.tables import edge_lines, report_rows
 from pipeline.setting import new_population, target_of
 from pipeline.targets import MLP, Batches, Population, initialise
 from tests.support.tiny_run import assert_same, finish, mlflow_runs, results, start, wait
@@ -119,8 +119,31 @@ def test_the_best_on_validation_data_is_chosen_and_an_edge_is_said(config):
     assert list(choose(near, "fa", of(0.9, 0.3, 0.2))["validation_accuracy"].values()) == [0.9, 0.3, 0.2], "each has a name"
     assert "edge" not in choose(unsorted, "fa", of(0.9, 0.3, 0.2)), "the first listed is not the smallest"
     row = {"arm": "fa", "learning_rate": 0.3, "edge": "largest"}
-    assert rule_tables.edge_lines([row])[0].startswith("* fa: its learning rate 0.3 is the largest that was tried")
-    assert not rule_tables.edge_lines([{"arm": "fa", "learning_rate": 0.3}])
+    assert edge_lines([row])[0].startswith("* fa: its learning rate 0.3 is the largest that was tried")
+    assert not edge_lines([{"arm": "fa", "learning_rate": 0.3}])
+    row = {"arm": "instructed", "strength": "100", "edge": "largest", "edge_of": "instruction"}
+    assert re.search("strength 100 is the largest .*compare.instruction", edge_lines([row])[0])
+
+
+EDGES = {  # by arm: the accuracies of its candidates, and the end at which the best lies
+    "instructed": [
+        ({"instruction": (-1.0, 1.0, 3.0, 10.0)}, (0.1, 0.2, 0.3, 0.9), "largest"),
+        ({"instruction": (-1.0, 1.0, 3.0, 10.0)}, (0.1, 0.9, 0.3, 0.2), "smallest"),
+        ({"instruction": (-1.0, 1.0, 3.0, 10.0)}, (0.9, 0.2, 0.3, 0.9), None),  # the ENN's own choice is as good
+        ({"instruction": (-1.0, 10.0)}, (0.1, 0.9), None),  # alone on its scale
+    ],
+    "growth-tuned": [({"growth": (4.0, 1.0, 2.0)}, (0.9, 0.1, 0.2), "largest")],
+    "l2": [({"l2": (0.0, 1e-3)}, (0.9, 0.1), None), ({"l2": (0.0, 1e-3)}, (0.1, 0.9), "largest")],
+    "he-l2": [({"l2": (1e-3, 1e-2)}, (0.9, 0.1), "smallest")],
+}
+
+
+@pytest.mark.parametrize("arm", EDGES)
+def test_a_strength_at_an_edge_of_its_candidates_is_said(arm, config):
+    for candidates, accuracies, edge in EDGES[arm]:
+        own = dataclasses.replace(config, compare=dataclasses.replace(config.compare, rates=(), **candidates))
+        result = {"accuracy": [[value for value in accuracies for _ in range(own.compare.tuning_seeds)]]}
+        assert choose(own, arm, result).get("edge") == edge, candidates
 
 
 def test_what_was_chosen_is_what_is_trained_and_shown(config, digits, compared):

@@ -32,7 +32,7 @@ from pipeline.targets import Batches, Population, initialise, unflatten
 from rl.algorithm import MODULE, ENNTraining, build, critics_of, module_of
 from rl.env import TrainingRunEnv
 from rl.module import OBSERVERS, double_q_loss
-from rl.replay import Recording, RecordingEpisodeReplayBuffer
+from rl.replay import Recording, RecordingEpisodeReplayBuffer, _transitions
 from rl.roles import fixed_level
 from rl.rounds import judge, predictions, realised_returns, recordings, restore
 from rl.train import train_enn
@@ -305,25 +305,32 @@ def test_the_target_is_rewards_then_the_target_networks_value_of_the_best_next_l
     assert double_q_loss(observed, batch, config.gamma).item() == pytest.approx(total / 64, rel=1e-4)
 
 
-def test_learning_makes_v_the_value_of_choosing_the_best_level_from_here_on(digits, tiny):
+CHAIN = {1: 0.25 + 0.5 * 0.92, 2: 0.25 + 0.5 * (0.88 + 0.90 + 0.92 + 0.001) / 4}
+
+
+@pytest.mark.parametrize(("n_step", "expected"), [(1, CHAIN[1]), (2, CHAIN[2]), (5, CHAIN[2])])
+def test_learning_makes_v_the_value_of_choosing_the_best_level_in_every_nth_period(n_step, expected, digits, tiny):
     """A chain of two states, by hand. In the second one four levels end the run with .88, .90, .92 and .001: V = .92. The first
-    gives (1 − γ) s with s = .4, .5, .2, .3 and leads there: V = .5 (.5) + .5 (.92) = .71."""
-    levels, gamma = torch.arange(4).repeat(2), 0.5
+    gives (1 − γ) s with s = .4, .5, .2, .3 and leads there: V = .5 (.5) + .5 (.92) = .71, greedy in both. Greedy in the first
+    alone, V = .5 (.5) + .5 (mean of what the recorded runs took in the second), all alike."""
+    gamma, ends = 0.5, np.array([0.88, 0.90, 0.92, 0.001])
+    levels = np.stack([np.arange(4).repeat(4), np.tile(np.arange(4), 4)], 1)  # each pair once
+    rewards = np.stack([(1 - gamma) * np.array([0.4, 0.5, 0.2, 0.3])[levels[:, 0]], ends[levels[:, 1]]], 1)
+    states = np.tile(np.arange(3, dtype=np.float16)[:, None], (16, 1, 1))
+    recording = Recording(states, levels, rewards.astype(np.float32))
+    batch = {name: torch.from_numpy(own) for name, own in _transitions(recording, np.arange(32), n_step, gamma).items()}
     home = dataclasses.replace(new_critic(tiny, digits).home, ladder=(0.0, 1.0, 3.0, 10.0))
-    critic = Critic("probes", dataclasses.replace(tiny.enn, hidden=2), home)
-    state = torch.eye(2).repeat_interleave(4, 0)
-    rewards = torch.cat([(1 - gamma) * torch.tensor([0.4, 0.5, 0.2, 0.3]), torch.tensor([0.88, 0.90, 0.92, 0.001])])
-    ends = torch.tensor([0.0] * 4 + [1.0] * 4)
-    batch = {Columns.ACTIONS: levels, Columns.REWARDS: rewards, Columns.TERMINATEDS: ends, "n_step": torch.ones(8)}
+    critic = Critic("probes", dataclasses.replace(tiny.enn, hidden=3), home)
     optimiser = torch.optim.Adam(critic.parameters(), lr=0.05)
+    now, later = (torch.eye(3)[batch[name][:, 0].long()] for name in (Columns.OBS, Columns.NEXT_OBS))
     for _ in range(1500):
-        second = critic._q(torch.eye(2)[[1] * 8])
-        output = {"qf_preds": critic._q(state), "qf_next_preds": second, "qf_target_next_preds": second.detach()}
+        following = critic._q(later)
+        output = {"qf_preds": critic._q(now), "qf_next_preds": following, "qf_target_next_preds": following.detach()}
         optimiser.zero_grad()
         double_q_loss(output, batch, gamma).backward()
         optimiser.step()
-    first, second = critic.value_from(torch.eye(2)).tolist()
-    assert second == pytest.approx(0.92, abs=0.005) and first == pytest.approx(0.71, abs=0.005)
+    first, second, _ = critic.value_from(torch.eye(3)).tolist()
+    assert second == pytest.approx(0.92, abs=0.005) and first == pytest.approx(expected, abs=0.005)
 
 
 def test_without_discount_the_critic_regresses_on_the_next_score(algorithm):

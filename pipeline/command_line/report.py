@@ -85,7 +85,7 @@ def _write(job: Work, points: dict[str, dict[str, Any]]) -> None:
 
 def _lines(written: Mapping[str, Any]) -> list[str]:
     """What stands below the table: the duels, and which commits had a part."""
-    edges, rows = rule_tables.edge_lines(written["rows"]), written["rows"]
+    edges, rows = tables.edge_lines(written["rows"]), written["rows"]
     return [*edges, *(head_to_head_line(duel) for duel in corrected(written["head_to_head"])), *_commits(rows)]
 
 

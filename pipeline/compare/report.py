@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from pipeline.arms import ARMS, FIRST
-from pipeline.compare.tasks import chooses_rate, chosen_strengths, final_tasks
+from pipeline.compare.tasks import candidates_name, chooses_rate, chosen_strengths, final_tasks
 from pipeline.config import Config
 from pipeline.data.dataset import Dataset
 from pipeline.enn import Critic
@@ -20,7 +20,7 @@ from pipeline.results.origin import brief, distinct
 from pipeline.results.statistics import mean_interval, paired, rank_correlation
 from pipeline.results.tables import corrected
 from pipeline.setting import target_of
-from pipeline.targets import Population
+from pipeline.targets import MLP, Population
 
 TRAINING_EXAMPLES = 10_000
 """at most this many training examples are used for the training loss"""
@@ -31,34 +31,51 @@ def evaluate_on_test(
 ) -> dict[str, dict[str, Any]]:
     """Test accuracy and loss and training loss of every target's last weights, as :mod:`pipeline.results.tables` wants them."""
     torch.set_num_threads(1)
-    chosen = {arm: choice for arm, choice in chosen_strengths(config, folder).items() if chooses_rate(config, arm)}
+    chosen = chosen_strengths(config, folder)
     target = target_of(config, dataset)
-    test, train = dataset.tensors("test"), dataset.tensors("train", limit=TRAINING_EXAMPLES)
     tested = {}
     for arm, values in arms.items():
-        accuracy, test_loss, train_loss = [], [], []
+        found: dict[str, list[float]] = {}
         for task in final_tasks(config, [arm], {}):
             tensors = read_tensors(folder / "arms" / f"{task.name}.safetensors")
-            population = Population(target, [tensors[f"final/{i}"] for i in range(len(target.shapes))])
-            on_test, on_train = population.evaluate(*test), population.evaluate(*train)
-            accuracy += on_test.accuracy.tolist()
-            test_loss += on_test.loss.tolist()
-            train_loss += on_train.loss.tolist()
+            diverged = dict(zip(values["seeds"], values["diverged_at"], strict=True))
+            numbers = tested_members(target, tensors, [diverged[seed] for seed in task.seeds], dataset)
+            for name, own in numbers.items():
+                found.setdefault(name, []).extend(own)
         tested[arm] = {
             "seeds": values["seeds"],
-            "test_accuracy": accuracy,
-            "test_loss": test_loss,
-            "train_loss": train_loss,
+            **found,
             "ms_per_step": values["ms_per_step"],
             "strength": _strength(arm, values["chosen_strength"]),
             "diverged": sum(step >= 0 for step in values["diverged_at"]),
         }
         if "angles" in values:
             tested[arm]["angles"] = mean_angles(values["angles"])
-        if arm in chosen:
+        if chooses_rate(config, arm):
             tested[arm]["learning_rate"] = config.training.learning_rate * values["chosen_strength"]
-            tested[arm] |= {"edge": chosen[arm]["edge"]} if "edge" in chosen[arm] else {}
+        if "edge" in chosen.get(arm, {}):
+            tested[arm] |= {"edge": chosen[arm]["edge"], "edge_of": candidates_name(arm)}
     return tested
+
+
+def tested_members(
+    target: MLP, tensors: Mapping[str, torch.Tensor], diverged_at: Sequence[int], dataset: Dataset
+) -> dict[str, list[float]]:
+    """Of each member of a population, ``test_accuracy`` (0 to 1), ``test_loss`` and ``train_loss``.
+
+    One that diverged keeps the finite weights that it was frozen with: as on validation data it has accuracy 0 and an infinite
+    loss, whatever those would give.
+
+    Args:
+        tensors: its last weights, ``final/0`` and so on, each (P, …).
+        diverged_at: the step at which a member was frozen, −1 for one that was not (P,).
+    """
+    population = Population(target, [tensors[f"final/{i}"] for i in range(len(target.shapes))])
+    population.freeze(torch.tensor(diverged_at) >= 0)
+    on_test = population.evaluate(*dataset.tensors("test"))
+    on_train = population.evaluate(*dataset.tensors("train", limit=TRAINING_EXAMPLES))
+    found = {"test_accuracy": on_test.accuracy, "test_loss": on_test.loss, "train_loss": on_train.loss}
+    return {name: values.tolist() for name, values in found.items()}
 
 
 def mean_angles(angles: Sequence[Any]) -> dict[str, dict[str, float]]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.arms import ARMS
+from pipeline.compare.edges import PENALTIES, edge_of
 from pipeline.config import Config
 from pipeline.files import read_json
 from pipeline.seeding import stream
@@ -66,7 +67,12 @@ def final_tasks(config: Config, arms: Sequence[str], strengths: Mapping[str, flo
 
 def candidates_of(config: Config, arm: str) -> tuple[float, ...]:
     """The strengths, or learning rates, that are tried for an arm; none where there is nothing to choose."""
-    return getattr(config.compare, ARMS[arm].strengths or "rates")
+    return getattr(config.compare, candidates_name(arm))
+
+
+def candidates_name(arm: str) -> str:
+    """The setting of ``compare`` that names them."""
+    return ARMS[arm].strengths or "rates"
 
 
 def chosen_strengths(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
@@ -78,8 +84,8 @@ def chosen_strengths(config: Config, folder: Path) -> dict[str, dict[str, Any]]:
 def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
     """The candidate with the best mean accuracy on validation data at the end; ties go to the first listed.
 
-    Of a learning rate it is said where it lies at an ``edge`` of the candidates, for a better one may lie beyond; not where one
-    that is as good lies inside.
+    It is said where it lies at an ``edge`` of the candidates, for a better one may lie beyond; not where one that is as good
+    lies inside.
     """
     final = np.array(result["accuracy"][-1]).reshape(len(candidates_of(config, arm)), -1).mean(axis=1)
     candidates = candidates_of(config, arm)
@@ -88,12 +94,5 @@ def choose(config: Config, arm: str, result: dict[str, Any]) -> dict[str, Any]:
     tried = {name: float(value) for name, value in zip(names, final, strict=True)}
     strength = candidates[int(final.argmax())]
     best = [candidate for candidate, value in zip(candidates, final, strict=True) if value == final.max()]
-    return {"strength": strength, "validation_accuracy": tried} | _edge(config, arm, strength, best)
-
-
-def _edge(config: Config, arm: str, chosen: float, best: Sequence[float]) -> dict[str, str]:
-    """Which end of the candidates was ``chosen``, unless one of the ``best``, which are equal, lies inside."""
-    rates = config.compare.rates
-    if not chooses_rate(config, arm) or len(rates) < 2 or any(min(rates) < rate < max(rates) for rate in best):
-        return {}
-    return {"edge": "largest" if chosen == max(rates) else "smallest"}
+    edge = edge_of([strength, *best], candidates, candidates_name(arm) in PENALTIES)
+    return {"strength": strength, "validation_accuracy": tried} | ({"edge": edge} if edge else {})

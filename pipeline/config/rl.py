@@ -30,7 +30,8 @@ class RLConfig:
     learning_rate: float = 3e-3
     """step size of the ENN's optimiser (Adam)"""
     n_step: int = 5
-    """rewards summed before the target network is asked; at least the number of decisions per run means whole returns"""
+    """rewards summed before the target network is asked; at least the number of decisions per run means whole returns. V is the
+    score of runs that follow the ENN in every n_step-th period, and between as the recorded ones did"""
     tau: float = 0.02
     """how far the target network moves towards the ENN at each gradient step"""
     epsilon: float = 0.5

@@ -1,11 +1,12 @@
 """The critic: a reader with a dueling head, bounded to [0, 1].
 
 ``Q(θ, t, a) = σ(v + a − max a)`` ranks the levels of λ (Wang et al., 2016, eq. 8, inside a sigmoid), and the ENN is
-``V(θ, t) = σ(v) = max_a Q(θ, t, a)``: the discounted score from here on of the *greedy policy*, which at every period chooses
-the level that the ENN ranks first. (With the mean in place of the maximum, their eq. 9, σ(v) is the value of no policy: one
-level that ruins a run would halve it.) The sum is taken before the sigmoid, so that Q stays in [0, 1] as well; an unbounded
-head returned −10⁵ off its data. Once an ENN is fine-tuned (:mod:`rl.unrolled`), the strength head is its policy, and V the
-score at the end of a segment under that.
+``V(θ, t) = σ(v) = max_a Q(θ, t, a)``: the discounted score from here on of a policy that is *greedy in every n-th period*, n =
+``rl.n_step``: the level that the ENN ranks first, then for n − 1 periods those that the recorded runs went on with, and so
+again. With n = 1 that is the greedy policy. (With the mean in place of the maximum, their eq. 9, σ(v) is the value of no
+policy: one level that ruins a run would halve it. n-step returns are not corrected for what the runs chose in between.) The sum
+is taken before the sigmoid, so that Q stays in [0, 1] as well; an unbounded head returned −10⁵ off its data. Once an ENN is
+fine-tuned (:mod:`rl.unrolled`), the strength head is its policy, and V the score at the end of a segment under that.
 
 Letters: P members, A levels of λ.
 """
@@ -83,8 +84,8 @@ class Critic(nn.Module):
     def value(
         self, parameters: Sequence[Tensor], progress: Float[Tensor, " P"], activation: str | None = None
     ) -> Float[Tensor, " P"]:
-        """V(θ, t) in [0, 1], the greedy policy's discounted score from here on. Differentiable in ``parameters`` (each (P,
-        …))."""
+        """V(θ, t) in [0, 1], the discounted score from here on of greedy in every n-th period. Differentiable in ``parameters``
+        (each (P, …))."""
         return self.value_of(self.reader.read(parameters, progress, activation))
 
     def q_values(

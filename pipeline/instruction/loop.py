@@ -125,6 +125,7 @@ def train(
             advance(population, rule, state, batches, min(period, steps - population.step))
         elapsed += (_clock(population) - started) / population.members
         _measure(trace, population, instruction, signal, batches, elapsed, steps, validation, critics or {})
+    population.freeze(torch.from_numpy(~np.isfinite(trace.loss[-1])).to(population.device))
     if at_point:
         at_point(population.step)
     return trace

@@ -41,16 +41,6 @@ def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return [_cells(row, " ") for row in corrected(rows)]
 
 
-def edge_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which arms' learning rates lie at an edge of what was tried, a sentence each."""
-    return [
-        f"* {row['arm']}: its learning rate {row['learning_rate']:.4g} is the {row['edge']} that was tried; a better one may "
-        "lie beyond it (compare.rates)."
-        for row in rows
-        if row.get("edge")
-    ]
-
-
 def errors(row: Mapping[str, Any]) -> dict[str, Any]:
     """The error and its difference to the baseline's, with their intervals, from a row's accuracies."""
     found = {}

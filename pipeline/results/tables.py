@@ -33,7 +33,7 @@ def report_rows(arms: dict[str, dict[str, Any]], baseline: str = "conventional")
 
     Args:
         arms: per arm "seeds", and per seed "test_accuracy" (0 to 1), "test_loss", "train_loss", "ms_per_step"; also
-            "strength" (words) and "diverged" (members that were frozen).
+            "strength" (words) and "diverged" (members that were frozen). Where losses are not finite, there is no gap to count.
         baseline: the arm that differences are taken from.
 
     Raises:
@@ -68,7 +68,7 @@ def _row(name: str, arm: dict[str, Any], accuracies: dict[int, float], baseline:
     difference = dict.fromkeys(("difference", "low", "high", "p"), math.nan)
     if baseline is not None:
         difference = paired([accuracies[seed] for seed in baseline], list(baseline.values()))
-    gaps = [test - train for test, train in zip(arm["test_loss"], arm["train_loss"], strict=True)]
+    gaps = [test - train for test, train in zip(arm["test_loss"], arm["train_loss"], strict=True) if math.isfinite(test)]
     return {
         "arm": name,
         "n": len(accuracies),
@@ -81,7 +81,7 @@ def _row(name: str, arm: dict[str, Any], accuracies: dict[int, float], baseline:
         "ms_per_step": float(np.median(arm["ms_per_step"])),
         "strength": arm["strength"],
         "diverged": arm["diverged"],
-        **{name: arm[name] for name in OF_RULES if name in arm},
+        **{name: arm[name] for name in MORE if name in arm},
     }
 
 
@@ -92,6 +92,18 @@ def _interval(name: str, values: list[float]) -> dict[str, float]:
 def rich_table(rows: list[dict[str, Any]]) -> Fitted:
     """The rows for a terminal: one table in 100 columns, several below each other in fewer."""
     return drawn(COLUMNS, [_cells(row, "\n") for row in corrected(rows)])
+
+
+def edge_lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which arms' strengths or learning rates lie at an edge of what was tried, a sentence each."""
+    found = []
+    for row in (row for row in rows if row.get("edge")):
+        what = f"learning rate {row['learning_rate']:.4g}" if "learning_rate" in row else f"strength {row['strength']}"
+        found.append(
+            f"* {row['arm']}: its {what} is the {row['edge']} that was tried; a better one may lie beyond it "
+            f"(compare.{row.get('edge_of', 'rates')})."
+        )
+    return found
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -125,12 +137,13 @@ def _cells(row: dict[str, Any], between: str) -> list[str]:
     accuracy = with_interval(row, "accuracy", ".2f", between, 100)
     difference = with_interval(row, "difference", "+.2f", between, 100)
     gap = with_interval(row, "gap", ".3f", between)
-    others = [as_cell(row["ms_per_step"], ".2f"), row["strength"] or NONE, str(row["diverged"])]
+    strength = (row["strength"] or NONE) + "*" * ("edge" in row and "learning_rate" not in row)
+    others = [as_cell(row["ms_per_step"], ".2f"), strength, str(row["diverged"])]
     return [row["arm"], str(row["n"]), accuracy, difference, p_value(row["p_holm"]), gap, *others]
 
 
-OF_RULES = ("learning_rate", "edge", "angles")
-"""what the rows of learning rules have beside (:mod:`pipeline.results.rule_tables`)"""
+MORE = ("learning_rate", "edge", "edge_of", "angles")
+"""what some rows have beside: what was chosen, and of learning rules more (:mod:`pipeline.results.rule_tables`)"""
 _ENDS = ("", "_low", "_high")
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pipeline.errors import UserError
@@ -192,6 +192,13 @@ class Population:
             correct += (logits.max(1).indices == ys).sum(1)
         failed = ~torch.isfinite(loss) | (self.diverged_at >= 0)
         return Evaluation((loss / len(x)).masked_fill(failed, math.inf), (correct / len(x)).masked_fill(failed, 0.0))
+
+    @torch.no_grad()
+    def freeze(self, failed: Bool[Tensor, " P"]) -> None:
+        """Members that ``failed`` diverged, at this step if not earlier. :meth:`apply` finds them only in the step after: a
+        training that has ended says so itself."""
+        self.diverged_at.masked_fill_(failed & (self.diverged_at < 0), self.step)
+        self._all_alive = bool((self.diverged_at < 0).all())
 
     def flat(self) -> Float[Tensor, "P N"]:
         """A fresh copy of the parameters, one row per member."""

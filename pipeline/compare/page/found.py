@@ -71,7 +71,7 @@ def _results(found: Reported) -> Iterator[Part]:
     )
     names = [tables.one_line(name) for name in columns]
     yield Table(caption, names, cells, [COLOURS[row["arm"]] for row in rows])
-    if notes := rule_tables.edge_lines(rows):
+    if notes := tables.edge_lines(rows):
         yield Words([note.removeprefix("* ") for note in notes], listed=True)
     if duels := tables.corrected(found.written["head_to_head"]):
         yield _duels(duels)
