@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks.quick import TINY
 from pipeline import interrupts
-from tests.support.tiny_run import CHECKOUT, HANGS, STAGES, Running, mlflow_runs, start, wait
+from tests.support.tiny_run import CHECKOUT, HANGS, STAGES, Running, finish, mlflow_runs, start, wait
 
 END = "grad-instructor: interrupted; give the same command again to continue."
 
@@ -50,8 +50,13 @@ def test_a_signal_at_any_moment_is_an_interrupt(moment, number, folder):
     ends = [event for event in map(json.loads, (run / "records.jsonl").open()) if event["kind"] == "end"]
     assert {event["run"]: event["status"] for event in ends}["run"] == "KILLED"
     if (run / "mlflow-sent.json").exists():  # else MLflow was not ready yet, and hears of it from the next command
-        statuses = {told.data.tags["grad_instructor.run"]: told.info.status for told in mlflow_runs(run)}
-        assert statuses["run"] == "KILLED" and set(statuses.values()) <= {"KILLED", "FINISHED"}
+        if "RUNNING" in _statuses(run).values():  # on a busy machine: it has two seconds, and hears the rest from that as well
+            finish(folder, "sync", "--output", "run")
+        assert _statuses(run)["run"] == "KILLED" and set(_statuses(run).values()) <= {"KILLED", "FINISHED"}
+
+
+def _statuses(run: Path) -> dict[str, str]:
+    return {told.data.tags["grad_instructor.run"]: told.info.status for told in mlflow_runs(run)}
 
 
 def test_who_looks_for_a_process_does_not_fail_where_one_ends_meanwhile(monkeypatch):

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -328,6 +329,25 @@ def test_interrupted_says_killed_at_once_and_the_rest_follows(store, tmp_path):
     _mirror(tmp_path, store, "interrupted").send(Records(tmp_path))
     runs = _runs(store, "interrupted")
     assert {run["status"] for run in runs.values()} == {"KILLED"} and len(runs["main"]["metrics"]["late"]) == 5
+
+
+def test_two_threads_that_open_a_database_both_close_its_file(tmp_path):
+    """What MLflow is told in the environment is one thread's until it has heard it."""
+    entered, left, seen = threading.Event(), threading.Event(), []
+
+    def other():
+        with client._closing_files(f"sqlite:///{tmp_path / 'b.db'}"):
+            entered.set()
+            left.wait()
+            seen.append(os.environ.get(client.POOL))
+
+    thread = threading.Thread(target=other)
+    with client._closing_files(f"sqlite:///{tmp_path / 'a.db'}"):
+        thread.start()
+        entered.wait(0.2)  # it may not come in meanwhile
+    left.set()
+    thread.join()
+    assert seen == ["NullPool"] and client.POOL not in os.environ
 
 
 def test_the_database_in_the_folder_may_be_moved_or_deleted(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
 POOL = "MLFLOW_SQLALCHEMYSTORE_POOLCLASS"
+_ENVIRONMENT_IS_ONES = threading.Lock()
 ANSWER = 8.0
 """seconds in which a server or a database must have said that it is there"""
 CALL, UPLOAD = 30.0, 600.0
@@ -44,14 +45,18 @@ def new_client(uri: str) -> Any:
 def _closing_files(uri: str) -> Iterator[None]:
     """MLflow keeps the connections to a database for as long as the process lives, by its address. To one in a file there is no
     other way than to open it each time: a file that was deleted, and made again, would be written to no more."""
-    if database_of(uri) is None or POOL in os.environ:
+    if database_of(uri) is None:
         yield
         return
-    os.environ[POOL] = "NullPool"
-    try:
-        yield
-    finally:
-        del os.environ[POOL]
+    with _ENVIRONMENT_IS_ONES:  # or one thread would take away what another has set
+        if POOL in os.environ:
+            yield
+            return
+        os.environ[POOL] = "NullPool"
+        try:
+            yield
+        finally:
+            os.environ.pop(POOL, None)  # who calls main() may have put the environment back meanwhile
 
 
 class Bounded:
