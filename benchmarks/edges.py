@@ -1,10 +1,9 @@
 """Choices at the edge of their candidates: what was chosen there might have been better further out. Tables mark them."""
 
-import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pipeline.compare.edges import PENALTIES, edge_of
+from pipeline.results.edges import PENALTIES, edge_of, end_of_range
 
 MARK = "†"
 FOOTNOTE = (
@@ -14,7 +13,7 @@ FOOTNOTE = (
 
 
 def at_edge(chosen: float, candidates: Iterable[float], zero_is_free: bool = False) -> bool:
-    """Whether ``chosen`` is an end of its candidates (:func:`pipeline.compare.edges.edge_of`)."""
+    """Whether ``chosen`` is an end of its candidates (:func:`pipeline.results.edges.edge_of`)."""
     return edge_of([chosen], candidates, zero_is_free) is not None
 
 
@@ -39,11 +38,8 @@ def marked(cell: str, edge: bool) -> str:
 
 
 def in_range(chosen: float, low: float, high: float, logarithmic: bool, name: str) -> bool:
-    """Whether what a search proposed lies within a fiftieth of its range (by logarithm where it was searched so) of an end."""
-    if name in PENALTIES and chosen == 0:
-        return False
-    chosen, low, high = (math.log(value) if logarithmic else value for value in (chosen, low, high))
-    return not 0.02 < (chosen - low) / (high - low) < 0.98
+    """Whether what a search proposed is an end of its range (:func:`pipeline.results.edges.end_of_range`)."""
+    return not (name in PENALTIES and chosen == 0) and end_of_range(chosen, low, high, logarithmic) is not None
 
 
 def noted(table: str) -> str:

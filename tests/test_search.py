@@ -27,7 +27,7 @@ from pipeline.search.drive import drive
 from pipeline.search.forecast import MEASURED, features, forecast
 from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, Task
-from pipeline.search.outcome import importances, pareto, rows_of
+from pipeline.search.outcome import _edge, edge_lines, importances, pareto, rows_of
 from pipeline.search.propose import Proposals
 from pipeline.search.reading import read_plan
 from pipeline.search.together import check_together
@@ -349,6 +349,23 @@ def test_the_front_is_what_nothing_beats(tmp_path):
         for n, (gain, ms) in enumerate(points)
     ]
     assert [row["name"] for row in pareto(plan, rows)] == ["4", "1", "0"]
+
+
+def test_what_is_best_at_an_end_of_what_was_searched_is_said(tmp_path):
+    plan = _plan(tmp_path, SMOKE.replace("[0.3, 0.6]", "[0.3, 0.5, 0.6]"))
+    inside = {"enn.readers": ["convnet"], "enn.resolution": 0.5, "rl.gamma": 0.5, "unroll.learning_rate": 0.01}
+    for changed, edge in (
+        ({}, ""),
+        ({"unroll.learning_rate": 0.0298}, "unroll.learning_rate, 0.0298, is the largest"),
+        ({"unroll.learning_rate": 0.003}, "unroll.learning_rate, 0.003, is the smallest"),
+        ({"enn.resolution": 0.3}, "enn.resolution, 0.3, is the smallest"),
+        ({"enn.readers": ["probes"], "enn.probes": 16}, "enn.probes, 16, is the largest"),
+    ):
+        row = {"name": "007", "number": 7, "group": "", "outcome": "finished", "settings": inside | changed}
+        (found,) = edge_lines(plan, [row | {"result": {"gain": 1.0, "ms_per_instruction": 1.0}}]) or [""]
+        assert edge in found and bool(edge) == bool(found), (changed, found)
+    assert _edge(Dimension("training.weight_decay", low=0.0, high=0.1), 0.0) is None, "it is to do without"
+    assert _edge(Dimension("training.weight_decay", low=0.0, high=0.1), 0.1) == "largest"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.stem)

@@ -89,6 +89,8 @@ def show_search(job: Work, plan: Plan) -> None:
         f"\n{found['candidates']} candidates: {ended}, {found['failed']} failed. Best of every trade-off, on validation data:"
     )
     console.print(_rich_table((job.folder / "search.md").read_text(encoding="utf-8")))
+    for line in found.get("edges", []):
+        console.print(f"* {line}")
     if told := ranked_by(name for name, _ in plan.objectives):
         console.print(told)
     command = KINDS[plan.kind].trained_by

@@ -107,10 +107,11 @@ def _report(job: Work, search: Search, plan_written: dict[str, Any]) -> None:
     facts: dict[str, Any] = outcome.summary(plan, rows) | {"wall_seconds": wall_seconds(job.records.events)}
     written = {"search": plan.name, "question": plan.question, **facts, "provenance": job.provenance}
     written |= {"judged_by": distinct(search.made_by.values())}
-    written |= {"pareto": [row["name"] for row in front], "rows": rows, "plan": plan_written}
+    edges = outcome.edge_lines(plan, rows)
+    written |= {"pareto": [row["name"] for row in front], "edges": edges, "rows": rows, "plan": plan_written}
     write_changed(folder / "search.json", written, ("provenance",))
     write(page_of(plan, read_json(folder / "search.json"), figures, best), folder)
-    table = outcome.markdown(plan, front)
+    table = outcome.markdown(plan, front) + "".join(f"\n- {line}" for line in edges).replace("\n- ", "\n\n- ", 1)
     write_atomic(folder / "search.md", f"{plan.question}\n\n{table}\n")
     runs = ", ".join(link_to_run(row["name"], f"search/{row['name']}") for row in front)
     told = f"Best, on validation data: {runs}.\n\n" if runs else ""

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.arms import ARMS
-from pipeline.compare.edges import PENALTIES, edge_of
 from pipeline.config import Config
 from pipeline.files import read_json
+from pipeline.results.edges import PENALTIES, edge_of
 from pipeline.seeding import stream
 
 

@@ -10,13 +10,14 @@ import numpy as np
 
 from pipeline.config import to_dotted
 from pipeline.files import write_json
+from pipeline.results.edges import PENALTIES, edge_of, end_of_range
 from pipeline.results.measures import short, with_unit
 from pipeline.results.tables import as_cell
 from pipeline.search.candidates import Search
 from pipeline.search.kinds import KINDS
 from pipeline.search.ladder import Ladder, name_of
 from pipeline.search.plan import TIMES, Plan, deciding, ranked_by
-from pipeline.search.values import Group
+from pipeline.search.values import Dimension, Group
 
 if TYPE_CHECKING:
     from pipeline.results.figures import Drawing
@@ -148,6 +149,30 @@ def markdown(plan: Plan, rows: Sequence[Row]) -> str:
     head = headings(plan)
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *(cells(plan, row) for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def edge_lines(plan: Plan, rows: Sequence[Row]) -> list[str]:
+    """Which numbers of the best candidate (of each group) lie at an end of what was searched, a sentence each."""
+    found = []
+    for row in best_of(plan, rows).values():
+        for dimension in next(group for group in plan.groups if group.name == row["group"]).space:
+            if edge := _edge(dimension, row["settings"].get(dimension.key)):
+                found.append(
+                    f"{row['name']}: its {dimension.key}, {_setting(row, dimension.key)}, is the {edge} that was searched; a "
+                    "better one may lie beyond it."
+                )
+    return found
+
+
+def _edge(dimension: Dimension, chosen: Any) -> str | None:
+    """None also where it is no number, or does not matter with the other settings."""
+    if not isinstance(chosen, int | float) or isinstance(chosen, bool):
+        return None
+    free = dimension.key.rpartition(".")[2] in PENALTIES
+    if not dimension.choice:
+        return None if free and chosen == 0 else end_of_range(chosen, dimension.low, dimension.high, dimension.log)
+    numbers = [own for own in dimension.choice if isinstance(own, int | float) and not isinstance(own, bool)]
+    return edge_of([chosen], numbers, free)
 
 
 def summary(plan: Plan, rows: Sequence[Row]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def page_of(plan: Plan, found: Mapping[str, Any], drawings: Mapping[str, Drawing
     charts = [Chart(file.removesuffix(".png"), drawing) for file, drawing in drawings.items()]
     sections = [
         Section("asked", "What was asked", [Facts(_facts(plan, found))]),
-        Section("best", "The best of every trade-off", [table, *_next(best)]),
+        Section("best", "The best of every trade-off", [table, *_edges(found), *_next(best)]),
         *([Section("figures", "All finished candidates", charts)] if charts else []),
         Section("candidates", "Every candidate", [Folded("All of them, and how they ended", [_everyone(found["rows"])])]),
         Section("made", "Where this comes from", _made(found)),
@@ -68,6 +68,10 @@ def _facts(plan: Plan, found: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _seconds(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
+def _edges(found: Mapping[str, Any]) -> list[Words]:
+    return [Words(found["edges"], listed=True)] if found.get("edges") else []
 
 
 def _next(best: Sequence[str]) -> list[Words]:

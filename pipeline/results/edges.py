@@ -1,5 +1,6 @@
 """Choices at an end of what was tried: a better one may lie beyond."""
 
+import math
 from collections.abc import Iterable
 
 POLICY = -1.0
@@ -22,3 +23,10 @@ def edge_of(best: Iterable[float], candidates: Iterable[float], zero_is_free: bo
         ends.pop(0.0, None)
     found = [ends.get(float(value)) for value in best]
     return found[0] if all(found) else None
+
+
+def end_of_range(chosen: float, low: float, high: float, logarithmic: bool = False) -> str | None:
+    """Which end of a range was chosen, to a fiftieth of it (by logarithm where it was searched so); None where it is no end."""
+    chosen, low, high = (math.log(value) if logarithmic else value for value in (chosen, low, high))
+    place = (chosen - low) / (high - low)
+    return "smallest" if place <= 0.02 else "largest" if place >= 0.98 else None
