@@ -772,7 +772,7 @@ COMPARISON = (
     ),
     Mutation(
         "the edge of the candidates is not said",
-        "pipeline.results.edges.py",
+        "pipeline/results/edges.py",
         "ends = {} if len(scale) < 2 else",
         "ends = {} if len(scale) < 9 else",
         "a rate that should have been looked for further out looks chosen",
@@ -1369,7 +1369,7 @@ PAGES = (
     ),
     Mutation(
         "an edge is told though an equal candidate lies inside",
-        "pipeline.results.edges.py",
+        "pipeline/results/edges.py",
         "if all(found) else",
         "if found[0] else",
         "a search for better learning rates where there is nothing to find",
@@ -1396,7 +1396,7 @@ RECORDED = (
     ),
     Mutation(
         "the ENN's own choice is an end of the candidates for λ",
-        "pipeline.results.edges.py",
+        "pipeline/results/edges.py",
         " if float(value) != POLICY}",
         "}",
         "the smallest λ that was tried is not said to be",
