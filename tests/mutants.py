@@ -798,6 +798,14 @@ COMPARISON = (
 
 FINISHED = (
     Mutation(
+        "images of any shape are the same data",
+        "pipeline/data/dataset.py",
+        "if not self._usual_shape:",
+        "if False:",
+        "convolutions would be scored on one shape of the images and shown as those of another",
+        ("tests/test_identity.py::test_the_digest_is_of_the_image_shape_where_the_features_do_not_say_it",),
+    ),
+    Mutation(
         "finished work is of any data",
         "pipeline/command_line/finished.py",
         'and noted.get("sources") == job.find_sources()',
