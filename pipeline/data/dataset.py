@@ -53,9 +53,11 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all six arrays, of the number of classes where the labels do not say it, and of
-        the image shape where it is neither a row nor a square of one or three channels (rows and squares count as the same data:
-        of a number of features there is only one square); computed once and pickled with the data set."""
+        """16 hexadecimal digits of the SHA-256 of all six arrays, of the number of classes where the labels do not say it, and
+        of the image shape unless it is a row or a square of one or three channels; computed once and pickled with the data set.
+
+        A number of features makes one such square at most.
+        """
         total = hashlib.sha256()
         for array in self._arrays():
             total.update(repr(array.shape).encode())
@@ -86,7 +88,7 @@ class Dataset:
 
     @property
     def _usual_shape(self) -> bool:
-        """Whether the number of features says the image shape: it is a row, or a square of one or three channels."""
+        """Whether it is a row, or a square of one or three channels."""
         if len(self.image_shape) == 1:
             return True
         return len(self.image_shape) == 3 and self.image_shape[0] in (1, 3) and self.image_shape[1] == self.image_shape[2]
