@@ -545,7 +545,7 @@ RECORDED = ["--local", "--space", "mlp", "--accuracies", "recorded", "--examples
 
 def test_recorded_accuracies_need_no_training(tmp_path, monkeypatch, capsys) -> None:
     without_mlflow(monkeypatch)
-    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", None)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", pytest.fail)
     path = zoo_of(tmp_path, monkeypatch)
     kept = json.loads(path.read_text())["accuracies"]
     assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0

@@ -59,25 +59,26 @@ def predict(
     batch = batch_of(job.dataset, asked.examples, asked.seed, CHANNELS if wanted.space == "nasbench201" else None)
     wanted.network(names[0], tuple(batch[0].shape[1:]), job.dataset.classes)  # which may not take such data
     own = _stand_ins(wanted, names) if known is None else {}
-    scores, training = _scores(job, wanted, where, batch), _training(job, wanted, own.values())
+    scores = _scores(job, wanted, where, batch)
+    training = _training(job, wanted, own.values()) if known is None else None
     fetch(job)
     _check_folder(job, written)
     _ = job.mirror
     with locked(make_folder(job.command)):
         refuse_links(job.folder)
         _check_folder(job, written)
-        kept, accuracies = scores.kept(job.folder), training.kept(job.folder)
+        kept, accuracies = scores.kept(job.folder), training.kept(job.folder) if training else {}
         write_json(job.folder / "plan.json", written | {"data": data_of(job.dataset)})
         with recorded_as(job, {name: value for name, value in written.items() if name != "form"}):
             console.print(f"results go to {job.folder}", soft_wrap=True)
             job.records.artifact("predict", "plan.json", "")
             scored = scores.find(job, kept)
             check_refused(wanted.predictors, scored)
-            if known is None:
+            if training:
                 trained = training.find(job, accuracies)
                 known = {"validation": [float(trained[own[name]]["accuracy"]) for name in names]}
             found = {key: scored[network][key[1]] for key, network in where.items()}
-            report(job, wanted, asked.predictors, names, found, known, zoo)
+            report(job, wanted, asked.predictors, names, found, known or {}, zoo)
             show(job)
             job.send()
         with suppress(UserError):  # a file was put there meanwhile: the next command says so
