@@ -798,6 +798,14 @@ COMPARISON = (
 
 FINISHED = (
     Mutation(
+        "images of any shape are the same data",
+        "pipeline/data/dataset.py",
+        "if not self._usual_shape:",
+        "if False:",
+        "convolutions would be scored on one shape of the images and shown as those of another",
+        ("tests/test_identity.py::test_the_digest_is_of_the_image_shape_where_the_features_do_not_say_it",),
+    ),
+    Mutation(
         "finished work is of any data",
         "pipeline/command_line/finished.py",
         'and noted.get("sources") == job.find_sources()',
@@ -1076,6 +1084,38 @@ ARCHITECTURES = (
         "[max(own) for own in zip(",
         "combinations would look cheaper than they are",
         ("tests/test_predict.py::test_combinations_are_made_of_ranks_and_cost_what_their_parts_do",),
+    ),
+    Mutation(
+        "scores may be of anything",
+        "pipeline/command_line/each.py",
+        'if CHECKSUM not in kept or not fits(path, kept.get("origin"), self.origin(task)):',
+        "if CHECKSUM not in kept:",
+        "a score file copied from a folder with another seed would be shown",
+        ("tests/test_predict.py::test_a_score_goes_with_what_it_was_made_from",),
+    ),
+    Mutation(
+        "networks are known by the file that gives them",
+        "pipeline/command_line/predicting.py",
+        'own["network"] = wanted.models()[network].digest',
+        "pass",
+        "scores would be those of networks that another file made otherwise",
+        ("tests/test_predict.py::test_networks_that_are_made_otherwise_are_others",),
+    ),
+    Mutation(
+        "a network's weights do not count",
+        "pipeline/architectures/identity.py",
+        "[[name, first.setdefault(id(tensor), name), _of_value(tensor)] for",
+        "[[name, first.setdefault(id(tensor), name), list(tensor.shape)] for",
+        "scores would be those of networks that started elsewhere",
+        ("tests/test_predict.py::test_a_network_is_known_by_all_that_it_is",),
+    ),
+    Mutation(
+        "an assisted search believes any scores",
+        "pipeline/search/architectures.py",
+        'if CHECKSUM not in kept or not fits(self.path, kept.get("origin"), origin):',
+        "if CHECKSUM not in kept:",
+        "candidates would be chosen by the scores of other data",
+        ("tests/test_nas_search.py::test_scores_of_something_else_are_refused",),
     ),
     Mutation(
         "recorded accuracies are believed on any data",

@@ -160,6 +160,14 @@ def test_the_digest_is_of_all_that_is_in_the_data(kind, split, digits):
     assert dataclasses.replace(digits, classes=11).digest != digits.digest
 
 
+def test_the_digest_is_of_the_image_shape_where_the_features_do_not_say_it(digits):
+    """Convolutions see another image then. The digests of the known data stand in what was published."""
+    shapes = [(1, 8, 8), (1, 4, 16), (1, 16, 4), (4, 4, 4), (16, 2, 2), (1, 1, 64)]
+    found = [dataclasses.replace(digits, image_shape=shape).digest for shape in shapes]
+    assert len(set(found)) == len(shapes)
+    assert found[0] == dataclasses.replace(digits, image_shape=(64,)).digest == "66a65aa18d791e38"
+
+
 def test_the_unchanged_folder_goes_on(here, finished, capfd):
     assert main(["run", *RUN]) == 0
     output = capfd.readouterr().out

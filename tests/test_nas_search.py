@@ -1,5 +1,6 @@
 """Searches over architectures through the search engine: on a table in simulated seconds, and on targets that are trained."""
 
+import dataclasses
 import json
 import math
 import re
@@ -15,7 +16,7 @@ from pipeline.architectures.spaces import SPACES
 from pipeline.architectures.table import Table
 from pipeline.cluster import Placement
 from pipeline.command_line import main
-from pipeline.data import load
+from pipeline.data import Dataset, load
 from pipeline.errors import UserError
 from pipeline.search.architectures import ArchitectureProposals
 from pipeline.search.candidates import Search
@@ -90,12 +91,35 @@ def test_killed_and_resumed_it_ends_as_one_straight_search(algorithm, assisted, 
     assert len(scored) <= 2 * once, "what was scored before was scored again"
 
 
-@pytest.mark.parametrize("damage", ['{"a cell": "none"}', '{"a cell"'])
-def test_damaged_scores_are_said(damage, tmp_path) -> None:
-    plan = plan_of(tmp_path, "random", **{"# assist": "assist"})
-    (tmp_path / "scores.json").write_text(damage)
-    with pytest.raises(UserError, match=r"scores\.json is truncated or corrupt"):
-        ArchitectureProposals(plan, plan.groups[0], tmp_path, load("digits"))
+def test_scores_of_something_else_are_refused(tmp_path, monkeypatch) -> None:
+    """Damaged, edited, silent, of other data, another seed or another predictor; as they were, they are read."""
+    plan, digits = plan_of(tmp_path, "random", **{"# assist": "assist"}), load("digits")
+    made = ArchitectureProposals(plan, plan.groups[0], tmp_path, digits)
+    made.propose(0)
+    made._keep()
+    path = tmp_path / "scores.json"
+    whole = path.read_text()
+    monkeypatch.setattr(ArchitectureProposals, "_score", None)
+    assert ArchitectureProposals(plan, plan.groups[0], tmp_path, digits).known == made.known
+
+    def refused(plan: Plan, data: Dataset, says: str) -> None:
+        with pytest.raises(UserError, match=r"scores\.json " + says):
+            ArchitectureProposals(plan, plan.groups[0], tmp_path, data)
+
+    other = dataclasses.replace(digits, classes=11)
+    refused(plan, other, f"was made with the data 'digits' of digest '{digits.digest}' .* has 'digits' of .*'{other.digest}'")
+    again = plan_of(tmp_path, "random", **{"# assist": "assist", "  architecture.table": "  seed: 1\n  architecture.table"})
+    refused(again, digits, "was made with seed 0 and this run has 1; put back")
+    again = plan_of(tmp_path, "random", **{f"# {ASSIST}": ASSIST.replace("live_params", "params")})
+    refused(again, digits, r"was made with predictors \['LiveParams.*\] and this run has \['Params")
+    value = json.loads(whole)["scores"]
+    for text, says in {
+        whole[:-30]: "is truncated or corrupt",
+        re.sub(r'"live_params": "[^"]*"', '"live_params": "1.0"', whole, count=1): "was changed after it was written",
+        json.dumps(value): "does not say what it was made from; delete it",
+    }.items():
+        path.write_text(text)
+        refused(plan, digits, says)
 
 
 def test_cells_are_judged_by_the_table(tmp_path) -> None:

@@ -1,10 +1,13 @@
 """``grad-instructor predict``: each score once and on disk, the same after any interruption, and ranks against accuracies."""
 
+import copy
 import dataclasses
+import importlib
 import json
 import math
 import random
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from scipy import stats
 
 from pipeline.architectures import scoring
 from pipeline.architectures.accuracies import accuracy_of, seeds_of
+from pipeline.architectures.identity import digest_of_network
 from pipeline.architectures.models import models_of
 from pipeline.architectures.recorded import ZOO, recorded
 from pipeline.architectures.scoring import Wanted
@@ -105,10 +109,11 @@ def test_scores_are_found_once_and_kept(tmp_path, capsys, monkeypatch) -> None:
     path = next((tmp_path / "scores").iterdir())
     whole = path.read_text()
     no_score, no_time = (re.sub(rf'"{name}": [-0-9.e]+', f'"{name}": "a"', whole) for name in ("value", "ms"))
-    for damaged in (whole[:-30], whole.replace("~0", "~9"), no_score, no_time):
+    changed = dict.fromkeys((whole.replace("~0", "~9"), no_score, no_time), "was changed after it was written")
+    for damaged, says in ({whole[:-30]: "is truncated or corrupt"} | changed).items():
         assert damaged != whole
         path.write_text(damaged)
-        assert predict(tmp_path, *FEW, *NAMES) == 2 and "corrupt" in capsys.readouterr().err
+        assert predict(tmp_path, *FEW, *NAMES) == 2 and says in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -217,6 +222,146 @@ def test_networks_of_ones_own(tmp_path, monkeypatch) -> None:
     assert found["rows"][0]["against"]["accuracy"]["kendall"] == 1.0
     (tmp_path / "models.py").write_text(MODELS.replace("(4, 8, 16)", "(4, 8, 17)"))
     assert predict(tmp_path / "make", *options) == 2
+
+
+# -- what a score was made from ------------------------------------------------------------------------------------------
+
+
+def refused(capsys, folder: Path, *options: str) -> str:
+    """The one sentence with which a command is refused; nothing in the folder has changed then."""
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert predict(folder, *options) == 2
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (sentence,) = capsys.readouterr().err.splitlines()
+    return sentence
+
+
+def test_a_score_goes_with_what_it_was_made_from(tmp_path, monkeypatch, capsys) -> None:
+    """A file of another seed, of another network, an edited one and one of an earlier version are refused."""
+    without_mlflow(monkeypatch)
+    codes = [SPACES["mlp"].at(number) for number in range(3)]
+    monkeypatch.setattr("pipeline.command_line.predicting.drawn", lambda *_: codes)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", lambda task, **_: {"accuracy": float(len(task[0]))})
+    options = ["--local", "--space", "mlp", "--architectures", "3", "--examples", "2", "--predictors", "params"]
+    assert predict(tmp_path / "one", *options) == predict(tmp_path / "other", *options, "--seed", "5") == 0
+    for place in ("scores", "accuracies"):
+        first, second = sorted((tmp_path / "one" / place).iterdir())[:2]
+        kept = first.read_text()
+        edited = re.sub(r'("value"|"accuracy"): [0-9.]+', r"\1: 1", kept)
+        silent = json.dumps({name: json.loads(kept)[name] for name in ("network", "found", "provenance")})
+        for text, says in {
+            (tmp_path / "other" / place / first.name).read_text(): "was made with seed 5 and this run has 0; put back",
+            edited: "was changed after it was written",
+            silent: "does not say what it was made from; delete it",
+            second.read_text(): "was made with ",
+        }.items():
+            first.write_text(text)
+            sentence = refused(capsys, tmp_path / "one", *options)
+            assert f"{place}/{first.name} {says}" in sentence
+        first.write_text(kept)
+    assert predict(tmp_path / "one", *options) == 0 and "nothing to do" in capsys.readouterr().out
+    plan = tmp_path / "one" / "plan.json"
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"form": 1}))
+    assert "holds scores of another version (form 1 there and 2 here)" in refused(capsys, tmp_path / "one", *options)
+
+
+OUTSIDE = """
+from pathlib import Path
+from torch import nn
+
+def make():
+    width, bias, accuracy = Path(HERE).read_text().split()
+    networks = [nn.Sequential(nn.Flatten(), nn.Linear(64, own), nn.Linear(own, 10)) for own in (3, int(width))]
+    nn.init.constant_(networks[1][2].bias, float(bias))
+    return [(network, float(accuracy) + n) for n, network in enumerate(networks)]
+"""
+
+
+def test_networks_that_are_made_otherwise_are_others(tmp_path, monkeypatch, capsys) -> None:
+    """Though the file that gives them is the same: it takes them from elsewhere."""
+    without_mlflow(monkeypatch)
+    (tmp_path / "models.py").write_text(OUTSIDE.replace("HERE", repr(str(tmp_path / "outside"))))
+    options = ["--local", "--examples", "4", "--models", f"{tmp_path / 'models.py'}:make", "--predictors", "params"]
+
+    def outside(text: str) -> None:
+        (tmp_path / "outside").write_text(text)
+        scoring._made.cache_clear()  # as in another process
+
+    outside("8 0.5 80")
+    assert predict(tmp_path / "out", *options) == 0
+    for other in ("32 0.5 80", "8 0.25 80"):
+        outside(other)
+        sentence = refused(capsys, tmp_path / "out", *options)
+        assert re.search(
+            r"scores/\w+\.json was made with network '(\w{16})' and this run has '(?!\1)\w{16}'; put back", sentence
+        )
+    outside("8 0.5 70")
+    assert predict(tmp_path / "out", *options) == 0, "what is known of them may change"
+    assert json.loads((tmp_path / "out" / "predict.json").read_text())["accuracies"]["accuracy"] == [70.0, 71.0]
+    capsys.readouterr()
+    scoring._made.cache_clear()
+    assert predict(tmp_path / "out", *options) == 0 and "nothing to do" in capsys.readouterr().out
+
+
+def test_images_of_another_shape_are_other_data(tmp_path, monkeypatch, capsys) -> None:
+    without_mlflow(monkeypatch)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", lambda task, **_: {"accuracy": float(len(task[0]))})
+    digits, options = load("digits"), ["--dataset", str(tmp_path / "own.npz"), "--local", "--space", "cnn"]
+    options += ["--architectures", "3", "--examples", "4", "--predictors", "snip"]
+
+    def save(*shape: int) -> None:
+        x = {f"x_{part}": getattr(digits, f"x_{part}").reshape(-1, *shape) for part in ("train", "test")}
+        np.savez(tmp_path / "own.npz", **x, y_train=digits.y_train, y_test=digits.y_test)
+
+    save(8, 8)
+    assert predict(tmp_path / "out", *options) == 0
+    save(4, 16)
+    assert "out holds work on other data ('own' with " in refused(capsys, tmp_path / "out", *options)
+    assert predict(tmp_path / "fresh", *options) == 0 and scores(tmp_path / "fresh") != scores(tmp_path / "out")
+    save(8, 8)
+    assert predict(tmp_path / "out", *options) == 0 and "nothing to do" in capsys.readouterr().out
+
+
+FORWARD = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 2, 3, stride=1), nn.BatchNorm2d(2), nn.LeakyReLU(0.1))
+        self.first, self.second, self.scale = nn.Linear(4, 4), nn.Linear(4, 4), 2.0
+
+    def forward(self, x):
+        return self.second(self.first(self.body(x).mean((2, 3)))).relu()
+"""
+OTHERWISE = ["body[0].stride = (2, 2)", "body[2].negative_slope = 0.2", "scale = 3.0", "second = own.first"]
+OTHERWISE += ["second.load_state_dict(own.first.state_dict())", "first.weight.data[0, 0] += 1", "body[1].running_mean[0] += 1"]
+
+
+def test_a_network_is_known_by_all_that_it_is(tmp_path, monkeypatch) -> None:
+    """By what its class computes, what its layers keep, its weights and its statistics, and which of them are one."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def made(name: str, text: str = FORWARD) -> torch.nn.Module:
+        (tmp_path / f"{name}.py").write_text(text)
+        torch.manual_seed(0)
+        own = importlib.import_module(name).Net
+        own.__module__ = "nets"
+        monkeypatch.setitem(sys.modules, "nets", sys.modules[name])
+        return own()
+
+    plain = digest_of_network(network := made("plain_nets"))
+    assert plain == digest_of_network(network) == digest_of_network(copy.deepcopy(network)) and len(plain) == 16
+    assert digest_of_network(made("same_nets")) == plain
+    found = {digest_of_network(made("other_nets", FORWARD.replace(".relu()", ".tanh()")))}
+    for change in OTHERWISE:
+        exec(f"own.{change}", {"own": (own := made("plain_nets"))})
+        found.add(digest_of_network(own))
+    assert plain not in found and len(found) == len(OTHERWISE) + 1
+
+
+# -- networks that are not to be scored ----------------------------------------------------------------------------------
 
 
 def test_a_network_that_cannot_be_scored_is_named_and_the_others_are_ranked(tmp_path, monkeypatch, capsys) -> None:
@@ -400,7 +545,7 @@ RECORDED = ["--local", "--space", "mlp", "--accuracies", "recorded", "--examples
 
 def test_recorded_accuracies_need_no_training(tmp_path, monkeypatch, capsys) -> None:
     without_mlflow(monkeypatch)
-    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", None)
+    monkeypatch.setattr("pipeline.command_line.predicting.accuracy_of", pytest.fail)
     path = zoo_of(tmp_path, monkeypatch)
     kept = json.loads(path.read_text())["accuracies"]
     assert predict(tmp_path / "few", *RECORDED, "--architectures", "7") == 0

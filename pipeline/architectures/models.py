@@ -1,5 +1,6 @@
 """A user's own list of networks: a function of a Python file that gives them."""
 
+import functools
 import hashlib
 import math
 import numbers
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.architectures.identity import digest_of_network
 from pipeline.errors import UserError, nearest, reason_of, shown
 
 PREFIX = "models_"
@@ -29,6 +31,11 @@ class Model:
     network: nn.Module
     accuracy: float | None = None
     """in percent, where the list says it"""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of the network, as the function made it."""
+        return digest_of_network(self.network)
 
 
 def models_of(source: str, function: str, seed: int) -> dict[str, Model]:

@@ -21,8 +21,8 @@ from pipeline.progress import console
 from pipeline.received import refuse_links
 from pipeline.results.fitted import Fitted
 
-FORM = 1
-"""of what the folder holds; scores of another form were computed otherwise, and the two do not mix"""
+FORM = 2
+"""of what the folder holds; scores of another form were computed otherwise, or do not say what of, and the two do not mix"""
 SPACES: tuple[str, ...] = typing.get_args(names.SpaceName)
 PREDICTORS: tuple[str, ...] = typing.get_args(names.PredictorName)
 LEAST = 2
@@ -37,15 +37,15 @@ def command(predict: PredictCommand, line: str) -> int:
     cluster.check(predict.placement)
     source, function = _models(predict)
     job, written = _job(predict, line, source), _written(predict, source)
-    tables = {} if source else _tables(predict)
     refuse_links(job.folder, begun_only=True)
-    if is_finished(job, written | {"tables": tables}, []):
+    beside = {"networks": _networks(source, function, predict.seed)} if source else {"tables": _tables(predict)}
+    if is_finished(job, written | beside, []):
         console.print("finished; nothing to do")
         show(job)
     else:
         from pipeline.command_line import predicting
 
-        predicting.predict(job, predict, source, function, written, tables, show)
+        predicting.predict(job, predict, source, function, written, beside, show)
     console.print(f"\nresults   {job.folder}", soft_wrap=True)
     for name, what in (("report.html", "page"), ("predict.md", "table")):
         console.print(f"{what:<9} {job.folder / name}", soft_wrap=True)
@@ -116,6 +116,14 @@ def _written(predict: PredictCommand, source: str) -> dict[str, Any]:
     if predict.accuracies == "recorded":
         decided["accuracies"] = predict.accuracies
     return {"form": FORM, **networks, **decided, "dataset": predict.data.dataset}
+
+
+def _networks(source: str, function: str, seed: int) -> dict[str, Any]:
+    """Digest and accuracy of each network of the user's file: it may take them from other files, so that its text says too
+    little. It is run for that."""
+    from pipeline.architectures.scoring import Wanted
+
+    return {name: [own.digest, own.accuracy] for name, own in Wanted("", (), seed, source, function).models().items()}
 
 
 def _tables(predict: PredictCommand) -> dict[str, str]:

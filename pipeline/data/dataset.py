@@ -53,14 +53,19 @@ class Dataset:
 
     @cached_property
     def digest(self) -> str:
-        """16 hexadecimal digits of the SHA-256 of all six arrays and of the number of classes, where the labels do not say it;
-        computed once and pickled with the data set."""
+        """16 hexadecimal digits of the SHA-256 of all six arrays, of the number of classes where the labels do not say it, and
+        of the image shape unless it is a row or a square of one or three channels; computed once and pickled with the data set.
+
+        A number of features makes one such square at most.
+        """
         total = hashlib.sha256()
         for array in self._arrays():
             total.update(repr(array.shape).encode())
             total.update(np.ascontiguousarray(array).data)
         if self.classes != 1 + int(self.y_train.max()):
             total.update(repr(self.classes).encode())
+        if not self._usual_shape:
+            total.update(repr(tuple(map(int, self.image_shape))).encode())
         return total.hexdigest()[:16]
 
     def tensors(
@@ -80,6 +85,13 @@ class Dataset:
             raise ValueError(f"no split {split!r} with limit {limit}; splits are {SPLITS}, a limit is at least 1")
         x, y = getattr(self, f"x_{split}")[:limit], getattr(self, f"y_{split}")[:limit]
         return torch.tensor(x, dtype=dtype or torch.float32, device=device), torch.tensor(y, device=device)
+
+    @property
+    def _usual_shape(self) -> bool:
+        """Whether it is a row, or a square of one or three channels."""
+        if len(self.image_shape) == 1:
+            return True
+        return len(self.image_shape) == 3 and self.image_shape[0] in (1, 3) and self.image_shape[1] == self.image_shape[2]
 
     def _arrays(self) -> list[np.ndarray]:
         return [getattr(self, f"{kind}_{split}") for split in SPLITS for kind in "xy"]

@@ -2,8 +2,9 @@
 
 An ENN's card, a population's ``.json``, every checkpoint and row of a training's history and the report carry the digest of
 the data, the digests of the ENNs and the settings that decided their numbers, and no others: an ENN does not depend on
-``compare.seeds``. Beside that stands ``provenance``: which command and commit made them. A result of another commit fits, one
-of other data, settings or ENNs does not. Earlier versions noted less: of their results what is there is compared.
+``compare.seeds``. So do the scores of networks before they are trained. Beside that stands ``provenance``: which command and
+commit made them. A result of another commit fits, one of other data, settings or ENNs does not. Earlier versions noted less: of
+their results what is there is compared.
 """
 
 import time
@@ -42,7 +43,7 @@ class Origin:
     data: Mapping[str, Any]
     """``name`` and ``digest`` of the data set (:func:`data_of`)"""
     settings: Mapping[str, Any]
-    """by dotted name"""
+    """by dotted name; and of scores what else decides them, which has no default"""
     enns: Mapping[str, str] = field(default_factory=dict)
     """digests of ENNs, by name"""
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
@@ -66,7 +67,7 @@ class Origin:
     def digest(self) -> str:
         """Of everything; settings at their defaults do not count, so that a new one changes no digest."""
         default = to_dotted(Config())
-        changed = {key: value for key, value in self.settings.items() if value != default[key]}
+        changed = {key: value for key, value in self.settings.items() if value != default.get(key)}
         return digest_of_json([self.data["digest"], changed, dict(self.enns)])
 
     def as_json(self) -> dict[str, Any]:
@@ -85,10 +86,10 @@ class Origin:
         if data.get("digest", self.data["digest"]) != self.data["digest"]:
             return f"the data {_named(data)}", _named(self.data)
         default = to_dotted(Config())
-        changed = [key for key, value in self.settings.items() if settings and settings.get(key, default[key]) != value]
+        changed = [key for key, value in self.settings.items() if settings and settings.get(key, default.get(key)) != value]
         if changed:
             key, more = changed[0], f", and {len(changed) - 1} more" if len(changed) > 1 else ""
-            return f"{key} {shown(settings.get(key, default[key]))}", f"{shown(self.settings[key])}{more}"
+            return f"{key} {shown(settings.get(key, default.get(key)))}", f"{shown(self.settings[key])}{more}"
         for name, digest in self.enns.items():
             if enns and enns.get(name) != digest:
                 return f"the ENN {name!r} of digest {shown(enns.get(name))}", f"one of digest {digest!r}"

@@ -1,7 +1,8 @@
 """Who proposes architectures: an algorithm of :mod:`pipeline.architectures.searches` over the choices of a file's space.
 
 What it proposes follows from the seed and from what it has been told, in order; a search that goes on tells it the same again.
-Scores of a predictor are kept in ``scores.json``, because some take a second each; without the file they are computed again.
+Scores of a predictor are kept in ``scores.json``, because some take a second each, with what they were made from; without the
+file they are computed again.
 """
 
 import json
@@ -13,19 +14,23 @@ from typing import TYPE_CHECKING, Any
 from pipeline.architectures.assist import Assist
 from pipeline.architectures.searches import SEARCHES
 from pipeline.architectures.space import Code, Space
-from pipeline.config import Config
+from pipeline.config import Config, to_dotted
 from pipeline.config.architecture import operations
 from pipeline.data.dataset import Dataset
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
 from pipeline.names import parts_of
-from pipeline.results.origin import mapping
+from pipeline.results.origin import Origin, data_of, fits, mapping
+from pipeline.results.seal import CHECKSUM, check_seal, sealed
 from pipeline.search.plan import Plan, deciding
 from pipeline.search.values import Algorithm, Group
 from pipeline.seeding import stream
 
 if TYPE_CHECKING:
     from torch import nn
+
+DECISIVE = ("seed", "target.", "architecture.")
+"""settings, or the beginnings of their names, that decide the score of a network"""
 
 
 class ArchitectureProposals:
@@ -44,6 +49,8 @@ class ArchitectureProposals:
         """scores by a network's name"""
         self.unkept = False
         """whether the file lacks one"""
+        self.origin: Origin | None = None
+        """of the scores"""
         self.assist = self._assist()
         seed = stream(self.config.seed, "search", group.name)
         self.search = SEARCHES[(plan.algorithm or Algorithm()).name](self.space, seed, self.assist)
@@ -93,7 +100,9 @@ class ArchitectureProposals:
 
         channels = 3 if self.config.architecture.table else None
         batch = batch_of(self.dataset, min(asked.examples, len(self.dataset.y_train)), self.config.seed, channels)
-        self.known = self._kept(parts := parts_of(asked.predictor))
+        parts = parts_of(asked.predictor)
+        self.origin = self._origin(self.dataset, parts, batch[0])
+        self.known = self._kept(parts, self.origin)
 
         def score(code: Code) -> dict[str, float]:
             name = self.space.text(code)
@@ -108,19 +117,34 @@ class ArchitectureProposals:
 
         return Assist(score, asked.proposals, among=among)
 
-    def _kept(self, parts: Sequence[str]) -> dict[str, dict[str, float]]:
+    def _kept(self, parts: Sequence[str], origin: Origin) -> dict[str, dict[str, float]]:
         """Scores that the file holds, of each network by each part of the predictor; none without it.
 
         Raises:
-            UserError: it is damaged.
+            UserError: it is damaged, was changed by hand, or was made from something else; the sentence names both.
         """
         if not self.path.exists():
             return {}
+        kept = mapping(read_json(self.path))
+        check_seal(self.path, kept)
+        if CHECKSUM not in kept or not fits(self.path, kept.get("origin"), origin):
+            raise UserError(f"{self.path} does not say what it was made from; delete it and give the same command again.")
         try:
-            kept = {name: own if len(parts) > 1 else {parts[0]: own} for name, own in mapping(read_json(self.path)).items()}
-            return {name: {part: float(mapping(own)[part]) for part in parts} for name, own in kept.items()}
-        except (LookupError, TypeError, ValueError, UserError) as error:
+            return {name: {part: float(own[part]) for part in parts} for name, own in kept["scores"].items()}
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise UserError(f"{self.path} is truncated or corrupt; delete it and give the same command again.") from error
+
+    def _origin(self, dataset: Dataset, parts: Sequence[str], x: Any) -> Origin:
+        """What decides the scores: the data, what every network shares, and how it is looked at."""
+        from pipeline.predictors import named
+
+        settings: dict[str, Any] = {key: value for key, value in to_dotted(self.config).items() if key.startswith(DECISIVE)}
+        looked = {
+            "predictors": sorted(repr(named(part)) for part in parts),
+            "examples": len(x),
+            "input_shape": list(x.shape[1:]),
+        }
+        return Origin(data_of(dataset), settings | looked)
 
     def _score(self, predictor: str, chosen: dict[str, Any], name: str, batch: Any) -> float:
         """NaN where the predictor is not made for such a network."""
@@ -138,9 +162,10 @@ class ArchitectureProposals:
             raise UserError(f"assist.predictor: {predictor} cannot score {name}: {error}") from error
 
     def _keep(self) -> None:
-        """A number for each network, or for each part of a combination."""
+        """A number of each network by each part of the predictor."""
         told = {name: {part: str(value) for part, value in own.items()} for name, own in self.known.items()}
-        write_json(self.path, {name: own if len(own) > 1 else next(iter(own.values())) for name, own in told.items()})
+        assert self.origin is not None
+        write_json(self.path, sealed({"scores": told, "origin": self.origin.as_json()}))
         self.unkept = False
 
 
