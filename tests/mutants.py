@@ -898,6 +898,22 @@ SEARCH = (
         ("tests/test_rule_search.py::test_candidates_of_one_population_are_what_they_are_alone",),
     ),
     Mutation(
+        "a population that was stopped goes on with what is left of it",
+        "pipeline/search/ladder.py",
+        "other in side_by_side if not self._ended_before(other, stage)]",
+        "other in side_by_side if not self._ended_before(other, stage) and (other, stage) not in self.results]",
+        "its candidates would be rounded otherwise than in a search that nothing stopped",
+        ("tests/test_rule_search.py::test_who_is_judged_with_whom_depends_on_no_worker_and_no_interruption",),
+    ),
+    Mutation(
+        "workers share the candidates of a population",
+        "pipeline/search/tuning.py",
+        "TOGETHER if together else 1)",
+        "-(-search.plan.budget.batch // worker_count(placement)) if together else 1)",
+        "the number of workers would decide what a search over rules finds",
+        ("tests/test_rule_search.py::test_who_is_judged_with_whom_depends_on_no_worker_and_no_interruption",),
+    ),
+    Mutation(
         "a candidate of a batch does not wait for the batch before",
         "pipeline/search/values.py",
         "number // self.batch * self.batch",

@@ -43,38 +43,31 @@ class Search:
         self.made_by: dict[tuple[str, int, int], Mapping[str, Any]] = {}
         """by group, candidate and stage"""
         self.ladders = {group.name: self._ladder(group) for group in plan.groups}
-        self._held: list[Task] = []
-        """begun, for the next parcel"""
 
     @property
     def total(self) -> int:
         """Candidates that there will be, at most."""
         return sum(ladder.total for ladder in self.ladders.values())
 
-    def take(self, most: int) -> list[Task] | Literal["wait", "finished"]:
-        """At most so many tasks of one stage and group, to be judged together."""
-        first = self.next()
-        if not isinstance(first, Task):
-            return first
-        found = [first]
-        while len(found) < most and isinstance(task := self.next(), Task):
-            if (task.group, task.stage) != (first.group, first.stage):
-                self._held.append(task)
-                break
-            found.append(task)
-        return found
-
-    def next(self) -> Task | Literal["wait", "finished"]:
-        """The next task of the first group that has one."""
-        if self._held:
-            return self._held.pop()
+    def take(self, size: int) -> list[Task] | Literal["wait", "finished"]:
+        """The next population of so many candidates, of the first group that has one: see
+        :meth:`pipeline.search.ladder.Ladder.population`."""
         waiting = False
         for ladder in self.ladders.values():
-            task = ladder.next()
-            if isinstance(task, Task):
-                return task
-            waiting = waiting or task == "wait"
+            tasks = ladder.population(size)
+            if isinstance(tasks, list):
+                return tasks
+            waiting = waiting or tasks == "wait"
         return "wait" if waiting else "finished"
+
+    def next(self) -> Task | Literal["wait", "finished"]:
+        """The next task by itself."""
+        found = self.take(1)
+        return found[0] if isinstance(found, list) else found
+
+    def has(self, task: Task) -> bool:
+        """Whether its result is there already."""
+        return (task.number, task.stage) in self.ladders[task.group].results
 
     def done(self, task: Task, result: Result) -> None:
         """Write a result, then count it. A failed one that comes here is the candidate's own fault, and says so."""
