@@ -3,6 +3,8 @@
 import dataclasses
 import errno
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,13 @@ import torch
 from pipeline.cluster import Placement
 from pipeline.command_line import main
 from pipeline.command_line.beginning import settings_of
-from pipeline.config import Config, identity, recording_config, validate
+from pipeline.config import PRESETS, Config, identity, recording_config, to_dotted, validate
 from pipeline.enn import Critic, load_critic
 from pipeline.errors import UserError
 from pipeline.files import read_json, write_json
+from pipeline.results.seal import sealed
 from pipeline.search.attempt import attempt
-from pipeline.search.candidates import Search
+from pipeline.search.candidates import Search, check_results
 from pipeline.search.drive import drive
 from pipeline.search.forecast import MEASURED
 from pipeline.search.ladder import Task
@@ -352,6 +355,126 @@ def _found(task: Task) -> dict[str, Any]:
 def test_less_of_a_cost_is_better_unless_the_file_says_otherwise(tmp_path):
     plan = _plan(tmp_path, SMOKE.replace("{name: prediction,", "{name: prediction, rank_by: parameters,"))
     assert plan.rank_by(0) == ("parameters", -1.0) and plan.rank_by(1) == ("gain", 1.0)
+
+
+# -- a result is that of its stage -------------------------------------------------------------------------------------
+
+
+STAGES = """
+question: For a test?
+kind: rule
+preset: pblf-digits
+settings: {rule.name: pblf, target.hidden: [8], rl.period: 10, training.steps: 20}
+space: {rule.w1: {choice: [0.5]}}
+objectives: {accuracy: maximise}
+sampler: {name: random}
+scheduler: {name: none}
+budget: {candidates: 2}
+stages: [{name: few, targets: 1, steps: 10}, {name: whole, targets: 1, steps: 20}]
+"""
+
+
+def _without(file: Path, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in read_json(file).items() if name not in ("checksum", *names)}
+
+
+def _changed(file: Path, part: str, name: str, value: Any) -> None:
+    """As if it had been made so: sealed."""
+    result = _without(file)
+    if isinstance(value, dict):
+        value = result[part][name] | value
+    write_json(file, sealed(result | {part: result[part] | {name: value}}))
+
+
+STRANGE: dict[str, tuple[Callable[[Path, Path], Any], str]] = {
+    "a hand's": (
+        lambda few, whole: write_json(whole, read_json(whole) | {"accuracy": 99.0}),
+        r"was changed after .* \(checksum",
+    ),
+    "an earlier stage's": (
+        lambda few, whole: shutil.copy(few, whole),
+        "was made with stage 'few' and this run has stage 'whole'",
+    ),
+    "another candidate's": (
+        lambda few, whole: shutil.copy(few.parent.with_name("001") / few.name, few),
+        "was made with candidate '001' and this run has candidate '000'",
+    ),
+    "more targets'": (
+        lambda few, whole: _changed(whole, "judged", "stage.targets", 2),
+        "was made with stage.targets 2 and this run has stage.targets 1",
+    ),
+    "other steps', as the last stage decides": (
+        lambda few, whole: _changed(whole, "origin", "settings", {"training.steps": 40}),
+        "was made with training.steps 40 and this run has 20",
+    ),
+    "another split's, as the kind decides": (
+        lambda few, whole: _changed(few, "origin", "settings", {"rl.score_examples": 9}),
+        "was made with rl.score_examples 9 and this run has 1",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory, digits) -> Path:
+    """The folder of a search of two stages, of which everything is judged and nothing reported."""
+    folder = tmp_path_factory.mktemp("staged")
+    (folder / "search.yaml").write_text(STAGES)
+    search = Search(read_plan(folder / "search.yaml"), folder / "out", digits, {"commit": "0" * 7})
+    while isinstance(task := search.next(), Task):
+        search.done(task, _found(task) | {"accuracy": 50.0 + task.number})
+    return folder
+
+
+@pytest.mark.parametrize("case", STRANGE)
+def test_a_result_that_is_not_that_of_its_stage_is_refused_before_any_work(
+    case, staged, tmp_path, capfd, environment, monkeypatch
+):
+    shutil.copytree(staged, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    change, said = STRANGE[case]
+    candidate = Path("out/candidates/000")
+    change(candidate / "few.json", candidate / "whole.json")
+    assert main(["search", "search.yaml", "--local", "--output", "out"]) == 2
+    error = capfd.readouterr().err
+    assert len(error.splitlines()) == 1 and re.search(rf"out/candidates/000/(few|whole)\.json {said}", error), error
+    assert {path.name for path in Path("out").iterdir()} == {"candidates", "studies"}
+
+
+def test_results_that_earlier_versions_kept_are_read(staged, tmp_path, digits):
+    """They noted neither stage nor what follows from it, and were not sealed."""
+    shutil.copytree(staged, tmp_path, dirs_exist_ok=True)
+    plan, folder = read_plan(tmp_path / "search.yaml"), tmp_path / "out"
+    own = to_dotted(PRESETS[plan.preset]) | plan.groups[0].settings | {"rule.w1": 0.5}
+    for file in folder.glob("candidates/*/*.json"):
+        if file.name != "candidate.json":
+            result = _without(file, "judged")
+            write_json(file, result | {"origin": result["origin"] | {"settings": own}})
+    check_results(plan, folder, digits)
+    search, straight = Search(plan, folder, digits), Search(plan, staged / "out", digits)
+    assert search.next() == straight.next() == "finished" and rows_of(search) == rows_of(straight)
+    file = folder / "candidates" / "000" / "whole.json"
+    write_json(file, read_json(file) | {"origin": _without(file)["origin"] | {"settings": own | {"rule.w1": 0.4}}})
+    with pytest.raises(UserError, match=r"rule\.w1 0\.4 and this run has 0\.5"):
+        check_results(plan, folder, digits)
+
+
+def test_a_result_names_the_enn_that_it_starts_from_and_what_was_recorded(tmp_path, digits):
+    plan = _plan(tmp_path, _text("an ENN of the package, as it is"))
+    search = Search(plan, tmp_path / "out", digits)
+    task = search.next()
+    assert isinstance(task, Task)
+    search.done(task, _found(task))
+    check_results(plan, search.folder, digits)
+    file = search.folder / "candidates" / "000" / "last.json"
+    kept = file.read_bytes()
+    for part, name, value, said in (
+        ("origin", "enn", {"start": "0" * 16}, r"the ENN 'start' of digest '0+' and this run has one of digest '\w+'"),
+        ("judged", "record.rounds", 9, r"record\.rounds 9 and this run has record\.rounds 2"),
+    ):
+        _changed(file, part, name, value)
+        with pytest.raises(UserError, match=said):
+            check_results(plan, search.folder, digits)
+        file.write_bytes(kept)
 
 
 # -- what may go away is no result -------------------------------------------------------------------------------------

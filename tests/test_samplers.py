@@ -14,7 +14,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from pipeline import names
 from pipeline.errors import UserError
 from pipeline.search.candidates import Search
-from pipeline.search.ladder import Task
 from pipeline.search.outcome import rows_of
 from pipeline.search.propose import Proposals
 from pipeline.search.reading import read_plan
@@ -218,20 +217,21 @@ def test_a_batch_sees_what_came_before_it_and_any_number_of_workers_finds_the_sa
 
 
 def test_tasks_of_another_stage_are_no_part_of_a_batch(tmp_path):
+    """Nor does a later stage begin before all of its population are known."""
     plan = _plan(tmp_path, "random")
     stages = (dataclasses.replace(plan.stages[0], name="a", steps=44), dataclasses.replace(plan.stages[0], name="b", steps=88))
     budget = dataclasses.replace(plan.budget, candidates=6, batch=3)
     search = Search(dataclasses.replace(plan, stages=stages, budget=budget), tmp_path / "out")
-    first = search.take(2)
-    assert isinstance(first, list)
-    search.done(first[0], {"accuracy": 1.0})
-    parcels: list[list[Task]] = [first[1:]]
-    while isinstance(tasks := search.take(3), list):
-        for task in tasks:
-            search.done(task, {"accuracy": float(task.number)})
-        parcels.append(tasks)
-        for task in first[1:]:
-            search.done(task, {"accuracy": float(task.number)})
-    assert all(len({task.stage for task in tasks}) == 1 for tasks in parcels)
-    assert len({(task.number, task.stage) for tasks in parcels for task in tasks}) == 11
+    parcels, waiting = [], []
+    while isinstance(tasks := search.take(2), list) or waiting:
+        if isinstance(tasks, list):
+            waiting.append(tasks)
+        else:  # one result of the population that was begun last
+            search.done(task := waiting[-1].pop(), {"accuracy": float(task.number)})
+            waiting = [tasks for tasks in waiting if tasks]
+            continue
+        parcels.append([(task.number, task.stage) for task in tasks])
+    assert tasks == "finished" and sorted(parcels) == sorted(
+        [(number, stage) for number in numbers] for stage in (0, 1) for numbers in ((0, 1), (2,), (3, 4), (5,))
+    )
     assert {row["stage"] for row in rows_of(search)} == {"b"}

@@ -23,6 +23,7 @@ from pipeline.search.candidates import Search, check_results
 from pipeline.search.drive import drive
 from pipeline.search.kinds import KINDS, Judging
 from pipeline.search.plan import Plan
+from pipeline.search.values import TOGETHER
 
 
 def search(job: Work, plan: Plan, written: dict[str, Any], starts: list[str], show: Callable[[Work, Plan], None]) -> None:
@@ -82,7 +83,7 @@ def _at_once(job: Work, plan: Plan, judging: Judging) -> int:
     """Candidates that are judged at the same time; 0 where the search ends by simulated time."""
     if plan.config().architecture.table:
         return 0
-    return plan.budget.batch if judging.together else job.at_once
+    return min(plan.budget.batch, TOGETHER * job.at_once) if judging.together else job.at_once
 
 
 def _trainable(job: Work, plan: Plan) -> Judging:

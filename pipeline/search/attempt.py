@@ -17,8 +17,8 @@ Judge = Callable[..., Result]
 It raises :class:`pipeline.search.values.Failed` where the candidate is to blame, and a UserError for what may go away.
 """
 JudgeTogether = Callable[..., list[Result]]
-"""(configs, stages, folders, **shared) -> what ``Judge`` finds out of each, but for measured times; what it raises may be any
-candidate's"""
+"""(configs, stages, folders, **shared) -> what ``Judge`` finds out of each, but for rounding and measured times; what it raises
+may be any candidate's"""
 
 
 def attempt(judge: Judge, plan: Plan, task: Task, folder: Path, shared: Mapping[str, Any]) -> Result:
@@ -63,7 +63,11 @@ def attempt_all(
 ) -> list[Result]:
     """The results of several tasks of one stage and group, as :func:`attempt` has them, judged together where that goes.
 
-    Where one of them cannot be judged, or all of them need more memory than there is, each is judged by itself.
+    Where one of them cannot be judged by its own fault, each is judged by itself.
+
+    Raises:
+        UserError: what may go away stands in the way. For want of memory they are not judged in smaller parts either: they
+            would be rounded otherwise, and what is found would depend on how full the machine was.
     """
     if together is not None and len(tasks) > 1:
         group = next(group for group in plan.groups if group.name == tasks[0].group)
@@ -74,8 +78,13 @@ def attempt_all(
         except (UserError, Failed, ArithmeticError):
             pass  # whose fault it is, and of what kind, is found below
         except (OSError, MemoryError, RuntimeError) as error:
-            if _may_go_away(error) is None:
+            if (why := _may_go_away(error)) is None:
                 raise
+            raise UserError(
+                f"candidates {tasks[0].candidate} to {tasks[-1].candidate} could not be judged together ({why}); put that "
+                "right and give the same command again (earlier results are kept), or start afresh with a smaller budget.batch "
+                "or fewer 'targets' in the file."
+            ) from error
     return [attempt(judge, plan, task, folder, shared) for task, folder in zip(tasks, folders, strict=True)]
 
 

@@ -12,6 +12,7 @@ from pipeline.cluster import Placement
 from pipeline.search.attempt import Judge, JudgeTogether, attempt_all
 from pipeline.search.candidates import Search
 from pipeline.search.ladder import Result, Task
+from pipeline.search.values import TOGETHER
 
 
 def drive(
@@ -26,25 +27,29 @@ def drive(
     """Judge until every candidate is settled.
 
     Args:
-        together: judges several candidates at once, ``budget.batch`` of them, with the same results.
+        together: judges several candidates at once, those of a population (:meth:`pipeline.search.ladder.Ladder.population`).
         shared: what ``judge`` gets by name besides, put into Ray's object store once.
-        on_start: called with every task that is begun.
+        on_start: called with every task that is begun, but for those that are only done again for the sake of others.
         on_done: called with every new result, when it is on disk.
     """
 
+    def start(task: Task) -> None:
+        if not search.has(task):
+            on_start(task)
+
     def done(task: Task, result: Result) -> None:
-        search.done(task, result)
-        on_done(task, result)
+        if not search.has(task):
+            search.done(task, result)
+            on_done(task, result)
 
     if placement.local:
-        most = search.plan.budget.batch if together else 1
-        while isinstance(tasks := search.take(most), list):
+        while isinstance(tasks := search.take(TOGETHER if together else 1), list):
             for task in tasks:
-                on_start(task)
+                start(task)
             results = attempt_all(judge, together, search.plan, tasks, [search.folder_of(task) for task in tasks], shared)
             for task, result in zip(tasks, results, strict=True):
                 done(task, result)
         return
     from pipeline.search.tuning import with_tune  # Ray Tune takes seconds to import
 
-    with_tune(search, judge, shared, placement, on_start, done, together)
+    with_tune(search, judge, shared, placement, start, done, together)

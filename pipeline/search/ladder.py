@@ -3,6 +3,9 @@
 ASHA (Li et al., 2020) decides by what happens to be finished, so its outcome depends on timing. Here a candidate's going on is
 decided by its own result and those of candidates with *smaller numbers*, as one worker would have had them; a decision waits
 until these are in. So any number of workers gives the same search, and a search that was stopped goes on as if it had not been.
+
+Candidates that are judged together are members of one population, and rounding depends on how many it has and where each stands
+in it. So who they are follows from the settings and from results as well (:meth:`Ladder.population`), whoever is at work.
 """
 
 import math
@@ -74,15 +77,25 @@ class Ladder:
 
     def next(self) -> Task | Literal["wait", "finished"]:
         """What to do next; more is known after each :meth:`done`."""
+        found = self.population(1)
+        return found[0] if isinstance(found, list) else found
+
+    def population(self, size: int) -> list[Task] | Literal["wait", "finished"]:
+        """What to do next, together: a stage of ``size`` candidates that stand side by side in their batch, but those that have
+        ended before it. It waits until that is known of each.
+
+        Where some of them have their results already, because the search was stopped in between, they are among the tasks all
+        the same: without them the others would be rounded otherwise.
+        """
         for number in range(len(self.chosen)):
-            if (task := self._open(number)) is not None:
-                return task
+            if tasks := self._open(number, size):
+                return tasks
         while len(self.chosen) < self.total and self._may_propose():
             if len(self.chosen) >= self.total:  # what was told meanwhile has ended the search
                 break
             self.chosen.append(self._propose(len(self.chosen)))
-            if (task := self._open(len(self.chosen) - 1)) is not None:
-                return task
+            if tasks := self._open(len(self.chosen) - 1, size):
+                return tasks
         if len(self.chosen) == self.total and all(self.settled(number) for number in range(self.total)):
             self._tell_until(self.total)
             return "finished"
@@ -165,13 +178,25 @@ class Ladder:
         """What a candidate gained there; None where it did not come so far."""
         return self.results.get((number, self._gain_stage), {}).get("gain")
 
-    def _open(self, number: int) -> Task | None:
-        """The stage that a candidate is to go through now, which is then under way."""
-        stage = self._open_stage(number)
-        if stage is None or (number, stage) in self._running:
-            return None
-        self._running.add((number, stage))
-        return Task(self.group, number, stage, tuple(self.chosen[number].items()))
+    def _open(self, number: int, size: int) -> list[Task]:
+        """The stage that the population is to go through now of which a candidate is the last one; it is then under way."""
+        side_by_side = self._side_by_side(number, size)
+        stages = {other: self._open_stage(other) for other in side_by_side if number == side_by_side[-1]}
+        stage = min((stage for stage in stages.values() if stage is not None), default=None)
+        if stage is None:
+            return []
+        members = [other for other in side_by_side if not self._ended_before(other, stage)]
+        missing = [other for other in members if (other, stage) not in self.results]
+        if any(stages[other] != stage or (other, stage) in self._running for other in missing):
+            return []
+        self._running.update((other, stage) for other in missing)
+        return [Task(self.group, other, stage, tuple(self.chosen[other].items())) for other in members]
+
+    def _side_by_side(self, number: int, size: int) -> range:
+        """The candidates of a candidate's batch that are judged with it: each ``size`` of them from its first one on."""
+        place = number % self.plan.budget.batch
+        first = number - place % size
+        return range(first, min(first + size, number - place + self.plan.budget.batch, self.total))
 
     def _open_stage(self, number: int) -> int | None:
         for stage in range(len(self.plan.stages)):

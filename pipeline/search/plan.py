@@ -43,11 +43,14 @@ class Plan:
         Raises:
             UserError: values that do not go together.
         """
-        group = group or self.groups[0]
+        return validate(from_dotted(self.settings(group or self.groups[0], chosen or {})))
+
+    def settings(self, group: Group, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """What :meth:`config` reads and checks of a candidate, by dotted name; the values may not go together."""
         base = to_dotted(PRESETS[self.preset]) | group.settings
         kind = KINDS[self.kind]
         base |= kind.decide(base, self.last, self.record)
-        return validate(from_dotted(kind.complete(base, base | dict(chosen or {}))))
+        return kind.complete(base, base | dict(chosen))
 
     def recording(self, group: Group, config: Config) -> Config:
         """The settings under which the populations were recorded that a candidate with ``config`` learns from and is measured

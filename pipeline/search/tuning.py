@@ -5,7 +5,6 @@ Tune writes snapshots of itself, which are pickles, into a scratch folder that i
 
 import json
 import logging
-import math
 import os
 import shutil
 from collections import Counter
@@ -23,6 +22,7 @@ from pipeline.search.attempt import Judge, JudgeTogether, attempt_all
 from pipeline.search.candidates import Search
 from pipeline.search.ladder import Result, Task
 from pipeline.search.plan import Plan
+from pipeline.search.values import TOGETHER
 
 SCRATCH = ".tune"
 ATTEMPTS = 4
@@ -53,8 +53,7 @@ def with_tune(
     function = tune.with_parameters(
         _trial, judges=judges, plan=search.plan, folder=search.folder.resolve(), shared=dict(shared)
     )
-    most = math.ceil(search.plan.budget.batch / worker_count(placement)) if together else 1
-    tasks = Tasks(search, on_start, on_done, most)
+    tasks = Tasks(search, on_start, on_done, TOGETHER if together else 1)
     try:
         tuner = tune.Tuner(
             tune.with_resources(function, {"cpu": 1, "gpu": placement.gpus_per_worker}),
@@ -106,11 +105,11 @@ class Tasks(Searcher):
     """of the class: one search at a time is at work in a process"""
 
     def __init__(
-        self, search: Search, on_start: Callable[[Task], None], on_done: Callable[[Task, Result], None], most: int = 1
+        self, search: Search, on_start: Callable[[Task], None], on_done: Callable[[Task, Result], None], size: int = 1
     ) -> None:
         super().__init__()
-        self.most = most
-        """tasks of a trial"""
+        self.size = size
+        """candidates of a population, each of which is a trial"""
         self.tasks: dict[str, list[Task]] = {}
         self.deaths: Counter[tuple[str, int]] = Counter()
         self.again: list[list[Task]] = []
@@ -131,7 +130,7 @@ class Tasks(Searcher):
         if self.dead or self.stopped:
             return Searcher.FINISHED
         try:
-            tasks = self.again.pop() if self.again else search.take(self.most)
+            tasks = self.again.pop() if self.again else search.take(self.size)
             if not isinstance(tasks, list):
                 return Searcher.FINISHED if tasks == "finished" else None
             for task in tasks:

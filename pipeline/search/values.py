@@ -7,6 +7,10 @@ from typing import Any, Literal, get_args
 
 from pipeline.names import COMBINATIONS, Acquisition, ArchitectureSearch, PredictorName, SamplerName, parts_of
 
+TOGETHER = 20
+"""candidates of a population, at most. It is no setting and does not depend on the workers: members of a population of another
+size are rounded otherwise. Larger ones are hardly faster (see the speeds in docs/results/pblf.md)"""
+
 
 class Failed(Exception):
     """A candidate cannot be judged, and it is its own settings' fault: that is a result."""
@@ -72,8 +76,8 @@ class Budget:
     ahead: int = 4
     """a candidate is proposed when all but the last so many are judged; workers beyond this number have nothing to do"""
     batch: int = 1
-    """above 1: so many candidates at a time are proposed, when all before them are judged (in place of ``ahead``), and are
-    judged as members of one population by a kind that can"""
+    """above 1: so many candidates at a time are proposed, when all before them are judged (in place of ``ahead``); a kind that
+    can judges each 20 of them as members of one population, so that workers beyond a twentieth of it have nothing to do"""
 
     def seen(self, number: int) -> int:
         """How many candidates are told before this one is proposed: the first ones."""

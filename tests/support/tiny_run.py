@@ -21,7 +21,7 @@ MARK = "GRAD_INSTRUCTOR_TEST"
 HANGS = 900.0
 """seconds after which something is taken to hang: no statement about speed, which depends on what else the cores do"""
 NOT_RESULTS = {"seconds", "wall_seconds", "training_seconds", "processor_seconds", "ms_per_step", "ms_per_instruction"}
-NOT_RESULTS |= {"provenance", "checksum"}
+NOT_RESULTS |= {"provenance", "checksum", "date"}
 """keys of JSON files that hold timings, dates and the command, or depend on them"""
 
 

@@ -37,8 +37,8 @@ class Judging:
     said: str = ""
     """a sentence about what was made ready"""
     together: Callable[..., list[dict[str, Any]]] | None = None
-    """judges several candidates at once: (configs, stages, their folders, **shared) -> what ``judge`` finds out of each, to the
-    bit, but for measured times"""
+    """judges several candidates at once: (configs, stages, their folders, **shared) -> what ``judge`` finds out of each, but
+    for rounding, which depends on how many they are and in which order, and for measured times"""
 
 
 @dataclass(frozen=True, kw_only=True)

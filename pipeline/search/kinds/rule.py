@@ -1,7 +1,11 @@
 """Searches over what goes backwards: a learning rule and its own numbers, such as φ and the mode bits of a learned derivative.
 
-Candidates that differ by φ and mode bits alone are members of one population, each with several seeds where the stage says so;
-a member is to the bit what it is by itself. Others are trained one after the other.
+Candidates that differ by φ and mode bits alone are members of one population, each with several seeds where the stage says so.
+Others are trained one after the other.
+
+A member is what it is by itself but for rounding: at small or odd widths a matrix product rounds by how many members there are
+and where each stands, and a training makes that larger. So a population is never divided, not for workers and not for want of
+memory, and which candidates it has follows from the settings (:meth:`pipeline.search.ladder.Ladder.population`).
 """
 
 import dataclasses
@@ -105,20 +109,9 @@ def _alike(configs: Sequence[Config]) -> Iterator[list[int]]:
 def _population(configs: Sequence[Config], stage: Stage, dataset: "pipeline.data.dataset.Dataset") -> list[dict[str, Any]]:
     started = time.thread_time()
     steps, seeds = training.steps_and_seeds(configs[0], stage)
-    try:
-        population = trained(configs, seeds, steps, dataset)
-        results = _results(population, configs, dataset)
-    except (MemoryError, RuntimeError) as error:
-        if len(configs) == 1 or not _no_memory(error):
-            raise
-        middle = len(configs) // 2
-        return [*_population(configs[:middle], stage, dataset), *_population(configs[middle:], stage, dataset)]
+    results = _results(trained(configs, seeds, steps, dataset), configs, dataset)
     seconds = (time.thread_time() - started) / len(configs)
     return [own | {"targets": stage.targets, "seconds": seconds, "steps_per_target": float(steps)} for own in results]
-
-
-def _no_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or "memory" in str(error)
 
 
 def trained(
