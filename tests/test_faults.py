@@ -5,8 +5,6 @@ import pytest
 from tests.support.faults import FAULTS, RUNNERS, SEARCH, Missing, check
 from tests.support.faults import undisturbed as run_undisturbed
 
-QUICK = ("actor",)
-
 
 @pytest.fixture(scope="module")
 def undisturbed_runners(tmp_path_factory):
@@ -23,7 +21,8 @@ def undisturbed_search(tmp_path_factory):
 LIKE = {"env runner": "undisturbed_runners", "trial": "undisturbed_search"}
 
 
-@pytest.mark.parametrize("fault", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAULTS])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", FAULTS)
 def test_the_run_ends_with_the_same_numbers(fault, folder, request):
     like = request.getfixturevalue(LIKE.get(fault, "undisturbed"))
     try:
