@@ -205,8 +205,7 @@ def test_a_batch_sees_what_came_before_it_and_any_number_of_workers_finds_the_sa
         search = Search(plan, tmp_path / ("parts" if until == 3 or most == 3 else str(most)))
         judged = 0
         while judged < until and isinstance(tasks := search.take(most), list):
-            assert 1 <= len(tasks) <= most
-            assert len({task.number // 4 for task in tasks}) == 1, "a batch waits for the one before"
+            assert 1 <= len(tasks) <= most and len({task.number // 4 for task in tasks}) == 1
             for task in tasks:
                 judged += 1
                 if judged <= until:
@@ -214,6 +213,8 @@ def test_a_batch_sees_what_came_before_it_and_any_number_of_workers_finds_the_sa
         outcomes += [rows_of(search)] if until == 99 else []
     assert outcomes[0] == outcomes[1] == outcomes[2] and len(outcomes[0]) == 9
     assert len({json.dumps(row["settings"]) for row in outcomes[0]}) == 9, "one of a batch is another one of it"
+    search = Search(plan, tmp_path / "waits")
+    assert len(search.take(4)) == 4 and search.take(4) == "wait", "a batch waits for the one before"
 
 
 def test_tasks_of_another_stage_are_no_part_of_a_batch(tmp_path):
