@@ -8,7 +8,7 @@ import warnings
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pipeline import addresses
@@ -99,9 +99,11 @@ def test_what_is_given_in_the_wrong_place_or_in_the_environment_is_kept_as_well(
     assert "pa55" not in said and "t0ken" not in said and said.count("host") == 2
 
 
+@example("mysql+pymysql://user:{}@host.example/db?charset=utf8", "mysq")
 @settings(max_examples=300, deadline=None, derandomize=True, database=None)
 @given(st.sampled_from([form for form in FORMS if "@" in form]), st.text(st.characters(exclude_categories=["Cs"]), min_size=4))
 def test_whatever_characters_it_has(form, password):
+    assume(not [line for line in _told(form.format("another")) if password in line])  # "mysq": it is said in any case
     for line in _told(form.format(password)):
         assert password not in line.replace(form.partition("{}")[0], "").replace(form.partition("{}")[2], ""), line
 
