@@ -39,7 +39,7 @@ def marked(cell: str, edge: bool) -> str:
 
 def in_range(chosen: float, low: float, high: float, logarithmic: bool, name: str) -> bool:
     """Whether what a search proposed is an end of its range (:func:`pipeline.results.edges.end_of_range`)."""
-    return not (name in PENALTIES and chosen == 0) and end_of_range(chosen, low, high, logarithmic) is not None
+    return end_of_range(chosen, low, high, logarithmic, name in PENALTIES) is not None
 
 
 def noted(table: str) -> str:

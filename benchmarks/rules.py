@@ -33,7 +33,7 @@ from benchmarks import edges, quick, tables
 from benchmarks.cache import Cache, made_by
 from pipeline.arms import NAMES
 from pipeline.compare import Task, choose, final_tasks, train_task, tuning_task
-from pipeline.compare.report import mean_angles, tested_members
+from pipeline.compare.report import mean_angles, report_examples, tested_members
 from pipeline.config import CompareConfig, Config, DataConfig, RLConfig, TargetConfig, TrainingConfig, to_dotted
 from pipeline.data import Dataset
 from pipeline.errors import UserError
@@ -154,7 +154,7 @@ class Study:
     def _train(self, task: Task) -> dict[str, Any]:
         output = train_task(task, self.config, self.dataset, {}, "cpu")
         result, target = output["result"], target_of(self.config, self.dataset)
-        tested = tested_members(target, output["weights"], result["diverged_at"], self.dataset)
+        tested = tested_members(target, output["weights"], result["diverged_at"], *report_examples(self.dataset))
         by_member = {
             name: [list(row) for row in zip(*result[name], strict=True)] for name in ("accuracy", "angles") if name in result
         }

@@ -32,14 +32,14 @@ def evaluate_on_test(
     """Test accuracy and loss and training loss of every target's last weights, as :mod:`pipeline.results.tables` wants them."""
     torch.set_num_threads(1)
     chosen = chosen_strengths(config, folder)
-    target = target_of(config, dataset)
+    target, examples = target_of(config, dataset), report_examples(dataset)
     tested = {}
     for arm, values in arms.items():
         found: dict[str, list[float]] = {}
+        diverged = dict(zip(values["seeds"], values["diverged_at"], strict=True))
         for task in final_tasks(config, [arm], {}):
             tensors = read_tensors(folder / "arms" / f"{task.name}.safetensors")
-            diverged = dict(zip(values["seeds"], values["diverged_at"], strict=True))
-            numbers = tested_members(target, tensors, [diverged[seed] for seed in task.seeds], dataset)
+            numbers = tested_members(target, tensors, [diverged[seed] for seed in task.seeds], *examples)
             for name, own in numbers.items():
                 found.setdefault(name, []).extend(own)
         tested[arm] = {
@@ -58,8 +58,17 @@ def evaluate_on_test(
     return tested
 
 
+Examples = tuple[torch.Tensor, torch.Tensor]
+"""x (n, inputs) and y (n,)"""
+
+
+def report_examples(dataset: Dataset) -> tuple[Examples, Examples]:
+    """Those of the test set, and those that the training loss is taken on."""
+    return dataset.tensors("test"), dataset.tensors("train", limit=TRAINING_EXAMPLES)
+
+
 def tested_members(
-    target: MLP, tensors: Mapping[str, torch.Tensor], diverged_at: Sequence[int], dataset: Dataset
+    target: MLP, tensors: Mapping[str, torch.Tensor], diverged_at: Sequence[int], test: Examples, train: Examples
 ) -> dict[str, list[float]]:
     """Of each member of a population, ``test_accuracy`` (0 to 1), ``test_loss`` and ``train_loss``.
 
@@ -72,8 +81,7 @@ def tested_members(
     """
     population = Population(target, [tensors[f"final/{i}"] for i in range(len(target.shapes))])
     population.freeze(torch.tensor(diverged_at) >= 0)
-    on_test = population.evaluate(*dataset.tensors("test"))
-    on_train = population.evaluate(*dataset.tensors("train", limit=TRAINING_EXAMPLES))
+    on_test, on_train = population.evaluate(*test), population.evaluate(*train)
     found = {"test_accuracy": on_test.accuracy, "test_loss": on_test.loss, "train_loss": on_train.loss}
     return {name: values.tolist() for name, values in found.items()}
 

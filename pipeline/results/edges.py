@@ -25,8 +25,10 @@ def edge_of(best: Iterable[float], candidates: Iterable[float], zero_is_free: bo
     return found[0] if all(found) else None
 
 
-def end_of_range(chosen: float, low: float, high: float, logarithmic: bool = False) -> str | None:
+def end_of_range(chosen: float, low: float, high: float, logarithmic: bool = False, zero_is_free: bool = False) -> str | None:
     """Which end of a range was chosen, to a fiftieth of it (by logarithm where it was searched so); None where it is no end."""
+    if zero_is_free and chosen == 0:
+        return None
     chosen, low, high = (math.log(value) if logarithmic else value for value in (chosen, low, high))
     place = (chosen - low) / (high - low)
     return "smallest" if place <= 0.02 else "largest" if place >= 0.98 else None

@@ -170,7 +170,7 @@ def _edge(dimension: Dimension, chosen: Any) -> str | None:
         return None
     free = dimension.key.rpartition(".")[2] in PENALTIES
     if not dimension.choice:
-        return None if free and chosen == 0 else end_of_range(float(chosen), dimension.low, dimension.high, dimension.log)
+        return end_of_range(float(chosen), dimension.low, dimension.high, dimension.log, free)
     numbers = [own for own in dimension.choice if isinstance(own, int | float) and not isinstance(own, bool)]
     return edge_of([chosen], numbers, free)
 
